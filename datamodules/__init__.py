@@ -1,0 +1,1 @@
+"""Image data sets as LightningDataModules that hold their tensors in memory."""

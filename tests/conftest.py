@@ -1,0 +1,35 @@
+"""Fixtures and the strictness that every test runs under."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded CPU generator, fresh for each test."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real image data; skips the test when DIFFSTAB_DATA is unset."""
+    root = os.environ.get("DIFFSTAB_DATA")
+    if not root:
+        pytest.skip("DIFFSTAB_DATA is not set")
+    return Path(root)
+
+
+@pytest.fixture(autouse=True)
+def _global_state_is_left_alone():
+    """Fail a test that leaves the global seed, default dtype, grad mode or working directory changed."""
+    rng, dtype, folder, grad = torch.get_rng_state(), torch.get_default_dtype(), Path.cwd(), torch.is_grad_enabled()
+    yield
+    assert torch.get_default_dtype() == dtype, "the default dtype was changed"
+    assert Path.cwd() == folder, "the working directory was changed"
+    assert torch.is_grad_enabled() == grad, "the gradient mode was changed"
+    assert torch.equal(torch.get_rng_state(), rng), "the global torch seed was used"
