@@ -1,0 +1,185 @@
+"""Apply displacement fields to images."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+
+from diffstab.diffeo.field import check_coefficients, displacement_field
+from diffstab.diffeo.folding import check_field
+from diffstab.errors import ArgumentError
+
+Mode = Literal["bilinear", "nearest", "gaussian"]
+
+GAUSSIAN_SIGMA_PX = 0.4715
+_GAUSSIAN_RADIUS_PX = 3  # a tap left out weighs exp(-3.5^2 / (2 sigma^2)) ~ 1e-12 or less
+_CHUNK_VALUES = 1 << 18  # image values per chunk on the CPU: grid, images and result stay in the cache
+
+
+def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> torch.Tensor:
+    r"""Deform images by displacement fields.
+
+    .. math:: y(r, s) = x(r - dx(r, s),\; s - dy(r, s))
+
+    Args:
+        images: (n, C, H, W), float32 or float64, finite; H and W at least 2.
+        field: (n, 2, H, W) in pixels, one field per image, or (1, 2, H, W), shared by all; same dtype and
+            device as the images.
+        mode: ``"bilinear"``; ``"nearest"`` (halfway goes to the even pixel); or ``"gaussian"``, the mean of
+            the pixels with weights exp(-distance^2 / (2 sigma^2)), sigma = 0.4715 px, normalised over the
+            pixels inside the image (those beyond 3 px of the nearest pixel, below 1e-11 in all, left out).
+
+    Returns:
+        (n, C, H, W), same dtype. Differentiable in the images, and in the field except for nearest.
+
+    Raises:
+        ArgumentError: Images or field have a wrong shape, dtype or device, or are not finite; unknown mode.
+
+    Convention:
+        Pixel centres are the grid, x along columns to the right and y along rows downwards. Points outside
+        the image are clamped to it. A zero field is the identity to the bit for bilinear and nearest at
+        any size; for gaussian it is a blur of 0.4715 px, as in the papers.
+
+    Source:
+        Petrini et al., arXiv 2105.02468, appendix C.
+    """
+    check_mode(mode)
+    check_images(images)
+    check_field(field)
+    n, _, height, width = images.shape
+    if field.shape[0] not in (1, n) or field.shape[2:] != images.shape[2:]:
+        condition = f"have shape ({n} or 1, 2, {height}, {width}) like the images"
+        raise ArgumentError("field", condition, tuple(field.shape))
+    if (field.dtype, field.device) != (images.dtype, images.device):
+        condition = f"be {images.dtype} on {images.device} like the images"
+        raise ArgumentError("field", condition, f"{field.dtype} on {field.device}", "Use field.to(images).")
+    return _warp_in_chunks(images, lambda part: field[part], shared=len(field) == 1, mode=mode)
+
+
+def warp_by_coefficients(
+    images: torch.Tensor, coefficients: torch.Tensor, mode: Mode = "bilinear"
+) -> torch.Tensor:
+    """Deform images by the fields of sine coefficients, without keeping all the fields in memory.
+
+    Args:
+        images: (n, C, H, W), as for `warp`.
+        coefficients: (n, 2, c, c), or (1, 2, c, c) shared by all; converted to the images' dtype and device.
+        mode: As for `warp`.
+
+    Returns:
+        ``warp(images, displacement_field(coefficients, H, W), mode)``.
+
+    Raises:
+        ArgumentError: As for `warp`, or the coefficients have a wrong shape or are not finite.
+    """
+    check_mode(mode)
+    check_images(images)
+    check_coefficients(coefficients)
+    n, _, height, width = images.shape
+    if len(coefficients) not in (1, n):
+        condition = f"have {n} rows (or 1) like the images"
+        raise ArgumentError("coefficients", condition, len(coefficients))
+    converted = coefficients.to(images)
+    return _warp_in_chunks(
+        images,
+        lambda part: displacement_field(converted[part], height, width),
+        shared=len(coefficients) == 1,
+        mode=mode,
+    )
+
+
+def check_images(images: torch.Tensor) -> None:
+    """Raise ArgumentError unless the images are finite floats of shape (n, C, H >= 2, W >= 2)."""
+    if images.ndim != 4:
+        raise ArgumentError("images", "have shape (n, C, H, W)", tuple(images.shape))
+    check_dtype(images)
+    if min(images.shape[2:]) < 2:
+        raise ArgumentError("images", "have a height and width of at least 2 pixels", tuple(images.shape))
+    # The sum is several times faster than isfinite on every value; only a suspect sum is looked into.
+    if not bool(images.sum().isfinite()) and not bool(images.isfinite().all()):
+        raise ArgumentError("images", "be finite", "NaN or infinity")
+
+
+def check_dtype(images: torch.Tensor) -> None:
+    """Raise ArgumentError unless the images are float32 or float64."""
+    if images.dtype not in (torch.float32, torch.float64):
+        way_out = "Convert integer images with images.float() / 255."
+        raise ArgumentError("images", "be float32 or float64", images.dtype, way_out)
+
+
+def check_mode(mode: str) -> None:
+    """Raise ArgumentError unless the interpolation is a known one."""
+    if mode not in get_args(Mode):
+        raise ArgumentError("mode", f"be one of {', '.join(get_args(Mode))}", repr(mode))
+
+
+def _warp_in_chunks(
+    images: torch.Tensor, field_of: Callable[[slice], torch.Tensor], *, shared: bool, mode: Mode
+) -> torch.Tensor:
+    resample = _by_gaussian if mode == "gaussian" else partial(_by_grid_sample, mode=mode)
+    n, channels, height, width = images.shape
+    if images.numel() == 0:
+        return images.clone()
+    if shared:  # one grid for all: the images become channels
+        stacked = images.reshape(1, n * channels, height, width)
+        return resample(stacked, field_of(slice(0, 1))).reshape(images.shape)
+    first = field_of(slice(0, 1))
+    chunk = max(1, _CHUNK_VALUES // (channels * height * width))
+    if images.is_cuda or images.requires_grad or first.requires_grad or chunk >= n:
+        return resample(images, field_of(slice(0, n)))
+    result = torch.empty_like(images, memory_format=torch.contiguous_format)
+    for start in range(0, n, chunk):
+        part = slice(start, min(start + chunk, n))
+        result[part] = resample(images[part], field_of(part))
+    return result
+
+
+def _by_grid_sample(images: torch.Tensor, field: torch.Tensor, mode: str) -> torch.Tensor:
+    """Resample with `grid_sample`, on sides padded to powers of two.
+
+    `grid_sample` takes normalised coordinates and turns them back into pixels. With a power of two N and
+    align_corners=False, g = (2 x + 1) / N - 1 and its inverse are exact in floating point for every whole x:
+    that is what makes a zero field the identity to the bit. The padding is never seen: coordinates are
+    clamped to the image, and its last row and column weigh 1 there.
+    """
+    height, width = images.shape[2:]
+    padded_height, padded_width = (1 << (size - 1).bit_length() for size in (height, width))
+    rows, columns = _normalised(height, padded_height), _normalised(width, padded_width)
+    whole = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).to(field)
+    pixels_to_grid = field.new_tensor([-2 / padded_width, -2 / padded_height])[:, None, None]
+    grid = torch.addcmul(whole, field, pixels_to_grid)
+    grid[:, 0].clamp_(columns[0].item(), columns[-1].item())
+    grid[:, 1].clamp_(rows[0].item(), rows[-1].item())
+    if (padded_height, padded_width) != (height, width):
+        images = F.pad(images, (0, padded_width - width, 0, padded_height - height))
+    return F.grid_sample(images, grid.permute(0, 2, 3, 1), mode=mode, align_corners=False)
+
+
+def _normalised(size: int, padded: int) -> torch.Tensor:
+    return (2 * torch.arange(size, dtype=torch.float64) + 1) / padded - 1
+
+
+def _by_gaussian(images: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+    height, width = images.shape[2:]
+    rows = torch.arange(height, dtype=field.dtype, device=field.device)[:, None]
+    columns = torch.arange(width, dtype=field.dtype, device=field.device)
+    row_taps, row_weights = _gaussian_taps((rows - field[:, 1]).clamp(0, height - 1), height)
+    column_taps, column_weights = _gaussian_taps((columns - field[:, 0]).clamp(0, width - 1), width)
+    pixels = images.flatten(2)
+    result = torch.zeros_like(pixels)
+    for row, row_weight in zip(row_taps, row_weights):
+        for column, column_weight in zip(column_taps, column_weights):
+            index = (row * width + column).flatten(1)[:, None].expand_as(pixels)
+            result = result + pixels.gather(2, index) * (row_weight * column_weight).flatten(1)[:, None]
+    return result.reshape(images.shape)
+
+
+def _gaussian_taps(position_px: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the pixels around each position along one side and their weights, taps first, summing to 1."""
+    offsets = torch.arange(-_GAUSSIAN_RADIUS_PX, _GAUSSIAN_RADIUS_PX + 1, device=position_px.device)
+    taps = position_px.detach().round().long() + offsets.view(-1, *[1] * position_px.ndim)
+    weights = torch.exp(-((position_px - taps) ** 2) / (2 * GAUSSIAN_SIGMA_PX**2))
+    weights = weights * ((taps >= 0) & (taps < size))
+    return taps.clamp(0, size - 1), weights / weights.sum(0)
