@@ -1,0 +1,32 @@
+"""Kernels of the lazy limit: exact ones of infinite width, estimators on them, and those of finite networks.
+
+The estimators (`NTKRegressor`, `NTKClassifier`, `as_predictor`) import scikit-learn when first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from diffstab.kernels.empirical import empirical_ntk, kernel_alignment, kernel_drift
+from diffstab.kernels.ntk import ntk, random_feature_kernel
+
+if TYPE_CHECKING:
+    from diffstab.kernels.ridge import Conditioning, NTKClassifier, NTKRegressor, as_predictor
+
+__all__ = [
+    "Conditioning",
+    "NTKClassifier",
+    "NTKRegressor",
+    "as_predictor",
+    "empirical_ntk",
+    "kernel_alignment",
+    "kernel_drift",
+    "ntk",
+    "random_feature_kernel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from diffstab.kernels import ridge
+
+        return getattr(ridge, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
