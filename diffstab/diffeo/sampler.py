@@ -72,6 +72,8 @@ class RandomDiffeomorphism(AugmentationBase2D):
         self, input: torch.Tensor, params: dict[str, torch.Tensor] | None = None, **kwargs: Any
     ) -> torch.Tensor:
         """Deform images (n, C, H, W), or one (C, H, W) or (H, W); ``params`` replays an earlier call."""
+        if input.ndim not in (2, 3, 4):
+            raise ArgumentError("images", "have 2 to 4 dimensions", f"shape {tuple(input.shape)}")
         check_dtype(input)
         result: torch.Tensor = super().forward(input, params, **kwargs)
         return result
@@ -131,6 +133,8 @@ class RandomDiffeomorphism(AugmentationBase2D):
     ) -> torch.Tensor:
         """Decide which images are deformed; kornia's own method draws from torch's global generator."""
         source = self._source()
+        if p == 1:  # nothing to decide: one seed then gives the fields of `draw_coefficients`
+            return torch.ones(batch_shape[0], device=self.device, dtype=self.dtype)
         count = 1 if same_on_batch else batch_shape[0]
         chosen = torch.rand(count, generator=source, device=source.device) < p
         return chosen.to(device=self.device, dtype=self.dtype).expand(batch_shape[0])

@@ -15,7 +15,7 @@ Mode = Literal["bilinear", "nearest", "gaussian"]
 
 GAUSSIAN_SIGMA_PX = 0.4715
 _GAUSSIAN_RADIUS_PX = 3  # a tap left out weighs exp(-3.5^2 / (2 sigma^2)) ~ 1e-12 or less
-_CHUNK_VALUES = 1 << 18  # image values per chunk on the CPU: grid, images and result stay in the cache
+_CHUNK_VALUES = 1 << 19  # image values per chunk on the CPU: grid, images and result stay in the cache
 
 
 def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> torch.Tensor:
@@ -163,23 +163,33 @@ def _normalised(size: int, padded: int) -> torch.Tensor:
 
 def _by_gaussian(images: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
     height, width = images.shape[2:]
+    margin = _GAUSSIAN_RADIUS_PX
     rows = torch.arange(height, dtype=field.dtype, device=field.device)[:, None]
     columns = torch.arange(width, dtype=field.dtype, device=field.device)
-    row_taps, row_weights = _gaussian_taps((rows - field[:, 1]).clamp(0, height - 1), height)
-    column_taps, column_weights = _gaussian_taps((columns - field[:, 0]).clamp(0, width - 1), width)
-    pixels = images.flatten(2)
-    result = torch.zeros_like(pixels)
-    for row, row_weight in zip(row_taps, row_weights):
-        for column, column_weight in zip(column_taps, column_weights):
-            index = (row * width + column).flatten(1)[:, None].expand_as(pixels)
-            result = result + pixels.gather(2, index) * (row_weight * column_weight).flatten(1)[:, None]
+    row_nearest, row_weights = _gaussian_taps((rows - field[:, 1]).clamp(0, height - 1), height)
+    column_nearest, column_weights = _gaussian_taps((columns - field[:, 0]).clamp(0, width - 1), width)
+    pixels = F.pad(images, (margin, margin, margin, margin)).flatten(2)
+    row_step = width + 2 * margin
+    first_tap = row_nearest * row_step + column_nearest  # top left, counted in the padded image
+    index = first_tap.flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    result = images.new_zeros(())
+    for row, row_weight in enumerate(row_weights):
+        line = images.new_zeros(())
+        for column, column_weight in enumerate(column_weights):
+            tap = pixels[:, :, row * row_step + column :].gather(2, index)
+            line = torch.addcmul(line, tap, column_weight.flatten(1)[:, None])
+        result = torch.addcmul(result, line, row_weight.flatten(1)[:, None])
     return result.reshape(images.shape)
 
 
 def _gaussian_taps(position_px: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the pixels around each position along one side and their weights, taps first, summing to 1."""
-    offsets = torch.arange(-_GAUSSIAN_RADIUS_PX, _GAUSSIAN_RADIUS_PX + 1, device=position_px.device)
-    taps = position_px.detach().round().long() + offsets.view(-1, *[1] * position_px.ndim)
-    weights = torch.exp(-((position_px - taps) ** 2) / (2 * GAUSSIAN_SIGMA_PX**2))
+    """Return the nearest pixel to each position along one side, and the weights of its neighbours.
+
+    The weights, neighbours first, are zero outside the image and sum to 1.
+    """
+    nearest = position_px.detach().round()
+    offsets = torch.arange(-_GAUSSIAN_RADIUS_PX, _GAUSSIAN_RADIUS_PX + 1).to(position_px)
+    taps = nearest + offsets.view(-1, *[1] * position_px.ndim)
+    weights = torch.exp((position_px - taps).square() / (-2 * GAUSSIAN_SIGMA_PX**2))
     weights = weights * ((taps >= 0) & (taps < size))
-    return taps.clamp(0, size - 1), weights / weights.sum(0)
+    return nearest.long(), weights / weights.sum(0)
