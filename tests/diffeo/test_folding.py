@@ -65,8 +65,8 @@ def test_maps_that_do_not_fold():
 
 
 def test_a_point_fold_in_one_corner_of_one_cell_is_seen():
-    # Pixel (2, 2) moves by (0.75, 0.75): its cell below on the right turns over at that pixel only
-    # when the displacement passes the opposite diagonal, at 0.5 + 0.5.
+    # One pixel moves diagonally into the cell below on its right, whose corner there turns over once
+    # the pixel passes the cell's other diagonal, x + y = 1.
     field = torch.zeros(2, 2, 6, 6, dtype=torch.float64)
     field[0, :, 2, 2] = 0.49
     field[1, :, 2, 2] = 0.51

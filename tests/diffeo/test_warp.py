@@ -105,11 +105,10 @@ def test_a_large_batch_is_its_images_one_by_one(mode, generator):
     for index in (0, 127, 128, 199):
         one = slice(index, index + 1)
         assert torch.equal(result[one], warp(images[one], field[one], mode))
-    # Fields made chunk by chunk may round differently: 1e-5 px at most, times slopes of up to 8.
-    assert (
-        torch.allclose(warp_by_coefficients(images, coefficients, mode), result, atol=1e-4)
-        or mode == "nearest"
-    )
+    # Fields made chunk by chunk may round differently, by 1e-5 px at most; slopes are up to 8 per px, and
+    # nearest jumps where 1e-5 px decides.
+    different = (warp_by_coefficients(images, coefficients, mode) - result).abs() > 1e-4
+    assert different.double().mean() <= (1e-4 if mode == "nearest" else 0)
 
 
 def test_coefficients_are_converted_to_the_images(generator):
@@ -137,7 +136,7 @@ def test_the_callers_tensors_stay_and_layout_does_not_matter(mode, generator):
 @pytest.mark.parametrize("mode", ["bilinear", "gaussian"])
 def test_gradients(mode, generator):
     images = torch.randn(2, 1, 5, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    # Within (0.1, 0.4) px no coordinate meets a pixel, where bilinear has a kink, or halfway, where taps change.
+    # Within (0.1, 0.4) px no coordinate meets a pixel (a kink of bilinear) or halfway (other taps).
     field = 0.1 + 0.3 * torch.rand(2, 2, 5, 6, generator=generator, dtype=torch.float64)
     field.requires_grad_()
     fast_mode = {"atol": 1e-6, "rtol": 1e-5}
