@@ -1,0 +1,71 @@
+"""Stability of predictors: D, G and R, their error bars, and what they are measured against."""
+
+from diffstab.stability.bootstrap import Interval, Samples, bootstrap_interval, resampled_stability
+from diffstab.stability.deformations import (
+    Deform,
+    Deformed,
+    diffeomorphism,
+    random_rotation,
+    random_sphere_rotation,
+    random_translation,
+)
+from diffstab.stability.estimate import (
+    Draw,
+    PairedDifference,
+    Probes,
+    StabilityReport,
+    draw_pairs,
+    measure_stability,
+    paired_difference,
+    stability_of,
+    to_record,
+)
+from diffstab.stability.layers import layer_outputs, layer_stability
+from diffstab.stability.measures import (
+    Moments,
+    Stability,
+    merge_moments,
+    output_moments,
+    squared_changes,
+    stability,
+)
+from diffstab.stability.metric import RelativeStability
+from diffstab.stability.noise import add_noise, change_norms, noise_norms
+from diffstab.stability.transforms import rotate, rotate_towards, translate
+
+__all__ = [
+    "Deform",
+    "Deformed",
+    "Draw",
+    "Interval",
+    "Moments",
+    "PairedDifference",
+    "Probes",
+    "RelativeStability",
+    "Samples",
+    "Stability",
+    "StabilityReport",
+    "add_noise",
+    "bootstrap_interval",
+    "change_norms",
+    "diffeomorphism",
+    "draw_pairs",
+    "layer_outputs",
+    "layer_stability",
+    "measure_stability",
+    "merge_moments",
+    "noise_norms",
+    "output_moments",
+    "paired_difference",
+    "random_rotation",
+    "random_sphere_rotation",
+    "random_translation",
+    "resampled_stability",
+    "rotate",
+    "rotate_towards",
+    "squared_changes",
+    "stability",
+    "stability_of",
+    "to_record",
+    "translate",
+]

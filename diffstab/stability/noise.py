@@ -1,0 +1,76 @@
+"""Isotropic noise of a given norm, matched to what a deformation did to each image.
+
+Convention: the direction is uniform on the sphere and the norm is exact, |eta| = norm, image by image.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffstab.errors import ArgumentError
+
+NoiseKind = str | float
+
+
+def change_norms(clean: Tensor, changed: Tensor) -> Tensor:
+    """Norms |changed - clean| of each image and field.
+
+    Args:
+        clean: Images, shape (P, ...).
+        changed: Shape (k, P, ...).
+
+    Returns:
+        Shape (k, P), in the dtype of the images.
+    """
+    return torch.stack([torch.linalg.vector_norm((field - clean).flatten(1), dim=1) for field in changed])
+
+
+def noise_norms(norms: Tensor, *, noise: NoiseKind) -> Tensor:
+    """Norm of the noise for each image and field, from the norms of what the deformation did.
+
+    Args:
+        norms: |tau x - x|, shape (k, P).
+        noise: "matched", the same image by image; "batch", their mean over all images and fields (the
+            choice of arXiv 2105.02468); or a fixed norm > 0, in the units of the images.
+
+    Returns:
+        Shape (k, P).
+
+    Raises:
+        ArgumentError: `noise` is none of them.
+    """
+    if noise == "matched":
+        return norms
+    if noise == "batch":
+        return norms.mean().expand_as(norms)
+    if isinstance(noise, (int, float)) and not isinstance(noise, bool) and math.isfinite(noise) and noise > 0:
+        return torch.full_like(norms, noise)
+    raise ArgumentError("noise", 'be "matched", "batch" or a finite norm > 0', repr(noise))
+
+
+def add_noise(images: Tensor, norms: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Images plus isotropic Gaussian directions scaled to given norms.
+
+        x + eta,  eta = norm * g / |g|,  g ~ Normal(0, I)
+
+    Args:
+        images: Shape (P, ...), floating.
+        norms: |eta| of each image, shape (P,) in the units of the images; zero is allowed.
+        generator: Source of the noise, on its own device.
+
+    Returns:
+        A new tensor of the shape, dtype and device of `images`.
+
+    Raises:
+        ArgumentError: Shapes do not fit or a norm is negative or not finite.
+    """
+    if norms.shape != images.shape[:1]:
+        condition = f"have shape {tuple(images.shape[:1])}, one norm for each image"
+        raise ArgumentError("norms", condition, f"shape {tuple(norms.shape)}")
+    if not bool(((norms >= 0) & norms.isfinite()).all()):
+        raise ArgumentError("norms", "be finite and >= 0", "a negative or non-finite norm")
+    direction = torch.randn(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
+    direction = direction.to(images.device).flatten(1)
+    scale = norms.to(images) / torch.linalg.vector_norm(direction, dim=1)
+    return images + direction.mul_(scale[:, None]).view(images.shape)
