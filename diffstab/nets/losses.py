@@ -1,0 +1,105 @@
+r"""Losses (1/alpha) mean_i l(F_i, y_i), with the slope and curvature in F that a gradient flow needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from diffstab.errors import ArgumentError
+
+BINARY_LOSSES = ("mse", "hinge", "quadratic_hinge", "soft_hinge")
+LOSSES = (*BINARY_LOSSES, "cross_entropy")
+
+
+@dataclass(frozen=True)
+class Loss:
+    r"""A pointwise loss l(F, y), averaged over the points and divided by alpha.
+
+    With m = y F: mse (y - F)^2 / 2; hinge max(0, 1 - m); quadratic_hinge max(0, 1 - m)^2 / 2;
+    soft_hinge log(1 + exp(beta (1 - m))) / beta; cross_entropy -log softmax(F)_y.
+
+    The factor 1/alpha keeps the rate of the gradient flow of F = alpha f finite as alpha -> 0 or infinity.
+
+    Args:
+        name: One of `LOSSES`.
+        alpha: Output scale of the predictor, > 0.
+        beta: Sharpness of the soft hinge; 20 by default.
+
+    Raises:
+        ArgumentError: If the name is unknown or alpha or beta is not positive.
+
+    Source: Petrini et al. 2022 (arXiv 2206.12314), section 2 and appendix; Geiger et al. 2020.
+    """
+
+    name: str = "soft_hinge"
+    alpha: float = 1.0
+    beta: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.name not in LOSSES:
+            raise ArgumentError("loss", f"be one of {', '.join(LOSSES)}", repr(self.name))
+        for argument in ("alpha", "beta"):
+            value = getattr(self, argument)
+            if not (value > 0 and math.isfinite(value)):
+                raise ArgumentError(argument, "be positive and finite", value)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether targets are -1 / +1 (or real, for mse) rather than class indices."""
+        return self.name in BINARY_LOSSES
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the scalar (1/alpha) mean l for outputs (n,) or (n, C) and targets (n,)."""
+        return self.pointwise(outputs, targets).mean() / self.alpha
+
+    def pointwise(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return l(F_i, y_i), shape (n,).
+
+        Raises:
+            ArgumentError: If the shapes of outputs and targets do not fit the loss.
+        """
+        if not self.is_binary:
+            if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
+                received = f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
+                raise ArgumentError("outputs and targets", "have shapes (n, C) and (n,)", received)
+            return functional.cross_entropy(outputs, targets, reduction="none")
+        if outputs.ndim != 1 or outputs.shape != targets.shape:
+            received = f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
+            way_out = "A net of several outputs takes cross_entropy and labels='classes'."
+            raise ArgumentError("outputs and targets", "both have shape (n,)", received, way_out)
+        if self.name == "mse":
+            return (targets - outputs).square() / 2
+        gap = 1 - targets * outputs
+        if self.name == "hinge":
+            return gap.clamp_min(0)
+        if self.name == "quadratic_hinge":
+            return gap.clamp_min(0).square() / 2
+        return functional.softplus(gap, self.beta)
+
+    def slope_and_curvature(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return dl/dF and d2l/dF2 at each point, shapes (n,); at a kink, the value on its flat side.
+
+        Raises:
+            ArgumentError: If the loss is not binary: its curvature is a matrix.
+        """
+        if not self.is_binary:
+            raise ArgumentError("loss", f"be one of {', '.join(BINARY_LOSSES)} here", repr(self.name))
+        if self.name == "mse":
+            return outputs - targets, torch.ones_like(outputs)
+        gap = 1 - targets * outputs
+        active = (gap > 0).to(outputs.dtype)
+        if self.name == "hinge":
+            return -targets * active, torch.zeros_like(outputs)
+        if self.name == "quadratic_hinge":
+            return -targets * gap * active, targets.square() * active
+        rise = torch.sigmoid(self.beta * gap)
+        return -targets * rise, targets.square() * self.beta * rise * (1 - rise)
+
+
+def make_loss(name: str, *, alpha: float = 1.0, beta: float = 20.0) -> Loss:
+    """Return the loss of that name; see `Loss`."""
+    return Loss(name, alpha=alpha, beta=beta)

@@ -1,0 +1,70 @@
+"""The stop rule shared by every way of training."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from diffstab.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When training ends.
+
+    Args:
+        margin_share: Stop when this share of the training points has margin >= `margin`; None: never.
+        margin: The margin of the rule: y F for binary targets, F_y minus the best other output for classes.
+        loss_bound: Stop when the mean pointwise loss (alpha times the loss) is at most this; None: never.
+        max_steps: Give up after this many steps.
+
+    Raises:
+        ArgumentError: If a value is out of range, or neither a margin nor a loss is asked for.
+
+    Source: Petrini et al. 2022 (arXiv 2206.12314): 99% of the training points fitted with margin 1.
+    """
+
+    margin_share: float | None = 0.99
+    margin: float = 1.0
+    loss_bound: float | None = None
+    max_steps: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise ArgumentError("max_steps", "be at least 1", self.max_steps)
+        if self.margin_share is not None and not 0 < self.margin_share <= 1:
+            raise ArgumentError("margin_share", "lie in (0, 1]", self.margin_share)
+        if self.margin_share is None and self.loss_bound is None:
+            raise ArgumentError("margin_share or loss_bound", "be given", None, "Training would never stop.")
+
+    def reason(self, *, loss: float, share: float, steps: int) -> str:
+        """Return why training ends here: "margin", "loss", "max_steps", or "" to go on.
+
+        Args:
+            loss: Mean pointwise loss.
+            share: Share of points with the margin.
+            steps: Steps done so far.
+        """
+        if self.margin_share is not None and share >= self.margin_share:
+            return "margin"
+        if self.loss_bound is not None and loss <= self.loss_bound:
+            return "loss"
+        return "max_steps" if steps >= self.max_steps else ""
+
+
+def margin_share(outputs: Tensor, targets: Tensor, margin: float = 1.0) -> float:
+    """Return the share of points whose margin is at least `margin`.
+
+    Args:
+        outputs: F (n,) with targets -1 / +1, or (n, C) with class indices.
+        targets: Shape (n,).
+        margin: Margin asked for.
+    """
+    if outputs.ndim == 1:
+        margins = targets * outputs
+    else:
+        chosen = outputs.gather(1, targets[:, None])
+        margins = chosen.squeeze(1) - outputs.scatter(1, targets[:, None], -math.inf).amax(1)
+    return float((margins >= margin).double().mean())
