@@ -1,0 +1,111 @@
+"""A self-contained HTML page put together from sections of sentences, pictures and sortable tables."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from diffstab.reporting.rendering import Rendered
+
+
+class Picture(NamedTuple):
+    """A figure of a page.
+
+    Attributes:
+        stem: Name of its files under ``figures/``, without ending; unique within a page.
+        rendered: The drawn figure.
+        caption: What it shows, for all readers.
+        alt: What it says, for readers who cannot see it.
+        as_png: Whether the page embeds the PNG rather than the SVG: for images and for thousands of points.
+        wide: Whether it takes the full width of the page.
+    """
+
+    stem: str
+    rendered: Rendered
+    caption: str
+    alt: str
+    as_png: bool = False
+    wide: bool = False
+
+    @property
+    def svg(self) -> Markup:
+        """The SVG element; its texts were escaped when matplotlib wrote it."""
+        return Markup(self.rendered.svg)
+
+
+class Cell(NamedTuple):
+    """A table cell: what it shows and what it is sorted by."""
+
+    text: str
+    value: float | str
+
+    @property
+    def sort_key(self) -> str:
+        """The value as an attribute; empty, and so sorted last, for NaN."""
+        if isinstance(self.value, str):
+            return self.value
+        return repr(float(self.value)) if math.isfinite(self.value) else ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the cell is aligned and sorted as a number."""
+        return not isinstance(self.value, str)
+
+
+class Table(NamedTuple):
+    """A sortable table; every row has as many cells as there are headers."""
+
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+class Section(NamedTuple):
+    """A part of a page.
+
+    Attributes:
+        title: Heading.
+        sentences: Paragraphs below it.
+        verdicts: Pairs (label, sentence) set out as a list of findings.
+        pictures: Figures.
+        tables: Tables.
+        facts: Pairs (label, value) set out as a list of settings.
+        source: Text shown as it stands, folded away (a configuration, say).
+        level: Of the heading: 2 for a part, 3 for a part of it.
+    """
+
+    title: str
+    sentences: Sequence[str] = ()
+    verdicts: Sequence[tuple[str, str]] = ()
+    pictures: Sequence[Picture] = ()
+    tables: Sequence[Table] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    source: str = ""
+    level: int = 2
+
+
+def page_html(title: str, subtitle: str, *, sections: Sequence[Section], notes: Sequence[str] = ()) -> str:
+    """The page as one HTML text that needs no other file and no network.
+
+    All texts are escaped; a content policy in the page forbids it to load anything.
+
+    Args:
+        title: Heading of the page.
+        subtitle: Line below it.
+        sections: Parts in order.
+        notes: Cautions shown at the top.
+
+    Returns:
+        The HTML.
+    """
+    environment = Environment(
+        loader=PackageLoader("diffstab.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("page.html.j2")
+    return template.render(title=title, subtitle=subtitle, sections=sections, notes=notes)

@@ -1,0 +1,110 @@
+"""The report of a results folder: one HTML page and its figures, written whole or not at all."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from diffstab.errors import ResultsError
+from diffstab.reporting import sections, tables
+from diffstab.reporting.document import Section, page_html
+from diffstab.reporting.pictures import file_stem
+from diffstab.reporting.provenance import cautions, provenance, subtitle
+from diffstab.reporting.writing import replace_folder
+from diffstab.results import read_records
+
+_GRID = {"n_train": "n_train", "seeds": "seed", "methods": "method"}
+"""Keys of a configuration that span the grid of runs, and the columns they fill."""
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write ``report/index.html`` and ``report/figures/*.png|pdf`` of a results folder.
+
+    The page needs no other file and no network. It is built beside the old report and takes its place when it is
+    complete; a report that fails leaves the old one.
+
+    Args:
+        folder: Results folder with ``records/*.parquet`` and, optionally, ``config.yaml`` and ``examples.npz``.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ResultsError: The folder has no readable records, its examples are damaged, or it cannot be written to.
+    """
+    folder = Path(folder)
+    records = read_records(folder)
+    if records.empty:
+        raise ResultsError(
+            f"{folder} has no records to report. Run `diffstab compare --results {folder}` first, or pass the "
+            "folder that holds records/*.parquet."
+        )
+    frame = tables.tidy_records(records)
+    source, config = _config(folder / "config.yaml")
+    grid = {name: _axis(config[key]) for key, name in _GRID.items() if config.get(key)}
+    absent = tables.missing_cells(frame, grid=grid)
+    parts = _parts(frame)
+    stacks = _examples(folder / "examples.npz")
+    parts += [sections.examples(stacks)] if stacks else []
+    parts += [sections.missing(absent)] if len(absent) else []
+    parts.append(provenance(frame, config=source))
+    notes = cautions(frame, records=len(records), absent=len(absent))
+    html = page_html(folder.resolve().name, subtitle(frame), sections=parts, notes=notes)
+    pictures = [picture for part in parts for picture in part.pictures]
+    files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
+    files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
+    replace_folder(folder / "report", {"index.html": html.encode("utf-8"), **files})
+    return folder / "report" / "index.html"
+
+
+def _parts(frame: pd.DataFrame) -> list[Section]:
+    """What the numbers say, then the figures and tables of each data set."""
+    parts = [sections.findings(frame)]
+    for dataset, data in frame.groupby("dataset", sort=True):
+        prefix = file_stem(str(dataset))
+        inner = [
+            sections.performance(data, prefix=prefix),
+            sections.stability(data, prefix=prefix),
+            sections.sparsity(data, prefix=prefix),
+            sections.training(data),
+        ]
+        parts += [Section(str(dataset)), *(part for part in inner if part is not None)]
+    return parts
+
+
+def _config(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The text of the configuration and its top level; empty where there is none."""
+    if not path.exists():
+        return "", {}
+    text = path.read_text(encoding="utf-8")
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ResultsError(
+            f"{path} is not YAML ({error}). Restore it, or remove it to report without."
+        ) from error
+    return text, config if isinstance(config, Mapping) else {}
+
+
+def _axis(values: object) -> list[object]:
+    """The values of one axis of the grid: of a list, the keys of a mapping, or the one value."""
+    return list(values) if isinstance(values, list | tuple | Mapping) else [values]
+
+
+def _examples(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of example images; empty where there are none."""
+    if not path.exists():
+        return {}
+    names = ("images", "deformed", "noisy", "delta_px")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise ResultsError(
+            f"{path} does not hold the arrays {', '.join(names)} ({error}). Write it again, or remove it to "
+            "report without examples."
+        ) from error

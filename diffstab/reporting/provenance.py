@@ -1,0 +1,112 @@
+"""Where the numbers of a report come from, and what to be careful about."""
+
+import json
+
+import pandas as pd
+
+from diffstab.reporting.document import Section
+from diffstab.reporting.quantities import method_name, number_text, quantity
+from diffstab.reporting.tables import HEADLINE, column, counts_text, is_recorded
+
+
+def subtitle(frame: pd.DataFrame) -> str:
+    """Data sets, methods, sizes and seeds of the records in one line."""
+    methods = sorted({method_name(method) for method in frame["method"]})
+    sizes, seeds = sorted(frame["n_train"].unique()), frame["seed"].nunique()
+    span = f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)"
+    parts = [", ".join(sorted(frame["dataset"].unique())), ", ".join(methods), span]
+    return " · ".join([*parts, f"{seeds} {'seed' if seeds == 1 else 'seeds'}", f"{len(frame)} runs"])
+
+
+def cautions(frame: pd.DataFrame, *, records: int, absent: int) -> list[str]:
+    """What a reader should know before trusting the numbers; empty where there is nothing.
+
+    Args:
+        frame: Records as returned by `tidy_records`.
+        records: Number of records before that.
+        absent: Number of cells without a record.
+
+    Returns:
+        Sentences.
+    """
+    found = []
+    if absent:
+        found.append(f"{absent} of {len(frame) + absent} runs are missing; they are listed below.")
+    if records > len(frame):
+        found.append(f"{records - len(frame)} records are left out: without a cell, or run again later.")
+    unfinished = int((column(frame, "stop_reason") == "max_steps").sum())
+    if unfinished:
+        found.append(f"{unfinished} runs used up their steps before they met their stop rule.")
+    folded = column(frame, "folded_share")
+    if (folded > 0).any():
+        found.append(
+            f"Up to {number_text(100 * folded.max())} % of the deformations of a run fold the image."
+        )
+    for name in HEADLINE:
+        blank = int(column(frame, name).isna().sum())
+        if is_recorded(frame, name) and blank:
+            found.append(f"{quantity(name).heading} is missing or infinite in {blank} of {len(frame)} runs.")
+    if (commits := column(frame, "git_commit").nunique()) > 1:
+        found.append(f"The runs come from {commits} commits of the code.")
+    if dirty := int(_is_dirty(frame).sum()):
+        found.append(f"{dirty} runs were made with uncommitted changes in the code.")
+    return found
+
+
+def provenance(frame: pd.DataFrame, *, config: str) -> Section:
+    """Settings, code, machine and time behind the records, and the configuration as it stands.
+
+    Args:
+        frame: Records as returned by `tidy_records`.
+        config: Text of the configuration, "" for none.
+
+    Returns:
+        The section; what no record says reads "not recorded".
+    """
+    commits = column(frame, "git_commit").dropna().astype("str").str[:12]
+    commits += _is_dirty(frame)[commits.index].map({True: " with uncommitted changes", False: ""})
+    seconds, started = column(frame, "wall_seconds"), column(frame, "started_at").dropna().astype("str")
+    versions = column(frame, "versions").dropna().astype("str").unique()
+    facts = {
+        "Records": str(len(frame)),
+        "Deformations": _deformations(frame),
+        "Commits": counts_text(commits),
+        "Machines": counts_text(column(frame, "hardware")),
+        "Versions": "; ".join(_versions(text) for text in versions),
+        "Started": " to ".join(dict.fromkeys([started.min(), started.max()])) if len(started) else "",
+        "Time": f"{number_text(float(seconds.sum()))} s over all runs" if seconds.notna().any() else "",
+    }
+    known = [(label, value or "not recorded") for label, value in facts.items()]
+    return Section("Settings and provenance", facts=known, source=config)
+
+
+def _is_dirty(frame: pd.DataFrame) -> pd.Series:
+    # A Boolean column may come back as text or with holes.
+    return column(frame, "git_dirty").astype("str").str.lower().isin(["true", "1", "1.0"])
+
+
+def _deformations(frame: pd.DataFrame) -> str:
+    shown = {
+        "delta_px": "asked δ {} px",
+        "measured_delta_px": "measured δ {} px",
+        "temperature": "temperature {}",
+        "cutoff": "cut-off {}",
+    }
+    texts = []
+    for name, text in shown.items():
+        values = column(frame, name).dropna()
+        if len(values):
+            ends = dict.fromkeys(number_text(value) for value in (values.min(), values.max()))
+            texts.append(text.format(" to ".join(ends)))
+    return ", ".join(texts)
+
+
+def _versions(text: str) -> str:
+    """Versions stored as a JSON mapping, as a list for reading; other text as it stands."""
+    try:
+        versions = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    if not isinstance(versions, dict):
+        return text
+    return ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))

@@ -1,0 +1,84 @@
+"""Matplotlib figures as files: PNG, PDF and an SVG that can stand inside an HTML page."""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from diffstab.reporting.figures import HOVER
+from diffstab.reporting.style import figure_style
+
+
+class Rendered(NamedTuple):
+    """One figure in three formats.
+
+    Attributes:
+        png: The PNG file.
+        pdf: The PDF file.
+        svg: The ``<svg>`` element, without prolog, fixed size or identifiers that could clash in a page.
+    """
+
+    png: bytes
+    pdf: bytes
+    svg: str
+
+    @property
+    def png_uri(self) -> str:
+        """The PNG as a data address."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+def render(
+    draw: Callable[[Any], object],
+    *,
+    name: str,
+    size_inches: tuple[float, float] = (4.8, 3.6),
+    rows: int = 1,
+    columns: int = 1,
+) -> Rendered:
+    """Draw on fresh axes in the project's look and save in all formats; the same input gives the same bytes.
+
+    Args:
+        draw: Called with the axes: one `Axes`, or an array (rows, columns) of them if there are several.
+        name: Prefix of the identifiers in the SVG; unique within a page.
+        size_inches: Width and height.
+        rows: Rows of axes.
+        columns: Columns of axes.
+
+    Returns:
+        The figure in three formats.
+    """
+    with figure_style():
+        figure = Figure(figsize=size_inches, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes: np.ndarray = figure.subplots(rows, columns, squeeze=False)
+        draw(axes if axes.size > 1 else axes[0, 0])
+        # Dates and program names would make equal figures differ.
+        png = _saved(figure, "png", {"Software": None})
+        pdf = _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
+        svg = _saved(figure, "svg", {"Creator": None, "Date": None, "Format": None, "Type": None})
+    return Rendered(png, pdf, _inline(svg.decode("utf-8"), re.sub(r"\W", "_", name)))
+
+
+def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _inline(svg: str, prefix: str) -> str:
+    """The bare element: sized by the page, hover texts as data attributes, identifiers prefixed."""
+    element = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    head, rest = element.split(">", 1)
+    head = re.sub(r'\s(width|height|xmlns|xmlns:xlink|version)="[^"]*"', "", head)
+    rest = re.sub(rf'\bid="{HOVER}([^"]*)"', r'class="point" data-hover="\1"', rest)
+    rest = re.sub(r'\bid="([^"]*)"', rf'id="{prefix}-\1"', rest)
+    rest = re.sub(r'\bxlink:href="#', 'href="#', rest)
+    rest = re.sub(r'\bhref="#', f'href="#{prefix}-', rest)
+    rest = re.sub(r"url\(#", f"url(#{prefix}-", rest)
+    return f'{head} aria-hidden="true" focusable="false">{rest.strip()}'
