@@ -40,6 +40,11 @@ class Tangent(NamedTuple):
         ]
         return torch.stack(terms).sum(0)
 
+    def kernel_diagonal(self) -> Tensor:
+        """Return the diagonal of the tangent kernel, shape (n,)."""
+        terms = [a.square().sum(1) * b.square().sum(1) for a, b in zip(self.inputs, self.signals)]
+        return torch.stack(terms).sum(0)
+
     def kernel(self, other: Tangent | None = None) -> Tensor:
         """Return the empirical tangent kernel (n, m) between these points and the other's (or themselves)."""
         other = other or self

@@ -13,7 +13,8 @@ from torch import Tensor
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import FCN, CentredOutput, Loss
 from diffstab.training.euler import EulerFlow, EulerSettings
-from diffstab.training.flow import FlowSettings, GradientFlow
+from diffstab.training.flow import GradientFlow
+from diffstab.training.integrator import FlowSettings
 from diffstab.training.status import FlowStatus
 from diffstab.training.stopping import StopRule, margin_share
 
