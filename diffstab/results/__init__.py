@@ -1,0 +1,18 @@
+"""Results on disk: one record per run, written atomically and keyed by its configuration, read as a tidy frame."""
+
+from diffstab.results.atomic import write_atomically
+from diffstab.results.hashing import canonical_json, config_hash, flatten
+from diffstab.results.provenance import Provenance, provenance
+from diffstab.results.records import GRID_KEYS, RecordStore, read_records
+
+__all__ = [
+    "GRID_KEYS",
+    "Provenance",
+    "RecordStore",
+    "canonical_json",
+    "config_hash",
+    "flatten",
+    "provenance",
+    "read_records",
+    "write_atomically",
+]
