@@ -6,7 +6,7 @@ The estimators (`NTKRegressor`, `NTKClassifier`, `as_predictor`) import scikit-l
 from typing import TYPE_CHECKING, Any
 
 from diffstab.kernels.empirical import empirical_ntk, kernel_alignment, kernel_drift
-from diffstab.kernels.ntk import ntk, random_feature_kernel
+from diffstab.kernels.infinite_width import ntk, random_feature_kernel
 
 if TYPE_CHECKING:
     from diffstab.kernels.ridge import Conditioning, NTKClassifier, NTKRegressor, as_predictor

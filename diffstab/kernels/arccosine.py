@@ -37,17 +37,16 @@ def arccosine_tile(rows: Tensor, columns: Tensor, *, depth: int, tangent: bool) 
     """
     cosine = (rows @ columns.T).clamp_(-1, 1)
     angle = _accurate_angle(cosine, rows, columns)
-    kernel = cosine.clone() if tangent else cosine
-    for layer in range(depth):
+    kernel = cosine.clone()
+    for layer in range(1, depth + 1):
         sine, supplement = angle.sin(), math.pi - angle
         if tangent:
             kernel.mul_(supplement).add_(sine).addcmul_(cosine, supplement).div_(math.pi)
-        if tangent and layer == depth - 1:
-            return kernel
-        gap = _gap(angle, cosine, sine)
-        angle = gap.div(2).sqrt_().arcsin_().mul_(2)
-        cosine = 1 - gap
-    return cosine
+        if layer < depth:
+            gap = _gap(angle, cosine, sine)
+            angle = gap.div(2).sqrt_().arcsin_().mul_(2)
+            cosine = 1 - gap
+    return kernel if tangent else cosine.mul_(supplement).add_(sine).div_(math.pi)
 
 
 def _gap(angle: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ def empirical_ntk(net: nn.Module, x: Tensor, y: Tensor | None = None, *, chunk: 
         chunk: Number of points whose gradients are held at once.
 
     Returns:
-        Shape (n, m) for one output, else (n, m, outputs, outputs); dtype of the parameters. Exactly
-        symmetric when y is None and there is one output.
+        Shape (n, m) for one output, else (n, m, outputs, outputs); dtype of the parameters. When y is None it is
+        exactly symmetric under the exchange of points together with outputs.
 
     Raises:
         ArgumentError: Nothing to differentiate, points not floating point, not finite or of different shapes,
@@ -43,15 +43,7 @@ def empirical_ntk(net: nn.Module, x: Tensor, y: Tensor | None = None, *, chunk: 
     if chunk < 1:
         raise ArgumentError("chunk", "be >= 1", chunk)
     gradients = _gradient_function(net)
-    columns = torch.split(x if y is None else y, chunk)
-    strips: list[list[Tensor]] = []
-    for row, points in enumerate(torch.split(x, chunk)):
-        left = gradients(points)
-        done = [strips[k][row].permute(1, 0, 3, 2) for k in range(row)] if y is None else []
-        todo = columns[len(done) :]
-        right = (left if y is None and k == 0 else gradients(block) for k, block in enumerate(todo))
-        strips.append(done + [torch.einsum("iap,jbp->ijab", left, block) for block in right])
-    kernel = torch.cat([torch.cat(strip, dim=1) for strip in strips])
+    kernel = _own_kernel(gradients, x, chunk) if y is None else _cross_kernel(gradients, x, y, chunk)
     return kernel[:, :, 0, 0] if kernel.shape[-1] == 1 else kernel
 
 
@@ -137,3 +129,31 @@ def _gradient_function(net: nn.Module) -> Callable[[Tensor], Tensor]:
         return torch.cat([block.flatten(2) for block in blocks.values()], dim=2)
 
     return gradients
+
+
+def _cross_kernel(gradients: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, chunk: int) -> Tensor:
+    strips = []
+    for points in torch.split(x, chunk):
+        left = gradients(points)
+        strips.append(
+            torch.cat([_products(left, gradients(others)) for others in torch.split(y, chunk)], dim=1)
+        )
+    return torch.cat(strips)
+
+
+def _own_kernel(gradients: Callable[[Tensor], Tensor], x: Tensor, chunk: int) -> Tensor:
+    """Kernel of the points with themselves; blocks below the diagonal are mirrored."""
+    chunks = torch.split(x, chunk)
+    blocks: list[list[Tensor]] = []
+    for row, points in enumerate(chunks):
+        left = gradients(points)
+        diagonal = _products(left, left)
+        mirrored = [blocks[above][row].permute(1, 0, 3, 2) for above in range(row)]
+        computed = [_products(left, gradients(others)) for others in chunks[row + 1 :]]
+        blocks.append([*mirrored, (diagonal + diagonal.permute(1, 0, 3, 2)) / 2, *computed])
+    return torch.cat([torch.cat(strip, dim=1) for strip in blocks])
+
+
+def _products(left: Tensor, right: Tensor) -> Tensor:
+    """Scalar products of gradients (n, outputs, parameters) and (m, ...), shape (n, m, outputs, outputs)."""
+    return torch.einsum("iap,jbp->ijab", left, right)

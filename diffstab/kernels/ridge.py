@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
-from diffstab.kernels.ntk import ntk, random_feature_kernel
+from diffstab.kernels.infinite_width import ntk, random_feature_kernel
 
 _Array = NDArray[np.float64]
 
