@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from diffstab.errors import ArgumentError
 from diffstab.reporting.quantities import interval_text, method_name, number_text
@@ -20,6 +20,7 @@ from diffstab.reporting.tables import PairedRow, column, is_recorded, paired_dra
 
 HOVER = "hover:"
 _DASHES = (0, (4, 3))
+_STEPS = (1, 2, 2.5, 5, 10)
 
 
 class Neurons(NamedTuple):
@@ -109,7 +110,7 @@ def paired_differences(
     for row in paired_rows(frame, quantities=[quantity], method=method, baseline=baseline):
         _draw_difference(ax, row, factor)
     _sizes_axis(ax, draws["n_train"])
-    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
     unit = display(quantity).difference_unit.strip()
     ax.set_ylabel(f"Difference of {display(quantity).noun}" + (f" ({unit})" if unit else ""))
     names = [plain(method_name(name)) for name in (method, baseline)]
@@ -284,14 +285,15 @@ def _values_axis(ax: Axes, values: np.ndarray) -> None:
     """A log axis for positive values that span a factor of three or more, else a linear one."""
     low, high = values.min(), values.max()
     if low <= 0 or high < 3 * low:
-        ax.yaxis.set_major_locator(MaxNLocator(6))
+        ax.yaxis.set_major_locator(MaxNLocator(6, steps=_STEPS))
         return
     ax.set_yscale("log")
     ax.set_ylim(bottom=max(ax.get_ylim()[0], low / 2))
-    subs = (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
+    decades = np.log10(high / low)
+    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 1.1 else (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
     ax.yaxis.set_major_locator(LogLocator(subs=subs))
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _legend(ax: Axes, *, initial: bool) -> Axes:

@@ -38,14 +38,9 @@ def write_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     records = read_records(folder)
-    if records.empty:
-        raise ResultsError(
-            f"{folder} has no records to report. Run `diffstab compare --results {folder}` first, or pass the "
-            "folder that holds records/*.parquet."
-        )
     frame = tables.tidy_records(records)
     source, config = _config(folder / "config.yaml")
-    grid = {name: _axis(config[key]) for key, name in _GRID.items() if config.get(key)}
+    grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}
     absent = tables.missing_cells(frame, grid=grid)
     parts = _parts(frame)
     stacks = _examples(folder / "examples.npz")
@@ -90,9 +85,10 @@ def _config(path: Path) -> tuple[str, Mapping[str, Any]]:
     return text, config if isinstance(config, Mapping) else {}
 
 
-def _axis(values: object) -> list[object]:
-    """The values of one axis of the grid: of a list, the keys of a mapping, or the one value."""
-    return list(values) if isinstance(values, list | tuple | Mapping) else [values]
+def _axis(values: object) -> list[str | int]:
+    """The values of one axis of the grid: those of a list, the keys of a mapping; empty for anything else."""
+    listed = list(values) if isinstance(values, list | tuple | Mapping) else []
+    return listed if all(isinstance(value, str | int) for value in listed) else []
 
 
 def _examples(path: Path) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def curve_picture(frame: pd.DataFrame, name: str, *, prefix: str) -> Picture:
         The picture.
     """
     stem = f"{prefix}-{file_stem(name)}"
-    rendered = render(partial(figures.curve, frame=frame, quantity=name), name=stem)
+    rendered = render(lambda axes: figures.curve(axes.item(), frame, quantity=name), name=stem)
     rows = tables.summary_rows(frame, quantities=[name])
     methods = sorted({row.method for row in rows})
     courses = [verdicts.course([row for row in rows if row.method == method]) for method in methods]
@@ -68,7 +69,11 @@ def paired_picture(frame: pd.DataFrame, name: str, *, method: str, baseline: str
         The picture.
     """
     stem = f"{prefix}-{file_stem(name)}-{file_stem(method)}-minus-{file_stem(baseline)}"
-    draw = partial(figures.paired_differences, frame=frame, quantity=name, method=method, baseline=baseline)
+    sides = {"method": method, "baseline": baseline}
+
+    def draw(axes: np.ndarray) -> None:
+        figures.paired_differences(axes.item(), frame, quantity=name, **sides)
+
     rendered = render(draw, name=stem)
     rows = tables.paired_rows(frame, quantities=[name], method=method, baseline=baseline)
     caption = f"Difference of {quantity(name).noun} between methods trained on the same draw."
@@ -77,15 +82,24 @@ def paired_picture(frame: pd.DataFrame, name: str, *, method: str, baseline: str
     return Picture(stem, rendered, caption, verdicts.verdict(rows))
 
 
-def neurons_picture(frame: pd.DataFrame, *, prefix: str) -> Picture | None:
-    """Neurons before and after training at the largest n_train, first seed, that recorded them.
+class RecordedNeurons(NamedTuple):
+    """The neurons of one run before and after training, and a phrase that names the run."""
+
+    before: figures.Neurons
+    after: figures.Neurons
+    run: str
+    method: str
+    effective: tuple[float, float]
+
+
+def recorded_neurons(frame: pd.DataFrame) -> RecordedNeurons | None:
+    """The neurons at the largest n_train, first seed, that recorded them.
 
     Args:
         frame: Records of one data set and method.
-        prefix: First part of the file name.
 
     Returns:
-        The picture; None where no record has neurons.
+        The neurons; None where no record has any.
     """
     needed = [*_NEURONS, *_INITIAL_NEURONS]
     if not set(needed) <= set(frame.columns):
@@ -94,18 +108,37 @@ def neurons_picture(frame: pd.DataFrame, *, prefix: str) -> Picture | None:
     if kept.empty:
         return None
     row = kept.iloc[0]
-    method, n_train, seed = str(row["method"]), int(row["n_train"]), int(row["seed"])
     before, after = (
         figures.Neurons(*(row[name] for name in names)) for names in (_INITIAL_NEURONS, _NEURONS)
     )
-    stem = f"{prefix}-neurons-{file_stem(method)}"
-    colour = looks([method])[method].colour
-    draw = partial(figures.neurons_before_after, before=before, after=after, colour=colour)
+    run = f"{method_name(row['method'])}, n = {row['n_train']}, seed {row['seed']}"
+    effective = (float(row.get(name, np.nan)) for name in ("init_effective_neurons", "effective_neurons"))
+    return RecordedNeurons(before, after, run, str(row["method"]), (next(effective), next(effective)))
+
+
+def neurons_picture(frame: pd.DataFrame, *, prefix: str) -> Picture | None:
+    """Neurons before and after training, of the run that `recorded_neurons` chooses.
+
+    Args:
+        frame: Records of one data set and method.
+        prefix: First part of the file name.
+
+    Returns:
+        The picture; None where no record has neurons.
+    """
+    found = recorded_neurons(frame)
+    if found is None:
+        return None
+    stem, colour = f"{prefix}-neurons-{file_stem(found.method)}", looks([found.method])[found.method].colour
+
+    def draw(axes: np.ndarray) -> None:
+        figures.neurons_before_after(axes[0], found.before, found.after, colour=colour)
+
     rendered = render(draw, name=stem, size_inches=(8.4, 4.2), columns=2)
-    who = f"{len(after.mass)} neurons of {method_name(method)} at n = {n_train}, seed {seed}"
+    who = f"{len(found.after.mass)} neurons ({found.run})"
     caption = f"{who}, projected on a plane. Area of a disc: mass of the neuron."
-    numbers = [number_text(float(row.get(f"{start}effective_neurons", np.nan))) for start in ("init_", "")]
-    alt = f"{who}, at initialisation and after training. Effective number: {numbers[0]}, then {numbers[1]}."
+    before, after = (number_text(value) for value in found.effective)
+    alt = f"{who}, at initialisation and after training. Effective number: {before}, then {after}."
     return Picture(stem, rendered, caption, alt, as_png=True, wide=True)
 
 

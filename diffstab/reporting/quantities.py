@@ -30,9 +30,9 @@ QUANTITIES: dict[str, Quantity] = {
     "test_error": Quantity("Test error", "test error", "Test error", *_PERCENT),
     "train_error": Quantity("Training error", "training error", "Training error", *_PERCENT),
     "margin_share": Quantity("Share with margin ≥ 1", "share with margin ≥ 1", "Margin ≥ 1", *_PERCENT),
-    "D": Quantity("Sensitivity to deformations, D", "D (deformations)", "D"),
-    "G": Quantity("Sensitivity to noise, G", "G (noise)", "G"),
-    "R": Quantity("Relative sensitivity, R = D / G", "R = D / G", "R"),
+    "D": Quantity("Sensitivity to deformations, D", "D", "D"),
+    "G": Quantity("Sensitivity to noise, G", "G", "G"),
+    "R": Quantity("Relative sensitivity, R", "R", "R"),
     "steps": Quantity("Steps", "number of steps", "Steps"),
     "flow_time": Quantity("Flow time", "flow time", "Flow time"),
     "train_seconds": Quantity("Training time (s)", "training time", "Seconds"),
@@ -74,15 +74,15 @@ def number_text(value: float, *, decimals: int | None = None, signed: bool = Fal
     if decimals is None:
         if value != 0 and not 1e-3 <= abs(value) < 1e6:
             return format(value, f"{sign}.2e").replace("-", "−")
-        decimals = 0 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
-        decimals = 0 if value == round(value) else decimals
+        whole = math.isclose(value, round(value), rel_tol=1e-12)
+        decimals = 0 if whole else max(0, 2 - math.floor(math.log10(abs(value))))
     return format(value, f"{sign},.{decimals}f").replace("-", "−").replace(",", "\u202f")
 
 
 def interval_text(name: str, mean: float, low: float, high: float, *, difference: bool = False) -> str:
     """A recorded mean with its interval in display units: ``12.34 % [11.90, 12.78]``.
 
-    The half-width of the interval sets the decimals (two significant digits of it).
+    The half-width of the interval sets the decimals: one significant digit of it, two if it begins with 1 or 2.
 
     Args:
         name: Column of the record, which sets factor and unit.
@@ -100,7 +100,10 @@ def interval_text(name: str, mean: float, low: float, high: float, *, difference
     half = (high - low) / 2
     if not math.isfinite(half):
         return number_text(mean, signed=difference) + unit
-    decimals = 2 if half == 0 else max(0, 1 - math.floor(math.log10(abs(half))))
-    places = decimals if decimals <= 5 else None
+    places = None
+    if half > 0:
+        power = math.floor(math.log10(half))
+        places = max(0, -power + (half < 3 * 10**power))
+        places = places if places <= 5 else None
     texts = [number_text(value, decimals=places, signed=difference) for value in (mean, low, high)]
     return f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]"

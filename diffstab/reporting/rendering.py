@@ -4,7 +4,7 @@ import base64
 import io
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -34,7 +34,7 @@ class Rendered(NamedTuple):
 
 
 def render(
-    draw: Callable[[Any], object],
+    draw: Callable[[np.ndarray], object],
     *,
     name: str,
     size_inches: tuple[float, float] = (4.8, 3.6),
@@ -44,7 +44,7 @@ def render(
     """Draw on fresh axes in the project's look and save in all formats; the same input gives the same bytes.
 
     Args:
-        draw: Called with the axes: one `Axes`, or an array (rows, columns) of them if there are several.
+        draw: Called with the array (rows, columns) of axes.
         name: Prefix of the identifiers in the SVG; unique within a page.
         size_inches: Width and height.
         rows: Rows of axes.
@@ -57,7 +57,10 @@ def render(
         figure = Figure(figsize=size_inches, layout="constrained")
         FigureCanvasAgg(figure)
         axes: np.ndarray = figure.subplots(rows, columns, squeeze=False)
-        draw(axes if axes.size > 1 else axes[0, 0])
+        draw(axes)
+        # The layout is the slow part: once for all formats.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         # Dates and program names would make equal figures differ.
         png = _saved(figure, "png", {"Software": None})
         pdf = _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})

@@ -22,10 +22,11 @@ _READING = (
 def findings(frame: pd.DataFrame) -> Section:
     """What the paired differences say, per data set, pair of methods and headline quantity."""
     title, found = "What the numbers say", []
+    several = frame["dataset"].nunique() > 1
     for dataset, part in frame.groupby("dataset", sort=True):
         for rows in _paired(part):
-            label = quantity(rows[0].quantity).noun
-            found.append((f"{label[0].upper()}{label[1:]}, {dataset}", verdicts.verdict(rows)))
+            label = quantity(rows[0].quantity).label
+            found.append((f"{label} ({dataset})" if several else label, verdicts.verdict(rows)))
     if found:
         return Section(title, verdicts=found)
     return Section(
@@ -151,32 +152,21 @@ def _summary_table(frame: pd.DataFrame) -> Table:
 
 
 def _paired_table(frame: pd.DataFrame) -> Table:
-    headers = [
-        "Quantity",
-        "Difference",
-        "n",
-        "Mean",
-        "First lower",
-        "Second lower",
-        "Ties",
-        "Draws",
-        "Sign test p",
-    ]
-    lines = [
-        [
-            _text(quantity(row.quantity).heading),
-            _text(f"{method_name(row.method)} − {method_name(row.baseline)}"),
-            _count(row.n_train),
-            Cell(interval_text(row.quantity, row.mean, row.low, row.high, difference=True), row.mean),
-            *(_count(value) for value in (row.method_lower, row.baseline_lower, row.ties, row.draws)),
-            Cell(number_text(row.sign_p), row.sign_p),
-        ]
-        for rows in _paired(frame)
-        for row in rows
-    ]
-    return Table(
-        "Paired differences on the same draw: mean [95 % Student interval over draws]", headers, lines
-    )
+    pairs = tables.method_pairs(frame)
+    lines = []
+    for row in (row for rows in _paired(frame) for row in rows):
+        mean = Cell(interval_text(row.quantity, row.mean, row.low, row.high, difference=True), row.mean)
+        counts = [_count(value) for value in (row.method_lower, row.baseline_lower, row.draws)]
+        which = [_text(method_name(row.method))] if len(pairs) > 1 else []
+        chance = Cell(number_text(row.sign_p), row.sign_p)
+        lines.append(
+            [_text(quantity(row.quantity).heading), *which, _count(row.n_train), mean, *counts, chance]
+        )
+    named = ["Feature method"] if len(pairs) > 1 else []
+    headers = ["Quantity", *named, "n", "Difference", "Feature lower", "Lazy lower", "Draws", "Sign test p"]
+    minuend = "each feature method" if len(pairs) > 1 else method_name(pairs[0][0])
+    caption = f"Paired differences {minuend} − {method_name(pairs[0][1])} on the same draw"
+    return Table(f"{caption}: mean [95 % Student interval over draws]", headers, lines)
 
 
 def _sparsity_table(frame: pd.DataFrame, names: Sequence[str]) -> Table:

@@ -294,8 +294,8 @@ def missing_cells(frame: pd.DataFrame, *, grid: Mapping[str, Sequence[object]] |
 
     Args:
         frame: Records as returned by `tidy_records`.
-        grid: Values of n_train, seed and method that were asked for; an axis that is not named has the values
-            that occur in the records.
+        grid: Values of n_train, seed and method that were asked for; an axis that is not named,
+            or empty, has the values that occur in the records.
 
     Returns:
         Columns dataset, n_train, seed and method, one row per missing cell.
