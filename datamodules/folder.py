@@ -1,0 +1,112 @@
+"""Any folder of images, one subfolder per class."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from datamodules.base import ImageDataModule
+from datamodules.splits import Source, Split
+from diffstab.errors import ArgumentError, DataError
+
+
+class ImageFolder(ImageDataModule):
+    """Images in `<root>/<folder>/train/<class>/` and `<root>/<folder>/test/<class>/`.
+
+    Every file in a class folder or below it, apart from hidden ones, must be an image of 8 bits per
+    channel that Pillow can read. Classes are numbered in alphabetical order. All images must have one size (any
+    rectangle), or `size` must be given: then each is resized to a square as it is read.
+
+    Args:
+        folder: Folder of the data set, relative to `root` or absolute; its last part is the name of the
+            data set.
+        channels: 3 reads the images as RGB, 1 as grey levels.
+        kwargs: Arguments of `ImageDataModule`.
+    """
+
+    def __init__(self, *, folder: str, channels: Literal[1, 3] = 3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if channels not in (1, 3):
+            raise ArgumentError("channels", "be 1 (grey) or 3 (RGB)", repr(channels))
+        self.folder = self.root / folder
+        self.channels = channels
+        self.name = self.folder.name
+
+    def read(self) -> Source:
+        """Read both splits."""
+        names = _class_names(self.folder / "train")
+        test_names = _class_names(self.folder / "test")
+        if names != test_names:
+            odd_ones = ", ".join(sorted(set(names) ^ set(test_names)))
+            what = f"train and test hold different classes: {odd_ones} on one side only"
+            raise DataError(what, self.folder, "Give each class a folder on both sides.")
+        files = [_files(self.folder / part, names) for part in ("train", "test")]
+        decode = partial(_decoded, mode="RGB" if self.channels == 3 else "L", size=self.size)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            images = _stacked([path for part in files for path, _ in part], pool.map, decode)
+        train, test = torch.split(images, [len(part) for part in files])
+        classes = [torch.tensor([index for _, index in part]) for part in files]
+        return Source(Split(train, classes[0]), Split(test, classes[1]), names, white=255)
+
+
+def _class_names(part: Path) -> tuple[str, ...]:
+    """The classes of one part, sorted."""
+    if not part.is_dir():
+        way_out = "Lay the images out as train/<class>/ and test/<class>/, or set DIFFSTAB_DATA to the root."
+        raise DataError(f"The folder {part.name} is missing", part, way_out)
+    names = sorted(child.name for child in part.iterdir() if child.is_dir() and child.name[0] != ".")
+    if not names:
+        raise DataError(f"The folder {part.name} holds no class folders", part, "Make one folder per class.")
+    return tuple(names)
+
+
+def _files(part: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
+    """The image files of one part, sorted, each with the index of its class."""
+    found = []
+    for index, name in enumerate(names):
+        files = sorted(file for file in (part / name).rglob("*") if file.is_file() and file.name[0] != ".")
+        if not files:
+            raise DataError(
+                f"The class {name} holds no images", part / name, "Add images or remove the folder."
+            )
+        found += [(file, index) for file in files]
+    return found
+
+
+def _decoded(
+    path: Path, *, mode: Literal["RGB", "L"], size: int | None
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Decode one file to (H, W, C)."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                what = f"{path.name} has more than 8 bits per channel (Pillow mode {image.mode})"
+                raise DataError(what, path, "Convert it to 8 bits per channel.")
+            pixels = image.convert(mode)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        way_out = "Replace or remove it."
+        raise DataError(f"{path.name} is no readable image: {error}", path, way_out) from error
+    if size is not None and pixels.size != (size, size):
+        pixels = pixels.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(pixels).reshape(pixels.height, pixels.width, -1)
+
+
+def _stacked(
+    paths: list[Path], parallel_map: Callable[..., Any], decode: Callable[[Path], np.ndarray[Any, Any]]
+) -> torch.Tensor:
+    """Decode all files into one (n, C, H, W) uint8 tensor."""
+    first = decode(paths[0])
+    images = np.empty((len(paths), *first.shape), dtype=np.uint8)
+    for index, pixels in enumerate(parallel_map(decode, paths)):
+        if pixels.shape != first.shape:
+            shapes = f"{first.shape[:2]} ({paths[0]}) and {pixels.shape[:2]} ({paths[index]})"
+            raise ArgumentError("size", "be given when the images differ in size", shapes)
+        images[index] = pixels
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
