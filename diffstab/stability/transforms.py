@@ -89,12 +89,13 @@ def rotate_towards(points: Tensor, directions: Tensor, *, angle_deg: float) -> T
     tangent = towards - (towards * unit).sum(dim=1, keepdim=True) * unit
     tangent = tangent - (tangent * unit).sum(dim=1, keepdim=True) * unit  # once more, against round-off
     lengths = torch.linalg.vector_norm(tangent, dim=1, keepdim=True)
-    if flat.shape[1] < 2 or not bool((lengths > 0).all()):
+    round_off = 10 * torch.finfo(flat.dtype).eps * torch.linalg.vector_norm(towards, dim=1, keepdim=True)
+    if flat.shape[1] < 2 or not bool((lengths > round_off).all()):
         condition = "be non-zero vectors of at least two numbers, each with a part orthogonal to its point"
         raise ArgumentError("points and directions", condition, "a zero or parallel one")
     angle = math.radians(angle_deg)
-    rotated = math.cos(angle) * flat + math.sin(angle) * norms * (tangent / lengths)
-    return rotated.view_as(points)
+    rotated: Tensor = math.cos(angle) * flat + math.sin(angle) * norms * (tangent / lengths)
+    return rotated.reshape(points.shape)
 
 
 def _amounts(amounts: Tensor, images: Tensor, *, shape: tuple[int, ...], argument: str) -> Tensor:
