@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
 from diffstab.errors import ArgumentError, DegenerateError
+from diffstab.nets import FCN, CentredOutput, fcn_tangent
 
 
 def empirical_ntk(net: nn.Module, x: Tensor, y: Tensor | None = None, *, chunk: int = 64) -> Tensor:
@@ -14,6 +15,8 @@ def empirical_ntk(net: nn.Module, x: Tensor, y: Tensor | None = None, *, chunk: 
 
     K(x, y) = sum over parameters p of (d f(x)/d p) (d f(y)/d p), over all parameters that require gradients.
     At most two blocks of `chunk` gradients are held: memory is 2 * chunk * outputs * (number of parameters).
+    The gradients of an `FCN` of one output factor into layer inputs and signals and are never formed, which is
+    hundreds of times faster. A `CentredOutput` has alpha^2 times the kernel of its net.
 
     Args:
         net: Any network that treats the points of a batch independently (no batch statistics, no dropout) and
@@ -42,6 +45,10 @@ def empirical_ntk(net: nn.Module, x: Tensor, y: Tensor | None = None, *, chunk: 
             )
     if chunk < 1:
         raise ArgumentError("chunk", "be >= 1", chunk)
+    if isinstance(net, CentredOutput):
+        return net.alpha**2 * empirical_ntk(net.net, x, y, chunk=chunk)
+    if isinstance(net, FCN) and net.out_features == 1 and all(w.requires_grad for w in net.weights):
+        return _factored_kernel(net, x, y)
     gradients = _gradient_function(net)
     kernel = _own_kernel(gradients, x, chunk) if y is None else _cross_kernel(gradients, x, y, chunk)
     return kernel[:, :, 0, 0] if kernel.shape[-1] == 1 else kernel
@@ -157,3 +164,14 @@ def _own_kernel(gradients: Callable[[Tensor], Tensor], x: Tensor, chunk: int) ->
 def _products(left: Tensor, right: Tensor) -> Tensor:
     """Scalar products of gradients (n, outputs, parameters) and (m, ...), shape (n, m, outputs, outputs)."""
     return torch.einsum("iap,jbp->ijab", left, right)
+
+
+@torch.no_grad()
+def _factored_kernel(net: FCN, x: Tensor, y: Tensor | None) -> Tensor:
+    """Kernel of a fully connected network of one output, from its tangent's factors."""
+    tangents = [
+        fcn_tangent(list(net.weights), net.flatten(points), scales=net.scales, activation=net.activation)
+        for points in ([x] if y is None else [x, y])
+    ]
+    kernel = tangents[0].kernel(tangents[-1])
+    return (kernel + kernel.T) / 2 if y is None else kernel

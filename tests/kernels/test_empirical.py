@@ -8,8 +8,7 @@ from torch import nn
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.kernels import empirical_ntk, kernel_alignment, kernel_drift, ntk
-from diffstab.nets import FCN
-from diffstab.nets.tangent import fcn_tangent
+from diffstab.nets import FCN, CentredOutput
 from tests.references.kernels import network_kernels, relu
 
 
@@ -62,14 +61,35 @@ def test_kernel_of_points_with_themselves_is_the_one_across(images, convolutiona
 
 @pytest.mark.parametrize("activation", ["relu", "softplus"])
 @pytest.mark.parametrize("hidden_layers", [1, 2])
-def test_factored_tangent_of_the_fully_connected_net_agrees(images, generator, activation, hidden_layers):
+@pytest.mark.parametrize("other", [None, slice(3)])
+def test_factors_of_the_fully_connected_net_give_the_same_kernel(
+    images, generator, activation, hidden_layers, other
+):
     net = fcn(generator, hidden_layers=hidden_layers, activation=activation)
-    tangent = fcn_tangent(
-        [w.detach() for w in net.weights], images.flatten(1), scales=net.scales, activation=net.activation
+    y = None if other is None else images[other]
+    factored, generic = empirical_ntk(net, images, y), empirical_ntk(nn.Sequential(net), images, y)
+    torch.testing.assert_close(factored, generic, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        factored, by_loops(net, images, images if y is None else y)[:, :, 0, 0], rtol=1e-12, atol=1e-13
     )
-    kernel = empirical_ntk(net, images)
-    assert kernel.shape == (7, 7)
-    torch.testing.assert_close(kernel, tangent.kernel(), rtol=1e-12, atol=1e-13)
+    assert y is not None or torch.equal(factored, factored.T)
+
+
+def test_a_fully_connected_net_that_trains_only_its_readout_has_the_kernel_of_its_features(images, generator):
+    net = fcn(generator, activation="relu")
+    net.weights[0].requires_grad_(False)
+    hidden = torch.relu(images.flatten(1) @ net.weights[0].T / math.sqrt(6)) / math.sqrt(16)
+    torch.testing.assert_close(empirical_ntk(net, images), hidden @ hidden.T, rtol=1e-12, atol=1e-13)
+
+
+def test_scaled_and_centred_predictor_has_alpha_squared_times_the_kernel(images, generator):
+    net = fcn(generator)
+    predictor = CentredOutput(net, alpha=3.0)
+    torch.testing.assert_close(empirical_ntk(predictor, images), 9 * empirical_ntk(net, images))
+    # Wrapped, it is differentiated like any other module.
+    torch.testing.assert_close(
+        empirical_ntk(nn.Sequential(predictor), images), 9 * empirical_ntk(net, images)
+    )
 
 
 def test_wide_network_approaches_the_exact_kernel(images, generator):
