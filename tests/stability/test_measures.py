@@ -60,7 +60,9 @@ def test_affine_maps_of_a_float32_predictor_leave_d_g_and_r_alone(generator, a, 
     parts = [(8 * part).round() / 8 for part in outputs(generator, (50, 3), 2, torch.float32)]
     plain, mapped = stability(*parts), stability(*[a * part + b for part in parts])
     ratios = [0, 1, 2, 6, 7, 8]
-    assert [float(mapped[i]) for i in ratios] == pytest.approx([float(plain[i]) for i in ratios], rel=ROUND_OFF)
+    assert [float(mapped[i]) for i in ratios] == pytest.approx(
+        [float(plain[i]) for i in ratios], rel=ROUND_OFF
+    )
     assert float(mapped.denominator) == pytest.approx(a**2 * float(plain.denominator), rel=ROUND_OFF)
 
 
@@ -76,7 +78,9 @@ def test_rotating_the_outputs_changes_nothing(generator):
     parts = outputs(generator, (20, 4))
     rotation = torch.linalg.qr(torch.randn(4, 4, generator=generator, dtype=torch.float64)).Q
     expected = [float(x) for x in stability(*parts)]
-    assert [float(x) for x in stability(*[part @ rotation for part in parts])] == pytest.approx(expected, rel=1e-11)
+    assert [float(x) for x in stability(*[part @ rotation for part in parts])] == pytest.approx(
+        expected, rel=1e-11
+    )
 
 
 def test_linear_predictor_has_the_d_and_g_of_algebra(generator):
@@ -90,7 +94,9 @@ def test_linear_predictor_has_the_d_and_g_of_algebra(generator):
     result = stability(x.flatten(1) @ w, probes.deformed.flatten(2) @ w, probes.noisy.flatten(2) @ w)
     changes = (probes.deformed - x).reshape(-1, d)
     covariance, spread = changes.T @ changes / len(changes), 2 * torch.cov(x.flatten(1).T)
-    assert float(result.deformation) == pytest.approx(float((w @ covariance @ w) / (w @ spread @ w)), rel=1e-10)
+    assert float(result.deformation) == pytest.approx(
+        float((w @ covariance @ w) / (w @ spread @ w)), rel=1e-10
+    )
     expected = float(w @ w) * 0.7**2 / d / float(w @ spread @ w)
     # (w.eta)^2 is |w|^2 |eta|^2 times a Beta(1/2, (d-1)/2): relative standard deviation below sqrt(2)
     assert float(result.noise) == pytest.approx(expected, rel=4 * math.sqrt(2 / (images * fields)))
@@ -184,14 +190,20 @@ def test_values_that_are_not_finite_are_refused(bad, position):
     parts = [torch.arange(3.0), torch.ones(3), torch.ones(3)]
     parts[position][1] = bad
     name = ("f_clean", "f_deformed", "f_noisy")[position]
-    with pytest.raises(ArgumentError, match=rf"{name} must be finite, got NaN or infinity\. Did the training"):
+    with pytest.raises(
+        ArgumentError, match=rf"{name} must be finite, got NaN or infinity\. Did the training"
+    ):
         stability(*parts)
 
 
 @pytest.mark.parametrize(
     ("clean", "deformed", "message"),
     [
-        (torch.zeros(3, dtype=torch.uint8), torch.zeros(3), r"f_clean must be a tensor of a real floating.*uint8"),
+        (
+            torch.zeros(3, dtype=torch.uint8),
+            torch.zeros(3),
+            r"f_clean must be a tensor of a real floating.*uint8",
+        ),
         ([0.0, 1.0], torch.zeros(2), r"f_clean must be a tensor of a real floating dtype, got list"),
         (torch.zeros(()), torch.zeros(()), r"f_clean must have shape \(P, \.\.\.\).*shape \(\)"),
         (torch.zeros(0, 2), torch.zeros(0, 2), r"f_clean must have shape \(P, \.\.\.\) and not be empty"),
