@@ -1,5 +1,7 @@
 """Draw maximum-entropy displacement fields."""
 
+from collections.abc import Callable
+
 import torch
 
 from diffstab.diffeo.folding import warn_of_folding
@@ -43,7 +45,7 @@ def draw_coefficients(
         ArgumentError: An argument is out of range.
 
     Source:
-        Petrini et al., arXiv 2105.02468, equation 2.
+        Petrini et al., arXiv 2105.02468, section 2.
     """
     if not isinstance(count, int) or count < 0:
         raise ArgumentError("count", "be an integer of at least 0", count)
@@ -80,10 +82,21 @@ def displacement_field(coefficients: torch.Tensor, height: int, width: int) -> t
     """
     check_sides(height, width)
     check_coefficients(coefficients)
-    cutoff = coefficients.shape[-1]
-    columns, rows = sine_basis(width, cutoff).to(coefficients), sine_basis(height, cutoff).to(coefficients)
-    scaled = coefficients * coefficients.new_tensor([width, height])[:, None, None]
-    return torch.einsum("yj,nkjx->nkyx", rows, torch.einsum("nkij,xi->nkjx", scaled, columns))
+    return series_on_grid(height, width, cutoff=coefficients.shape[-1], like=coefficients)(coefficients)
+
+
+def series_on_grid(
+    height: int, width: int, *, cutoff: int, like: torch.Tensor
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Make `displacement_field` for one grid and cut-off, in the dtype and on the device of ``like``."""
+    rows, columns = sine_basis(height, cutoff).to(like), sine_basis(width, cutoff).to(like)
+    sides_px = like.new_tensor([width, height])[:, None, None]
+
+    def evaluate(coefficients: torch.Tensor) -> torch.Tensor:
+        lines = torch.einsum("nkij,xi->nkjx", coefficients * sides_px, columns)
+        return torch.einsum("yj,nkjx->nkyx", rows, lines)
+
+    return evaluate
 
 
 def draw_field(

@@ -31,7 +31,7 @@ def folded(field: torch.Tensor) -> torch.Tensor:
         map of ``folded(-field)``; over random fields the two have the same law.
 
     Source:
-        Petrini et al., arXiv 2105.02468, appendix C.
+        Petrini et al., arXiv 2105.02468, section 2.
     """
     check_field(field)
     along_x = field.diff(dim=3)

@@ -36,7 +36,7 @@ def temperature_from_displacement(delta_px: float, size: int | tuple[int, int], 
         The relation is asymptotic in c. `rms_displacement_px` has the exact value.
 
     Source:
-        Petrini et al., arXiv 2105.02468, section 2 and appendix C.
+        Petrini et al., arXiv 2105.02468, section 2.
     """
     _check_at_least_zero("delta_px", delta_px)
     check_cutoff(cutoff)
@@ -60,7 +60,7 @@ def displacement_from_temperature(temperature: float, size: int | tuple[int, int
         ArgumentError: An argument is out of range.
 
     Source:
-        Petrini et al., arXiv 2105.02468, section 2 and appendix C.
+        Petrini et al., arXiv 2105.02468, section 2.
     """
     check_temperature(temperature)
     check_cutoff(cutoff)
@@ -87,7 +87,7 @@ def admissible_temperatures(size: int | tuple[int, int], cutoff: int) -> Admissi
         (a tenth at c = 10), at half of it one in twenty. `diffstab.diffeo.folded` tells which.
 
     Source:
-        Petrini et al., arXiv 2105.02468, section 2 and appendix C.
+        Petrini et al., arXiv 2105.02468, section 2.
     """
     check_cutoff(cutoff)
     low = temperature_from_displacement(0.5, size, cutoff)
@@ -134,7 +134,7 @@ def mode_variances(cutoff: int) -> torch.Tensor:
         ArgumentError: The cut-off is out of range.
 
     Source:
-        Petrini et al., arXiv 2105.02468, equation 2.
+        Petrini et al., arXiv 2105.02468, section 2.
     """
     check_cutoff(cutoff)
     modes = torch.arange(1, cutoff + 1, dtype=torch.float64)

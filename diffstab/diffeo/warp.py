@@ -1,13 +1,12 @@
 """Apply displacement fields to images."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 
-from diffstab.diffeo.field import check_coefficients, displacement_field
+from diffstab.diffeo.field import check_coefficients, series_on_grid
 from diffstab.diffeo.folding import check_field
 from diffstab.errors import ArgumentError
 
@@ -15,7 +14,7 @@ Mode = Literal["bilinear", "nearest", "gaussian"]
 
 GAUSSIAN_SIGMA_PX = 0.4715
 _GAUSSIAN_RADIUS_PX = 3  # a tap left out weighs exp(-3.5^2 / (2 sigma^2)) ~ 1e-12 or less
-_CHUNK_VALUES = 1 << 19  # image values per chunk on the CPU: grid, images and result stay in the cache
+_CHUNK_PIXELS = 1 << 16  # pixels per chunk on the CPU: its buffers stay in the cache and in the heap
 
 
 def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> torch.Tensor:
@@ -43,7 +42,7 @@ def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> 
         any size; for gaussian it is a blur of 0.4715 px, as in the papers.
 
     Source:
-        Petrini et al., arXiv 2105.02468, appendix C.
+        Petrini et al., arXiv 2105.02468, section 2.
     """
     check_mode(mode)
     check_images(images)
@@ -55,7 +54,7 @@ def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> 
     if (field.dtype, field.device) != (images.dtype, images.device):
         condition = f"be {images.dtype} on {images.device} like the images"
         raise ArgumentError("field", condition, f"{field.dtype} on {field.device}", "Use field.to(images).")
-    return _warp_in_chunks(images, lambda part: field[part], shared=len(field) == 1, mode=mode)
+    return _warp_in_chunks(images, field, lambda part: part, mode=mode)
 
 
 def warp_by_coefficients(
@@ -81,13 +80,8 @@ def warp_by_coefficients(
     if len(coefficients) not in (1, n):
         condition = f"have {n} rows (or 1) like the images"
         raise ArgumentError("coefficients", condition, len(coefficients))
-    converted = coefficients.to(images)
-    return _warp_in_chunks(
-        images,
-        lambda part: displacement_field(converted[part], height, width),
-        shared=len(coefficients) == 1,
-        mode=mode,
-    )
+    evaluate = series_on_grid(height, width, cutoff=coefficients.shape[-1], like=images)
+    return _warp_in_chunks(images, coefficients.to(images), evaluate, mode=mode)
 
 
 def check_images(images: torch.Tensor) -> None:
@@ -116,28 +110,31 @@ def check_mode(mode: str) -> None:
 
 
 def _warp_in_chunks(
-    images: torch.Tensor, field_of: Callable[[slice], torch.Tensor], *, shared: bool, mode: Mode
+    images: torch.Tensor,
+    parameters: torch.Tensor,
+    field_of: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    mode: Mode,
 ) -> torch.Tensor:
-    resample = _by_gaussian if mode == "gaussian" else partial(_by_grid_sample, mode=mode)
+    resample = _by_gaussian if mode == "gaussian" else _grid_resampler(images, mode)
     n, channels, height, width = images.shape
     if images.numel() == 0:
         return images.clone()
-    if shared:  # one grid for all: the images become channels
+    if len(parameters) == 1:  # one grid for all: the images become channels
         stacked = images.reshape(1, n * channels, height, width)
-        return resample(stacked, field_of(slice(0, 1))).reshape(images.shape)
-    first = field_of(slice(0, 1))
-    chunk = max(1, _CHUNK_VALUES // (channels * height * width))
-    if images.is_cuda or images.requires_grad or first.requires_grad or chunk >= n:
-        return resample(images, field_of(slice(0, n)))
+        return resample(stacked, field_of(parameters)).reshape(images.shape)
+    chunk = max(1, _CHUNK_PIXELS // (height * width))
+    if images.is_cuda or images.requires_grad or parameters.requires_grad or chunk >= n:
+        return resample(images, field_of(parameters))
     result = torch.empty_like(images, memory_format=torch.contiguous_format)
     for start in range(0, n, chunk):
-        part = slice(start, min(start + chunk, n))
-        result[part] = resample(images[part], field_of(part))
+        part = slice(start, start + chunk)
+        result[part] = resample(images[part], field_of(parameters[part]))
     return result
 
 
-def _by_grid_sample(images: torch.Tensor, field: torch.Tensor, mode: str) -> torch.Tensor:
-    """Resample with `grid_sample`, on sides padded to powers of two.
+def _grid_resampler(images: torch.Tensor, mode: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Make the `grid_sample` for images of one shape, on sides padded to powers of two.
 
     `grid_sample` takes normalised coordinates and turns them back into pixels. With a power of two N and
     align_corners=False, g = (2 x + 1) / N - 1 and its inverse are exact in floating point for every whole x:
@@ -147,14 +144,19 @@ def _by_grid_sample(images: torch.Tensor, field: torch.Tensor, mode: str) -> tor
     height, width = images.shape[2:]
     padded_height, padded_width = (1 << (size - 1).bit_length() for size in (height, width))
     rows, columns = _normalised(height, padded_height), _normalised(width, padded_width)
-    whole = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).to(field)
-    pixels_to_grid = field.new_tensor([-2 / padded_width, -2 / padded_height])[:, None, None]
-    grid = torch.addcmul(whole, field, pixels_to_grid)
-    grid[:, 0].clamp_(columns[0].item(), columns[-1].item())
-    grid[:, 1].clamp_(rows[0].item(), rows[-1].item())
-    if (padded_height, padded_width) != (height, width):
-        images = F.pad(images, (0, padded_width - width, 0, padded_height - height))
-    return F.grid_sample(images, grid.permute(0, 2, 3, 1), mode=mode, align_corners=False)
+    pixels_to_grid = images.new_tensor([-2 / padded_width, -2 / padded_height])[:, None, None]
+    whole = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).to(images)
+    column_range, row_range = ((side[0].item(), side[-1].item()) for side in (columns, rows))
+    padding = (0, padded_width - width, 0, padded_height - height)
+
+    def resample(images: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+        grid = torch.addcmul(whole, field, pixels_to_grid)
+        grid[:, 0].clamp_(*column_range)
+        grid[:, 1].clamp_(*row_range)
+        padded = F.pad(images, padding) if any(padding) else images
+        return F.grid_sample(padded, grid.permute(0, 2, 3, 1), mode=mode, align_corners=False)
+
+    return resample
 
 
 def _normalised(size: int, padded: int) -> torch.Tensor:
