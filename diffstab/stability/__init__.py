@@ -1,4 +1,9 @@
-"""Stability of predictors: D, G and R, their error bars, and what they are measured against."""
+"""Stability of predictors: D, G and R, their error bars, and what they are measured against.
+
+`RelativeStability` is loaded when it is first asked for: torchmetrics takes seconds to import.
+"""
+
+from typing import TYPE_CHECKING
 
 from diffstab.stability.bootstrap import Interval, Samples, bootstrap_interval, resampled_stability
 from diffstab.stability.deformations import (
@@ -29,9 +34,11 @@ from diffstab.stability.measures import (
     squared_changes,
     stability,
 )
-from diffstab.stability.metric import RelativeStability
 from diffstab.stability.noise import add_noise, change_norms, noise_norms
 from diffstab.stability.transforms import rotate, rotate_towards, translate
+
+if TYPE_CHECKING:
+    from diffstab.stability.metric import RelativeStability
 
 __all__ = [
     "Deform",
@@ -69,3 +76,11 @@ __all__ = [
     "to_record",
     "translate",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "RelativeStability":
+        from diffstab.stability.metric import RelativeStability
+
+        return RelativeStability
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from diffstab.errors import ArgumentError
 from diffstab.stability.estimate import Probes, evaluation_mode
 from diffstab.stability.measures import Stability
-from diffstab.stability.metric import RelativeStability
 
 
 def layer_outputs(net: nn.Module, names: Sequence[str]) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -49,6 +48,8 @@ def layer_stability(
         ArgumentError: As `layer_outputs` and `stability`.
         DegenerateError: A layer is constant on the images.
     """
+    from diffstab.stability.metric import RelativeStability  # imports torchmetrics, which takes seconds
+
     if batch_size < 1:
         raise ArgumentError("batch_size", "be >= 1", batch_size)
     record = layer_outputs(net, names)
