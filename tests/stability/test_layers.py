@@ -3,7 +3,15 @@ import torch
 from torch import nn
 
 from diffstab.errors import ArgumentError, DegenerateError
-from diffstab.stability import diffeomorphism, draw_pairs, layer_outputs, layer_stability, stability
+from diffstab.nets import FCN
+from diffstab.stability import (
+    diffeomorphism,
+    draw_pairs,
+    fcn_layer_outputs,
+    layer_outputs,
+    layer_stability,
+    stability,
+)
 
 
 class Small(nn.Module):
@@ -69,6 +77,28 @@ def test_layer_stability_is_that_of_the_activations(net, probes, batch_size):
             changed = [torch.stack([part(x) for x in fields]) for fields in (probes.deformed, probes.noisy)]
             expected = [float(x) for x in stability(part(probes.clean), *changed)]
             assert [float(x) for x in result[name]] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("activation", ["relu", "softplus"])
+@pytest.mark.parametrize("hidden", [(5,), (6, 4, 3)])
+def test_layers_of_an_fcn_end_in_its_output(generator, probes, hidden, activation):
+    net = FCN(144, hidden, out_features=2, activation=activation, generator=generator, dtype=torch.float64)
+    outputs = fcn_layer_outputs(net)(probes.clean)
+    assert list(outputs) == [f"hidden_{i + 1}" for i in range(len(hidden))] + ["output"]
+    assert torch.equal(outputs["output"], net(probes.clean))
+    first = net.activation(probes.clean.flatten(1) @ net.weights[0].T / 12)
+    assert torch.allclose(outputs["hidden_1"], first, atol=1e-12)
+
+
+def test_layer_stability_takes_the_layers_of_an_fcn(generator, probes):
+    net = FCN(144, (6, 4), generator=generator, dtype=torch.float64)
+    result = layer_stability(net, probes, fcn_layer_outputs(net), batch_size=4)
+    with torch.no_grad():
+        parts = [net(x.flatten(0, -4)).view(x.shape[:-3]) for x in probes[:3]]
+    assert [float(x) for x in result["output"]] == pytest.approx(
+        [float(x) for x in stability(*parts)], rel=1e-9
+    )
+    assert list(result) == ["hidden_1", "hidden_2", "output"]
 
 
 def test_unknown_modules_are_refused(net):
