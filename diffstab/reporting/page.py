@@ -97,7 +97,7 @@ def _examples(path: Path) -> dict[str, np.ndarray]:
         return {}
     names = ("images", "deformed", "noisy", "delta_px")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ResultsError(

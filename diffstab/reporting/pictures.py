@@ -27,7 +27,7 @@ _BANDS = {
 def file_stem(text: str) -> str:
     """A file name for any text: the text where it is harmless, else what is left of it and a checksum."""
     kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:48]
-    return kept if kept == text else f"{kept}-{zlib.crc32(text.encode()):08x}"
+    return kept if kept == text != "" else f"{kept}-{zlib.crc32(text.encode()):08x}"
 
 
 def curve_picture(frame: pd.DataFrame, name: str, *, prefix: str) -> Picture:

@@ -123,11 +123,9 @@ def _quantity_pictures(frame: pd.DataFrame, names: Sequence[str], prefix: str) -
     for name in names:
         if tables.is_recorded(frame, name):
             drawn.append(curve_picture(frame, name, prefix=prefix))
-        sides = [(rows[0].method, rows[0].baseline) for rows in _paired(frame) if rows[0].quantity == name]
-        drawn += [
-            paired_picture(frame, name, method=method, baseline=baseline, prefix=prefix)
-            for method, baseline in sides
-        ]
+        for method, baseline in tables.method_pairs(frame):
+            if len(tables.paired_draws(frame, quantity=name, method=method, baseline=baseline)):
+                drawn.append(paired_picture(frame, name, method=method, baseline=baseline, prefix=prefix))
     return drawn
 
 
