@@ -1,8 +1,9 @@
-"""What is measured on the way of a training."""
+"""What is measured and kept on the way of a training."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -11,6 +12,31 @@ from torch import Tensor
 
 from diffstab.errors import DegenerateError
 from diffstab.stability import RelativeStability, diffeomorphism, draw_pairs
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Return the folder of this run alone, where its checkpoints lie: <save_dir>/<name>/<version>.
+
+    Without a logger it is the trainer's root folder, which runs share.
+    """
+    logger = trainer.logger
+    if logger is None:
+        return Path(trainer.default_root_dir)
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
+
+
+class FinalCheckpoint(Callback):
+    """Keeps the weights that training ended with, in checkpoints/final.ckpt of the run's folder.
+
+    Lightning's own checkpoints are of the last validation, which may lie before the stop.
+    """
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, unless checkpoints are switched off."""
+        if trainer.checkpoint_callbacks:
+            # With the optimiser's state, so that training can go on from here.
+            trainer.save_checkpoint(run_folder(trainer) / "checkpoints" / "final.ckpt", weights_only=False)
 
 
 class StabilityProbe(Callback):

@@ -137,7 +137,7 @@ class ImageTask(LightningModule):
 
     def _descend(self, x: Tensor, y: Tensor) -> None:
         outputs = self(x)
-        self._measure("train", outputs.detach(), y)
+        self._measure("train", outputs, y)
         # On the full batch the rule is known to be met before the step: then the weights stay as they are.
         if self.trainer.num_training_batches == 1 and self._reason():
             return
@@ -147,6 +147,7 @@ class ImageTask(LightningModule):
         optimiser.step()
 
     def _measure(self, stage: Stage, outputs: Tensor, y: Tensor) -> None:
+        outputs = outputs.detach()
         loss = float(self.loss.pointwise(outputs, y).mean())
         if not math.isfinite(loss):
             way_out = "Lower optimiser.learning_rate."

@@ -1,0 +1,97 @@
+"""The command line: `diffstab <command> ...`. Nothing heavy is imported before a command is known."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from diffstab import __version__
+from diffstab.errors import DiffstabError
+
+
+class Command(NamedTuple):
+    """A command: what it does, in a line, and what runs it with the arguments after its name."""
+
+    summary: str
+    run: Callable[[str, list[str]], int | None]
+
+
+def main(args: list[str]) -> int:
+    """Run the command line.
+
+    A refused argument or a damaged file is told in one line on standard error; with DIFFSTAB_DEBUG=1 in the
+    environment the traceback is shown instead.
+
+    Args:
+        args: Arguments without the program's name.
+
+    Returns:
+        The exit status: 0 when all went well, 2 when the command or an argument was refused.
+    """
+    try:
+        name, rest = _split(args)
+        return COMMANDS[name].run(name, rest) or 0
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except DiffstabError as error:
+        if os.environ.get("DIFFSTAB_DEBUG"):
+            raise
+        print(f"diffstab: {error}", file=sys.stderr)
+        return 2
+
+
+def _split(args: list[str]) -> tuple[str, list[str]]:
+    """Return the command and what follows it; exits after --help, --version or an unknown command."""
+    width = max(map(len, COMMANDS))
+    listing = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="diffstab",
+        description="How stable is a predictor of images to small deformations relative to noise, and why.",
+        epilog=f"commands:\n{listing}\n\n`diffstab <command> --help` lists the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"diffstab {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="command", help="one of those below")
+    # Only the first argument is the front's; a command's own --help must reach the command.
+    return parser.parse_args(args[:1]).command, args[1:]
+
+
+def _lightning(command: str, args: list[str]) -> None:
+    from datamodules import ImageDataModule
+    from diffstab.training.lightning import run_lightning
+
+    run_lightning([command, *args], ImageDataModule)
+
+
+def _compare(command: str, args: list[str]) -> int | None:
+    from diffstab.training import compare
+
+    return compare.main(args)
+
+
+def _report(command: str, args: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=COMMANDS[command].summary)
+    parser.add_argument("results", help="results folder, as written by `diffstab compare`")
+    folder = parser.parse_args(args).results
+
+    from diffstab.reporting.page import write_report
+
+    print(write_report(folder))
+
+
+def _demo(command: str, args: list[str]) -> int | None:
+    from diffstab import demo
+
+    return demo.main(args)
+
+
+COMMANDS = {
+    "fit": Command("train one net on one data set", _lightning),
+    "validate": Command("measure a checkpoint on the validation images", _lightning),
+    "test": Command("measure a checkpoint on the test images", _lightning),
+    "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
+    "compare": Command("train both regimes over seeds and sizes, and measure their stability", _compare),
+    "report": Command("turn a results folder into a page with tables and figures", _report),
+    "demo": Command("a small comparison with its report, on embedded data", _demo),
+}

@@ -1,0 +1,141 @@
+"""The Lightning command line of the project: seeds, resolved configurations, W&B, final numbers."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+import yaml
+from jsonargparse import ArgumentError as ParseError
+from jsonargparse.typing import register_type
+from pytorch_lightning import LightningDataModule, LightningModule, Trainer
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from diffstab.errors import ArgumentError
+from diffstab.results import flatten, write_atomically
+from diffstab.training.callbacks import FinalCheckpoint, run_folder
+from diffstab.training.tasks import ImageTask
+from diffstab.training.wandb_logging import finish_wandb, offline_without_key, wants_wandb
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+
+TRAINER_DEFAULTS = {
+    "logger": {
+        "class_path": "pytorch_lightning.loggers.CSVLogger",
+        "init_args": {"save_dir": "results", "name": "fit"},
+    },
+    "max_epochs": 10_000,  # the stop rule ends a run, not the number of epochs
+    "log_every_n_steps": 1,  # an epoch of the full batch is one step
+    "num_sanity_val_steps": 0,  # with xi = 1 there is nothing to measure before the first step
+    "callbacks": [FinalCheckpoint()],
+}
+
+_RAISING = {"exit_on_error": False}
+
+
+class SaveResolvedConfig(SaveConfigCallback):
+    """Keeps the resolved configuration: config.yaml in the run's own folder, flat and once in the loggers.
+
+    The logged keys are dotted and equal to the flags of the command line.
+
+    Args:
+        parser: Parser of the subcommand.
+        config: What it parsed.
+        **options: Those of Lightning's callback.
+    """
+
+    def __init__(self, parser: LightningArgumentParser, config: Any, **options: Any) -> None:
+        super().__init__(parser, config, **{**options, "save_to_log_dir": False})
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file and log the flat configuration; called once, on the first process."""
+        text = self.parser.dump(self.config, skip_none=False)
+        folder = run_folder(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "config.yaml", text.encode())
+        for logger in trainer.loggers:
+            logger.log_hyperparams(flatten(cast("Mapping[str, object]", yaml.safe_load(text))))
+
+
+class ImageCLI(LightningCLI):
+    """LightningCLI of `ImageTask`: seed 0 unless told otherwise, and the final numbers after a fit."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse the given arguments, whatever the arguments of the process.
+
+        Raises:
+            ArgumentError: If an option or a value is wrong.
+        """
+        try:
+            self.config = parser.parse_args(args)
+        except ParseError as error:
+            raise ArgumentError("configuration", f"fit the options of diffstab {args[0]}", error) from error
+
+    def before_instantiate_classes(self) -> None:
+        """Read checkpoints as plain tensors, and go offline before W&B could ask for a key."""
+        if self.config[self.subcommand].get("weights_only") is None:
+            self.config[self.subcommand]["weights_only"] = True
+        if wants_wandb(self._get(self._get(self.config, "trainer"), "logger")):
+            offline_without_key()
+
+    def after_fit(self) -> None:
+        """Measure the predictor that training ended with."""
+        self.trainer.validate(self.model, datamodule=self.datamodule, weights_only=True)
+
+    def predict(self, **arguments: Any) -> None:
+        """Write the outputs F on the test images, in their order, to predictions.npz of the run's folder."""
+        outputs = torch.cat(cast("list[torch.Tensor]", self.trainer.predict(**arguments)))
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, outputs=outputs.cpu().numpy())
+        folder = run_folder(self.trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        print(write_atomically(folder / "predictions.npz", buffer.getvalue()))
+
+
+def run_lightning(args: list[str], data_class: type[LightningDataModule]) -> None:
+    """Run a subcommand of LightningCLI, and close the W&B run whatever happens.
+
+    Args:
+        args: Subcommand (fit, validate, test or predict) and its options.
+        data_class: Base class of the data modules.
+
+    Raises:
+        ArgumentError: If an option or a value is wrong.
+        SystemExit: After --help.
+    """
+    register_type(torch.dtype, _dtype_name, _dtype, fail_already_registered=False)
+    exit_code = 1
+    try:
+        with warnings.catch_warnings():
+            # Of Lightning's own use of torch, nothing a user could act on.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
+            ImageCLI(
+                ImageTask,
+                data_class,
+                subclass_mode_data=True,
+                save_config_callback=SaveResolvedConfig,
+                seed_everything_default=0,
+                trainer_defaults=TRAINER_DEFAULTS,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_kwargs={"prog": "diffstab", **_RAISING, **{name: dict(_RAISING) for name in SUBCOMMANDS}},
+                args=args,
+            )
+        exit_code = 0
+    finally:
+        finish_wandb(exit_code)
+
+
+def _dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _dtype(name: str) -> torch.dtype:
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ArgumentError("dtype", "name a torch type, as float32 or float64", repr(name))
+    return dtype
