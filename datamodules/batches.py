@@ -58,6 +58,8 @@ class TensorBatches:
         self.labels = labels
         self.batch_size = batch_size
         self.sampler = sampler
+        # Lightning announces the epochs to `sampler`; a loader that has one must have this too.
+        self.batch_sampler = None
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""

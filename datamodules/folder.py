@@ -1,14 +1,14 @@
 """Any folder of images, one subfolder per class."""
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 
 from datamodules.base import ImageDataModule
 from datamodules.splits import Source, Split
@@ -46,9 +46,9 @@ class ImageFolder(ImageDataModule):
             what = f"train and test hold different classes: {odd_ones} on one side only"
             raise DataError(what, self.folder, "Give each class a folder on both sides.")
         files = [_files(self.folder / part, names) for part in ("train", "test")]
-        decode = partial(_decoded, mode="RGB" if self.channels == 3 else "L", size=self.size)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            images = _stacked([path for part in files for path, _ in part], pool.map, decode)
+        paths = [path for part in files for path, _ in part]
+        stamped = tuple((path, path.stat().st_mtime_ns) for path in paths)
+        images = _decoded_files(stamped, mode="RGB" if self.channels == 3 else "L", size=self.size)
         train, test = torch.split(images, [len(part) for part in files])
         classes = [torch.tensor([index for _, index in part]) for part in files]
         return Source(Split(train, classes[0]), Split(test, classes[1]), names, white=255)
@@ -78,35 +78,43 @@ def _files(part: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
     return found
 
 
+@lru_cache(maxsize=1)
+def _decoded_files(
+    stamped: tuple[tuple[Path, int], ...], *, mode: Literal["RGB", "L"], size: int | None
+) -> torch.Tensor:
+    """Decode files, each given with its time of change, into one (n, C, H, W) uint8 tensor.
+
+    The last result is kept, because a sweep sets up the same folder again for every cell; the times of
+    change tell whether it still holds.
+    """
+    paths = [path for path, _ in stamped]
+    decode = partial(_decoded, mode=mode, size=size)
+    first = decode(paths[0])
+    images = np.empty((len(paths), *first.shape), dtype=np.uint8)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for index, pixels in enumerate(pool.map(decode, paths)):
+            if pixels.shape != first.shape:
+                shapes = f"{first.shape[:2]} ({paths[0]}) and {pixels.shape[:2]} ({paths[index]})"
+                raise ArgumentError("size", "be given when the images differ in size", shapes)
+            images[index] = pixels
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
 def _decoded(
     path: Path, *, mode: Literal["RGB", "L"], size: int | None
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Decode one file to (H, W, C)."""
-    from PIL import Image
-
     try:
         with Image.open(path) as image:
-            if image.mode.startswith(("I", "F")):
-                what = f"{path.name} has more than 8 bits per channel (Pillow mode {image.mode})"
-                raise DataError(what, path, "Convert it to 8 bits per channel.")
-            pixels = image.convert(mode)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        way_out = "Replace or remove it."
-        raise DataError(f"{path.name} is no readable image: {error}", path, way_out) from error
+            image.load()
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
+        raise DataError(
+            f"{path.name} is no readable image: {error}", path, "Replace or remove it."
+        ) from error
+    if image.mode.startswith(("I", "F")):
+        what = f"{path.name} has more than 8 bits per channel (Pillow mode {image.mode})"
+        raise DataError(what, path, "Convert it to 8 bits per channel.")
+    pixels = image.convert(mode)
     if size is not None and pixels.size != (size, size):
         pixels = pixels.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(pixels).reshape(pixels.height, pixels.width, -1)
-
-
-def _stacked(
-    paths: list[Path], parallel_map: Callable[..., Any], decode: Callable[[Path], np.ndarray[Any, Any]]
-) -> torch.Tensor:
-    """Decode all files into one (n, C, H, W) uint8 tensor."""
-    first = decode(paths[0])
-    images = np.empty((len(paths), *first.shape), dtype=np.uint8)
-    for index, pixels in enumerate(parallel_map(decode, paths)):
-        if pixels.shape != first.shape:
-            shapes = f"{first.shape[:2]} ({paths[0]}) and {pixels.shape[:2]} ({paths[index]})"
-            raise ArgumentError("size", "be given when the images differ in size", shapes)
-        images[index] = pixels
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()

@@ -120,7 +120,7 @@ def _float_chunks(
 
 def _on_sphere(centred: torch.Tensor) -> torch.Tensor:
     """Scale each image (n, C, H, W) to norm sqrt(d); a zero image has no direction."""
-    norms = torch.linalg.vector_norm(centred, dim=(1, 2, 3))
+    norms: torch.Tensor = torch.linalg.vector_norm(centred, dim=(1, 2, 3))
     # An image that differs from the mean by rounding only has no direction either.
     floor = torch.finfo(centred.dtype).eps * centred[0].numel() ** 0.5
     if (norms <= floor).any():
@@ -128,4 +128,5 @@ def _on_sphere(centred: torch.Tensor) -> torch.Tensor:
             'An image equals the mean image of the training split: normalisation="sphere" is undefined '
             'there; remove that image or choose normalisation="none".'
         )
-    return centred * (centred[0].numel() ** 0.5 / norms).view(-1, 1, 1, 1)
+    scales: torch.Tensor = centred[0].numel() ** 0.5 / norms
+    return centred * scales.view(-1, 1, 1, 1)

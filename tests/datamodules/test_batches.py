@@ -1,0 +1,52 @@
+"""Batches in memory."""
+
+import pytest
+import torch
+
+from datamodules import EpochOrder, TensorBatches
+
+
+@pytest.fixture
+def data():
+    return torch.arange(10.0).view(10, 1, 1, 1), torch.arange(10)
+
+
+def test_full_batch_is_the_tensors_themselves(data):
+    loader = TensorBatches(*data, sampler=EpochOrder(10, seed=0))
+    [(images, labels)] = list(loader)
+    assert images is data[0]
+    assert labels is data[1]
+    assert len(loader) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 10, 11])
+@pytest.mark.parametrize("sampler", [None, EpochOrder(10, seed=0)], ids=["ordered", "shuffled"])
+def test_an_epoch_serves_every_image_once_with_its_label(data, batch_size, sampler):
+    loader = TensorBatches(*data, batch_size=batch_size, sampler=sampler)
+    batches = list(loader)
+    assert len(batches) == len(loader)
+    assert all(len(labels) == batch_size for _, labels in batches[:-1])
+    labels = torch.cat([labels for _, labels in batches])
+    assert torch.equal(torch.cat([images for images, _ in batches]).flatten(), labels.float())
+    assert torch.equal(labels.sort().values, data[1])
+    assert (sampler is None) == torch.equal(labels, data[1])
+
+
+def test_order_depends_on_seed_and_epoch_only():
+    order = EpochOrder(50, seed=7)
+    epochs = []
+    for epoch in (0, 1, 0):
+        order.set_epoch(epoch)
+        epochs.append(order.permutation())
+    assert torch.equal(epochs[0], epochs[2])
+    assert not torch.equal(epochs[0], epochs[1])
+    assert not torch.equal(epochs[0], EpochOrder(50, seed=8).permutation())
+
+
+def test_epoch_may_be_announced_after_the_iterator_is_made(data):
+    """Lightning makes the iterator of a resumed run before it announces the epoch."""
+    loader = TensorBatches(*data, batch_size=10, sampler=EpochOrder(10, seed=0))
+    iterator = iter(loader)
+    loader.sampler.set_epoch(5)
+    _, labels = next(iterator)
+    assert torch.equal(labels, loader.sampler.permutation())
