@@ -45,7 +45,6 @@ def test_digits_keep_their_default_size():
 def _check_data(name):
     _, _, shape, n_train = EXPECTED[name]
     module = _instantiated(name, "--data.normalisation", "none", "--data.n_train", "50")
-    module.prepare_data()
     module.setup()
     assert module.image_shape == shape
     assert len(module.read().train.images) == n_train
@@ -55,6 +54,7 @@ def test_digits_are_ready():
     _check_data("digits")
 
 
+# setup() alone downloads nothing.
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10_jpeg"])
 def test_real_data_are_ready(name, data_root):

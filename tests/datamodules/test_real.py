@@ -9,7 +9,6 @@ pytestmark = pytest.mark.data
 
 
 def _ready(module):
-    module.prepare_data()
     module.setup()
     return module
 
