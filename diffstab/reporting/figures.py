@@ -103,10 +103,10 @@ def paired_differences(
         raise ArgumentError("frame", f"have {quantity} of {method} and {baseline} on one draw", "none")
     factor = display(quantity).factor
     ax.axhline(0, color=FAINT, linewidth=1)
-    # Beside the mean, so that neither hides the other.
-    ax.scatter(
-        0.93 * draws["n_train"], factor * draws["difference"], s=14, color=INK, alpha=0.35, linewidths=0
-    )
+    if draws["n_train"].duplicated().any():
+        # Beside the mean, so that neither hides the other.
+        beside, heights = 0.93 * draws["n_train"], factor * draws["difference"]
+        ax.scatter(beside, heights, s=14, color=INK, alpha=0.35, linewidths=0)
     for row in paired_rows(frame, quantities=[quantity], method=method, baseline=baseline):
         _draw_difference(ax, row, factor)
     _sizes_axis(ax, draws["n_train"])

@@ -67,7 +67,7 @@ def _parts(frame: pd.DataFrame) -> list[Section]:
             sections.sparsity(data, prefix=prefix),
             sections.training(data),
         ]
-        parts += [Section(str(dataset)), *(part for part in inner if part is not None)]
+        parts += [sections.data_set(data), *(part for part in inner if part is not None)]
     return parts
 
 

@@ -31,12 +31,12 @@ def cautions(frame: pd.DataFrame, *, records: int, absent: int) -> list[str]:
     """
     found = []
     if absent:
-        found.append(f"{absent} of {len(frame) + absent} runs are missing; they are listed below.")
+        found.append(f"Runs of the grid without a record: {absent} (listed below).")
     if records > len(frame):
-        found.append(f"{records - len(frame)} records are left out: without a cell, or run again later.")
+        found.append(f"Records left out, as they name no cell or were run again: {records - len(frame)}.")
     unfinished = int((column(frame, "stop_reason") == "max_steps").sum())
     if unfinished:
-        found.append(f"{unfinished} runs used up their steps before they met their stop rule.")
+        found.append(f"Runs that used up their steps before they met their stop rule: {unfinished}.")
     folded = column(frame, "folded_share")
     if (folded > 0).any():
         found.append(
@@ -49,7 +49,7 @@ def cautions(frame: pd.DataFrame, *, records: int, absent: int) -> list[str]:
     if (commits := column(frame, "git_commit").nunique()) > 1:
         found.append(f"The runs come from {commits} commits of the code.")
     if dirty := int(_is_dirty(frame).sum()):
-        found.append(f"{dirty} runs were made with uncommitted changes in the code.")
+        found.append(f"Runs made with uncommitted changes in the code: {dirty}.")
     return found
 
 

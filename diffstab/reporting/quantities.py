@@ -76,7 +76,7 @@ def number_text(value: float, *, decimals: int | None = None, signed: bool = Fal
             return format(value, f"{sign}.2e").replace("-", "−")
         whole = math.isclose(value, round(value), rel_tol=1e-12)
         decimals = 0 if whole else max(0, 2 - math.floor(math.log10(abs(value))))
-    return format(value, f"{sign},.{decimals}f").replace("-", "−").replace(",", "\u202f")
+    return format(value, f"{sign}z,.{decimals}f").replace("-", "−").replace(",", "\u202f")
 
 
 def interval_text(name: str, mean: float, low: float, high: float, *, difference: bool = False) -> str:

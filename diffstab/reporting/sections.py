@@ -20,18 +20,20 @@ _READING = (
 
 
 def findings(frame: pd.DataFrame) -> Section:
-    """What the paired differences say, per data set, pair of methods and headline quantity."""
-    title, found = "What the numbers say", []
+    """What the paired differences of the first pair of methods say, per data set and headline quantity."""
     several = frame["dataset"].nunique() > 1
+    found = []
     for dataset, part in frame.groupby("dataset", sort=True):
-        for rows in _paired(part):
-            label = quantity(rows[0].quantity).label
-            found.append((f"{label} ({dataset})" if several else label, verdicts.verdict(rows)))
-    if found:
-        return Section(title, verdicts=found)
-    return Section(
-        title, ["No draw of the training set has a feature and a lazy method: nothing to compare."]
-    )
+        first = _verdicts(part, tables.method_pairs(part)[:1])
+        found += [(f"{label} ({dataset})" if several else label, text) for label, text in first]
+    nothing = "No draw of the training set has a feature and a lazy method: nothing to compare."
+    return Section("What the numbers say", () if found else [nothing], verdicts=found)
+
+
+def data_set(frame: pd.DataFrame) -> Section:
+    """The heading of one data set, with what its further pairs of methods say."""
+    further = _verdicts(frame, tables.method_pairs(frame)[1:])
+    return Section(str(frame["dataset"].iloc[0]), verdicts=further)
 
 
 def performance(frame: pd.DataFrame, *, prefix: str) -> Section:
@@ -115,6 +117,12 @@ def _paired(frame: pd.DataFrame) -> list[list[PairedRow]]:
         for name in tables.HEADLINE
     ]
     return [rows for rows in found if rows]
+
+
+def _verdicts(frame: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """(Label, sentence) for each headline quantity and given pair of methods of one data set."""
+    found = [rows for rows in _paired(frame) if (rows[0].method, rows[0].baseline) in pairs]
+    return [(quantity(rows[0].quantity).label, verdicts.verdict(rows)) for rows in found]
 
 
 def _quantity_pictures(frame: pd.DataFrame, names: Sequence[str], prefix: str) -> list[Picture]:

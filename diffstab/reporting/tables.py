@@ -162,13 +162,13 @@ def method_pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
         frame: Records; a method counts as lazy by its `regime`, or by its name where there is no regime.
 
     Returns:
-        One pair per feature method, by name; empty if either side is missing.
+        One pair per feature method, ``feature`` first, then by name; empty if either side is missing.
     """
     regimes = column(frame, "regime")
     by_name = frame["method"].str.startswith("lazy").map({True: "lazy", False: "feature"})
     regimes = regimes.astype("object").where(regimes.notna(), by_name)
     lazy = sorted(set(frame["method"][regimes == "lazy"]), key=lambda name: (name != "lazy_exact", name))
-    feature = sorted(set(frame["method"][regimes == "feature"]))
+    feature = sorted(set(frame["method"][regimes == "feature"]), key=lambda name: (name != "feature", name))
     return [(method, lazy[0]) for method in feature] if lazy else []
 
 

@@ -10,10 +10,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diffstab.errors import ResultsError
-from diffstab.reporting import page, writing
+from diffstab.reporting import page, sections, writing
 from diffstab.reporting.page import write_report
 from diffstab.reporting.pictures import file_stem
 from diffstab.reporting.provenance import cautions
@@ -127,12 +128,26 @@ def test_the_page_says_what_the_records_say(content, folder):
     text, _ = content
     assert "small_run" in text
     assert "lazy (exact) has the lower R on 5 of 5 draws over 2 sizes n (feature on 0)." in text
-    assert "1 of 12 runs are missing" in text
+    assert "Runs of the grid without a record: 1" in text
     assert "R of feature at n = 128: 1.03 [1.03, 1.03] at initialisation" in text
     assert "0123456789ab: 11" in text
     assert "numpy 2.4.6, torch 2.15.0" in text
     assert "n_test: 100" in text
     assert "margin: 3" in text
+
+
+def test_findings_lead_with_the_first_pair_and_data_sets_hold_the_others(make_records):
+    records = make_records(sizes=(32,), seeds=(0, 1), datasets=("digits", "mnist"))
+    adam = records[records["method"] == "feature"].assign(method="feature_adam")
+    frame = tidy_records(pd.concat([adam, records], ignore_index=True))
+    top = sections.findings(frame).verdicts
+    assert [label for label, _ in top[::4]] == ["Test error (digits)", "Test error (mnist)"]
+    assert len(top) == 8
+    assert not any("Adam" in sentence for _, sentence in top)
+    inner = sections.data_set(frame[frame["dataset"] == "mnist"])
+    assert inner.title == "mnist"
+    assert len(inner.verdicts) == 4
+    assert all("Adam" in sentence for _, sentence in inner.verdicts)
 
 
 def test_a_second_report_of_the_same_folder_is_the_same(make_records, make_folder, tmp_path):
@@ -185,13 +200,13 @@ def test_cautions_name_what_weakens_the_numbers(make_records):
     assert cautions(frame.assign(stop_reason="margin"), records=4, absent=0) == []
     frame.loc[0, ["git_commit", "git_dirty", "folded_share", "R"]] = ["fedcba", True, 0.25, np.nan]
     assert cautions(frame, records=6, absent=3) == [
-        "3 of 7 runs are missing; they are listed below.",
-        "2 records are left out: without a cell, or run again later.",
-        "4 runs used up their steps before they met their stop rule.",
+        "Runs of the grid without a record: 3 (listed below).",
+        "Records left out, as they name no cell or were run again: 2.",
+        "Runs that used up their steps before they met their stop rule: 4.",
         "Up to 25 % of the deformations of a run fold the image.",
         "R is missing or infinite in 1 of 4 runs.",
         "The runs come from 2 commits of the code.",
-        "1 runs were made with uncommitted changes in the code.",
+        "Runs made with uncommitted changes in the code: 1.",
     ]
 
 
