@@ -77,19 +77,20 @@ def training(frame: pd.DataFrame) -> Section:
 
 
 def examples(stacks: Mapping[str, np.ndarray]) -> Section:
-    """Example images with their deformed and noisy versions.
+    """Example images with their deformed and noisy versions, a figure for each displacement.
 
     Args:
         stacks: Arrays images, deformed, noisy (k, C, H, W) and delta_px (one value, or one per image).
     """
-    count = len(stacks["images"])
-    delta_px = np.broadcast_to(np.ravel(stacks["delta_px"]), (count,))
+    delta_px = np.broadcast_to(np.ravel(stacks["delta_px"]), (len(stacks["images"]),))
     drawn = []
-    for start in range(0, count, _PER_FIGURE):
-        part = slice(start, start + _PER_FIGURE)
-        titles = [f"δ = {value:g} px" for value in delta_px[part]]
-        shown = {name: stacks[name][part] for name in ("images", "deformed", "noisy")}
-        drawn.append(examples_picture(shown, titles=titles, stem=f"examples-{start // _PER_FIGURE + 1}"))
+    for value in dict.fromkeys(delta_px.tolist()):
+        same = np.flatnonzero(delta_px == value)
+        for start in range(0, len(same), _PER_FIGURE):
+            rows = same[start : start + _PER_FIGURE]
+            shown = {name: stacks[name][rows] for name in ("images", "deformed", "noisy")}
+            titles = [f"δ = {value:g} px"] * len(rows)
+            drawn.append(examples_picture(shown, titles=titles, stem=f"examples-{len(drawn) + 1}"))
     return Section("Images, deformed and noisy", pictures=drawn)
 
 

@@ -150,6 +150,20 @@ def test_findings_lead_with_the_first_pair_and_data_sets_hold_the_others(make_re
     assert all("Adam" in sentence for _, sentence in inner.verdicts)
 
 
+def test_examples_have_a_figure_for_each_displacement_and_six_columns_at_most():
+    images = np.random.default_rng(0).random((9, 1, 4, 4))
+    stacks = {
+        "images": images,
+        "deformed": images,
+        "noisy": images,
+        "delta_px": np.array([1.0] * 7 + [2.0] * 2),
+    }
+    pictures = sections.examples(stacks).pictures
+    assert [picture.alt[:8] for picture in pictures] == ["6 images", "1 images", "2 images"]
+    assert [picture.alt[-11:] for picture in pictures] == ["(δ = 1 px).", "(δ = 1 px).", "(δ = 2 px)."]
+    assert [picture.stem for picture in pictures] == ["examples-1", "examples-2", "examples-3"]
+
+
 def test_a_second_report_of_the_same_folder_is_the_same(make_records, make_folder, tmp_path):
     records = make_records(sizes=(32,), seeds=(0, 1), methods=("feature",))
     folder = make_folder(tmp_path / "run", records[[*CELL, "R", "init_R"]])
