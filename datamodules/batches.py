@@ -29,7 +29,8 @@ class EpochOrder:
 
     def permutation(self) -> torch.Tensor:
         """(count,) order of the samples in the current epoch."""
-        return torch.randperm(self.count, generator=seeded_generator(self.seed, self.epoch))
+        # (seed,) and (seed, 0) are one stream, and the subset is drawn from it: the epochs start at 1 here.
+        return torch.randperm(self.count, generator=seeded_generator(self.seed, 1 + self.epoch))
 
 
 class TensorBatches:

@@ -19,8 +19,9 @@ class ImageFolder(ImageDataModule):
     """Images in `<root>/<folder>/train/<class>/` and `<root>/<folder>/test/<class>/`.
 
     Every file in a class folder or below it, apart from hidden ones, must be an image of 8 bits per
-    channel that Pillow can read. Classes are numbered in alphabetical order. All images must have one size (any
-    rectangle), or `size` must be given: then each is resized to a square as it is read.
+    channel that Pillow can read. Classes are numbered in alphabetical order. All images must have one
+    size (any rectangle), or `size` must be given: then each is resized to a square as it is read. The
+    images of the last folder read stay decoded in memory, for the next run on it in the same process.
 
     Args:
         folder: Folder of the data set, relative to `root` or absolute; its last part is the name of the

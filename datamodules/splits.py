@@ -26,8 +26,9 @@ def seeded_generator(*entropy: int) -> torch.Generator:
     """Make a CPU generator whose stream depends on all the given integers.
 
     Args:
-        entropy: Integers of at least 0. Hashing them keeps the stream apart from that of
-            `torch.Generator().manual_seed(seed)`, which other parts of a run may draw from.
+        entropy: Integers of at least 0; zeros at the end change nothing. Hashing them keeps
+            the stream apart from that of `torch.Generator().manual_seed(seed)`, which other parts of a
+            run may draw from.
 
     Returns:
         The generator.

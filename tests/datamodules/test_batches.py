@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from datamodules import EpochOrder, TensorBatches
+from datamodules.splits import seeded_generator
 
 
 @pytest.fixture
@@ -41,6 +42,13 @@ def test_order_depends_on_seed_and_epoch_only():
     assert torch.equal(epochs[0], epochs[2])
     assert not torch.equal(epochs[0], epochs[1])
     assert not torch.equal(epochs[0], EpochOrder(50, seed=8).permutation())
+
+
+def test_no_epoch_repeats_the_draw_of_the_subset():
+    order = EpochOrder(50, seed=7)
+    for epoch in range(20):
+        order.set_epoch(epoch)
+        assert not torch.equal(order.permutation(), torch.randperm(50, generator=seeded_generator(7)))
 
 
 def test_epoch_may_be_announced_after_the_iterator_is_made(data):
