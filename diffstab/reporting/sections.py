@@ -83,7 +83,7 @@ def examples(stacks: Mapping[str, np.ndarray]) -> Section:
         stacks: Arrays images, deformed, noisy (k, C, H, W) and delta_px (one value, or one per image).
     """
     delta_px = np.broadcast_to(np.ravel(stacks["delta_px"]), (len(stacks["images"]),))
-    drawn = []
+    drawn: list[Picture] = []
     for value in dict.fromkeys(delta_px.tolist()):
         same = np.flatnonzero(delta_px == value)
         for start in range(0, len(same), _PER_FIGURE):
