@@ -40,12 +40,21 @@ class CentredOutput(nn.Module):
         self.net, self.alpha, self.xi = net, alpha, xi
         self.initial = copy.deepcopy(net).requires_grad_(False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return F for inputs (n, ...): shape (n,) for a net of one output, else (n, C)."""
+    @torch.no_grad()
+    def start(self, x: Tensor) -> Tensor:
+        """Return f_0 for inputs (n, ...), shape (n, out_features)."""
+        output: Tensor = self.initial(x)
+        return output
+
+    def forward(self, x: Tensor, start: Tensor | None = None) -> Tensor:
+        """Return F for inputs (n, ...): shape (n,) for a net of one output, else (n, C).
+
+        Args:
+            x: Inputs.
+            start: `self.start(x)` where the caller has it already, as in full-batch training.
+        """
         output: Tensor = self.net(x)
         if self.xi:
-            with torch.no_grad():
-                start = self.initial(x)
-            output = output - self.xi * start
+            output = output - self.xi * (self.start(x) if start is None else start)
         output = self.alpha * output
         return output.squeeze(1) if output.shape[1] == 1 else output

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError
 from diffstab.nets.activations import Activation
+from diffstab.nets.tangent import Tangent, fcn_tangent
 
 SCALINGS = ("ntk", "mean_field")
 
@@ -86,6 +87,18 @@ class FCN(nn.Module):
         for index, (weight, scale) in enumerate(zip(self.weights, self.scales)):
             a = (self.activation(a) if index else a) * scale @ weight.T
         return a
+
+    @torch.no_grad()
+    def tangent(self, x: Tensor) -> Tangent:
+        """Return the tangent of a net of one output at inputs (n, ...); `.kernel()` is its empirical NTK.
+
+        Raises:
+            ArgumentError: If the net has several outputs.
+        """
+        if self.out_features != 1:
+            raise ArgumentError("out_features", "be 1 for a tangent", self.out_features)
+        weights = [weight.detach() for weight in self.weights]
+        return fcn_tangent(weights, self.flatten(x), scales=self.scales, activation=self.activation)
 
     def flatten(self, x: Tensor) -> Tensor:
         """Return inputs (n, ...) as (n, d).

@@ -122,7 +122,11 @@ def run_lightning(args: list[str], data_class: type[LightningDataModule]) -> Non
                 trainer_defaults=TRAINER_DEFAULTS,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
-                parser_kwargs={"prog": "diffstab", **_RAISING, **{name: dict(_RAISING) for name in SUBCOMMANDS}},
+                parser_kwargs={
+                    "prog": "diffstab",
+                    **_RAISING,
+                    **{name: dict(_RAISING) for name in SUBCOMMANDS},
+                },
                 args=args,
             )
         exit_code = 0

@@ -122,15 +122,20 @@ def _descend(
     on_progress: Callable[[TrainingOutcome], object] | None,
 ) -> TrainingOutcome:
     optimiser = make_optimiser(model, settings)
+    start = model.start(x)
     for step in range(settings.stop.max_steps + 1):
-        outcome = _measure(model, loss, x, y, step, settings.stop)
+        rows = _batch(len(x), settings, generator)
+        outputs = model(x[rows], start[rows])
+        # A full batch is measured on the way; a mini-batch says nothing of the margins of the others.
+        with torch.no_grad():
+            all_outputs = outputs if isinstance(rows, slice) else model(x, start)
+        outcome = _measure(all_outputs, loss, y, step, settings.stop)
         if on_progress is not None and step % 100 == 0:
             on_progress(outcome)
         if outcome.reason:
             break
-        rows = _batch(len(x), settings, generator)
         optimiser.zero_grad(set_to_none=True)
-        loss(model(x[rows]), y[rows]).backward()  # type: ignore[no-untyped-call]
+        loss(outputs, y[rows]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return outcome
 
@@ -154,12 +159,9 @@ def _batch(count: int, settings: OptimiserSettings, generator: torch.Generator |
     return torch.randperm(count, generator=generator)[: settings.batch_size]
 
 
-def _measure(
-    model: CentredOutput, loss: Loss, x: Tensor, y: Tensor, step: int, stop: StopRule
-) -> TrainingOutcome:
-    with torch.no_grad():
-        outputs = model(x)
-        value = float(loss.pointwise(outputs, y).mean())
+@torch.no_grad()
+def _measure(outputs: Tensor, loss: Loss, y: Tensor, step: int, stop: StopRule) -> TrainingOutcome:
+    value = float(loss.pointwise(outputs, y).mean())
     if not math.isfinite(value):
         raise DegenerateError(f"The loss became {value} after {step} steps; lower the learning rate.")
     share = margin_share(outputs, y, stop.margin)

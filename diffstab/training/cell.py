@@ -1,0 +1,260 @@
+"""One run of a comparison: train, measure, and put the numbers into one row."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffstab.errors import ArgumentError
+from diffstab.kernels import (
+    NTKClassifier,
+    NTKRegressor,
+    as_predictor,
+    ntk,
+    random_feature_kernel,
+)
+from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
+from diffstab.results import canonical_json, provenance
+from diffstab.sparsity import neuron_picture, sparsity_report, sparsity_to_record
+from diffstab.stability import Probes, diffeomorphism, draw_pairs, stability_of, to_record
+from diffstab.training.experiment import Cell, Experiment, Method, NetChoice
+from diffstab.training.integrator import FlowSettings
+from diffstab.training.kernel_flow import fit_kernel_flow
+from diffstab.training.optimise import TrainingOutcome, fit_model
+from diffstab.training.stopping import margin_share
+
+Predictor = Callable[[Tensor], Tensor]
+Progress = Callable[[TrainingOutcome], object]
+
+_STREAMS = ("weights", "probes", "bootstrap", "batches")
+_DRIFT_POINTS = 128
+
+
+class Trained(NamedTuple):
+    """A predictor and how it came about; `models` is empty for exact kernels."""
+
+    predictor: Predictor
+    outcome: TrainingOutcome
+    models: list[CentredOutput]
+
+
+def seeded(seed: int, stream: str, member: int = 0) -> torch.Generator:
+    """Return the generator of one use of a seed, independent of the other uses.
+
+    Args:
+        seed: Seed of the run.
+        stream: What is drawn: "weights", "probes", "bootstrap" or "batches".
+        member: Member of an ensemble.
+    """
+    state = np.random.SeedSequence([seed, _STREAMS.index(stream), member]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) % 2**63)
+
+
+def draw_probes(experiment: Experiment, data: Any, seed: int) -> Probes:
+    """Draw the deformed and noisy test images shared by all methods of a seed."""
+    choice = experiment.stability
+    return draw_pairs(
+        data.test_images[: choice.images],
+        deform=diffeomorphism(choice.delta_px, choice.cutoff),
+        noise=choice.noise,
+        fields_per_image=choice.fields_per_image,
+        generator=seeded(seed, "probes"),
+    )
+
+
+def run_cell(
+    experiment: Experiment, cell: Cell, data: Any, probes: Probes, *, on_progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train one method on one draw and measure it.
+
+    Args:
+        experiment: Configuration.
+        cell: Place in the grid.
+        data: Data module of this size and seed, loaded.
+        probes: From `draw_probes` for this seed.
+        on_progress: Called now and then during training.
+
+    Returns:
+        The record: one value per column.
+    """
+    method = experiment.methods[cell.method]
+    started, clock = datetime.now(UTC), time.perf_counter()
+    trained = train(experiment, cell, data, on_progress=on_progress)
+    train_seconds = time.perf_counter() - clock
+    row = {
+        "dataset": data.name,
+        **cell._asdict(),
+        "regime": method.regime,
+        "test_error": error_rate(trained.predictor, data.test_images, data.test_labels),
+        "train_error": error_rate(trained.predictor, data.train_images, data.train_labels),
+        "margin_share": trained.outcome.margin_share,
+        "steps": trained.outcome.steps,
+        "flow_time": trained.outcome.flow_time,
+        "train_loss": trained.outcome.loss,
+        "stop_reason": trained.outcome.reason,
+        "train_seconds": train_seconds,
+        **_stability_row(experiment, cell, trained.predictor, probes),
+    }
+    if trained.models:
+        start = Ensemble([model.initial for model in trained.models])
+        row |= _stability_row(experiment, cell, _squeezed(start, method), probes, prefix="init_")
+        row |= _sparsity_row(trained.models[0], data.train_images)
+        row["kernel_drift"] = _drift(trained.models[0], data.train_images)
+    return row | {
+        "config": canonical_json({**experiment.resolved(), "cell": experiment.cell_config(cell)}),
+        **provenance(),
+        "started_at": started.isoformat(timespec="seconds"),
+        "wall_seconds": time.perf_counter() - clock,
+    }
+
+
+def train(experiment: Experiment, cell: Cell, data: Any, *, on_progress: Progress | None = None) -> Trained:
+    """Train one method on the training images of a data module with binary labels.
+
+    Raises:
+        ArgumentError: If the labels are not -1 / +1.
+    """
+    if not data.train_labels.is_floating_point():
+        raise ArgumentError(
+            "data.init_args.labels", "be 'parity'", "class indices", "Compare takes binary targets."
+        )
+    method = experiment.methods[cell.method]
+    if method.is_kernel:
+        return _train_kernel(experiment, method, data)
+    outcomes, models = [], []
+    for member in range(method.ensemble):
+        model, outcome = _train_net(experiment, cell, data, member, on_progress)
+        models.append(model)
+        outcomes.append(outcome)
+    return Trained(_squeezed(Ensemble(models), method), _slowest(outcomes), models)
+
+
+def _train_net(
+    experiment: Experiment, cell: Cell, data: Any, member: int, on_progress: Progress | None
+) -> tuple[CentredOutput, TrainingOutcome]:
+    method, choice = experiment.methods[cell.method], experiment.net
+    dtype = method.torch_dtype
+    net = FCN(
+        data.train_images[0].numel(),
+        choice.hidden,
+        activation=choice.activation,
+        beta=choice.beta,
+        scaling=choice.scaling,
+        generator=seeded(cell.seed, "weights", member),
+        dtype=dtype,
+    )
+    model = CentredOutput(net, alpha=method.alpha, xi=method.xi)
+    outcome = fit_model(
+        model,
+        Loss(experiment.loss, alpha=method.alpha, beta=experiment.loss_beta),
+        data.train_images.to(dtype),
+        data.train_labels.to(dtype),
+        settings=method.net_optimiser,
+        generator=seeded(cell.seed, "batches", member),
+        on_progress=on_progress,
+    )
+    return model, outcome
+
+
+def _slowest(outcomes: list[TrainingOutcome]) -> TrainingOutcome:
+    """Return an ensemble's outcome: that of the member least far along, a give-up before any other."""
+    return min(outcomes, key=lambda outcome: (outcome.reason != "max_steps", outcome.margin_share))
+
+
+def _train_kernel(experiment: Experiment, method: Method, data: Any) -> Trained:
+    x, y = data.train_images.flatten(1).double(), data.train_labels.double()
+    if method.trainer == "kernel_flow":
+        return _flow_of_kernel(experiment, method, x, y)
+    estimator = _estimator(experiment.net, method).fit(x.numpy(), y.numpy())
+    predictor = as_predictor(estimator)
+    # The machine meets its margins up to the solver's tolerance.
+    share = margin_share(predictor(x), y, 1 - 1e-3)
+    return Trained(predictor, TrainingOutcome(0, math.nan, math.nan, share, "solved"), [])
+
+
+def _estimator(net: NetChoice, method: Method) -> NTKClassifier | NTKRegressor:
+    shape: dict[str, Any] = {"depth": len(net.hidden), "activation": net.activation, "beta": net.beta}
+    if method.trainer == "svc":
+        return NTKClassifier(kernel=method.kernel, **shape)
+    if method.trainer == "ridge":
+        return NTKRegressor(kernel=method.kernel, ridge=method.regularisation, **shape)
+    raise ArgumentError("trainer", "be svc or ridge here", repr(method.trainer))
+
+
+def _flow_of_kernel(experiment: Experiment, method: Method, x: Tensor, y: Tensor) -> Trained:
+    net = experiment.net
+    function = {"ntk": ntk, "random_feature": random_feature_kernel}[method.kernel]
+    kernel = partial(function, depth=len(net.hidden), activation=net.activation, beta=net.beta)
+    loss = Loss(experiment.loss, beta=experiment.loss_beta)
+    dual, status = fit_kernel_flow(kernel(x), y, loss=loss, settings=FlowSettings(stop=method.optimiser.stop))
+    outcome = TrainingOutcome(status.steps, status.time, status.loss, status.margin_share, status.reason)
+
+    def predictor(images: Tensor) -> Tensor:
+        return kernel(images.flatten(1).double(), x) @ dual
+
+    return Trained(predictor, outcome, [])
+
+
+def _squeezed(ensemble: Ensemble, method: Method) -> Predictor:
+    """Return the ensemble as a function of images of any floating type, with outputs (n,)."""
+
+    def predictor(images: Tensor) -> Tensor:
+        output: Tensor = ensemble(images.to(method.torch_dtype))
+        return output.squeeze(1) if output.ndim == 2 else output
+
+    return predictor
+
+
+@torch.no_grad()
+def error_rate(predictor: Predictor, images: Tensor, labels: Tensor, *, batch_size: int = 2000) -> float:
+    """Return the share of images on which sign F is not the label -1 / +1 (F = 0 counts as wrong)."""
+    batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size))
+    wrong = [(predictor(x) * y <= 0).double() for x, y in batches]
+    return float(torch.cat(wrong).mean())
+
+
+def _stability_row(
+    experiment: Experiment, cell: Cell, predictor: Predictor, probes: Probes, prefix: str = ""
+) -> dict[str, float]:
+    report = stability_of(
+        predictor,
+        probes,
+        bootstrap=experiment.stability.bootstrap,
+        confidence=experiment.stability.confidence,
+        generator=seeded(cell.seed, "bootstrap"),
+    )
+    return to_record(report, prefix)
+
+
+def _sparsity_row(model: CentredOutput, images: Tensor) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for prefix, net in (("init_", model.initial), ("", model.net)):
+        assert isinstance(net, FCN)
+        first, second = net.weights[0].detach().double(), net.weights[1].detach().double()
+        report = sparsity_report(first, second, images.flatten(1).double())
+        row |= sparsity_to_record(report, prefix)
+        mass = first.norm(dim=1) * second.norm(dim=0)
+        places = neuron_picture(first, mass)
+        row |= {
+            f"{prefix}neurons_x": places[:, 0].tolist(),
+            f"{prefix}neurons_y": places[:, 1].tolist(),
+            f"{prefix}neurons_mass": mass.tolist(),
+        }
+    return row
+
+
+def _drift(model: CentredOutput, images: Tensor) -> float:
+    """Return the relative change |K - K_0| / |K_0| of the tangent kernel on some training points."""
+    assert isinstance(model.net, FCN)
+    assert isinstance(model.initial, FCN)
+    points = images[:_DRIFT_POINTS].to(model.net.weights[0].dtype)
+    before, after = (net.tangent(points).kernel() for net in (model.initial, model.net))
+    return float((after - before).norm() / before.norm())

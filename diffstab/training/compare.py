@@ -1,0 +1,178 @@
+"""`diffstab compare`: train and measure every cell of an experiment, one record each, resumable."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from diffstab.errors import FoldingWarning
+from diffstab.results import RecordStore, write_atomically
+from diffstab.stability import diffeomorphism, draw_pairs
+from diffstab.training.cell import draw_probes, run_cell, seeded
+from diffstab.training.experiment import Cell, Experiment, build_data
+from diffstab.training.optimise import TrainingOutcome
+
+EXAMPLE_IMAGES = 4
+EXAMPLE_DELTAS_PX = (0.5, 1.0, 2.0)
+
+
+def compare(experiment: Experiment, folder: str | Path, *, console: Console | None = None) -> Path:
+    """Run the cells of an experiment that have no record yet.
+
+    Args:
+        experiment: Configuration.
+        folder: Results folder; opened if it holds records of the same configuration.
+        console: Where progress is shown; None is standard error.
+
+    Returns:
+        The results folder.
+
+    Raises:
+        ResultsError: If the folder belongs to another configuration or cannot be written.
+        DataError: If the data are missing or damaged.
+    """
+    console = console or Console(stderr=True)
+    cells = list(experiment.cells())
+    # Ask for the data before the folder is made: bad data options leave nothing behind.
+    first = build_data(experiment.data, n_train=cells[0].n_train, seed=cells[0].seed)
+    store = RecordStore(folder, experiment.resolved(), grid_keys=("n_train", "seeds", "methods", "threads"))
+    keys = {cell: store.key(experiment.cell_config(cell)) for cell in cells}
+    todo = [cell for cell in cells if not store.has(keys[cell])]
+    if len(todo) < len(cells):
+        console.print(f"{len(cells) - len(todo)} of {len(cells)} runs are recorded in {folder}; going on.")
+    with _threads(experiment.threads), _progress(console, len(todo)) as show:
+        _write_examples(experiment, store.folder, first)
+        for cell, data, probes in _with_data(experiment, todo):
+            show(cell, None)
+            row = run_cell(
+                experiment, cell, data, probes, on_progress=lambda outcome, c=cell: show(c, outcome)
+            )
+            store.write(keys[cell], row)
+            show(None, None)
+    return store.folder
+
+
+def _with_data(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Any, Any]]:
+    """Yield the cells with their data and probes, each made once for the methods that share it."""
+    place, data, probes = None, None, None
+    for cell in cells:
+        if place != (cell.n_train, cell.seed):
+            place = (cell.n_train, cell.seed)
+            data = build_data(experiment.data, n_train=cell.n_train, seed=cell.seed)
+            probes = draw_probes(experiment, data, cell.seed)
+        yield cell, data, probes
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _progress(console: Console, total: int) -> Iterator[Any]:
+    """Yield `show(cell, outcome)`: a cell starts or goes on, or with (None, None) one is finished."""
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("starting", total=total)
+
+        def show(cell: Cell | None, outcome: TrainingOutcome | None) -> None:
+            if cell is None:
+                bar.advance(task)
+                return
+            text = f"n={cell.n_train} seed={cell.seed} {cell.method}"
+            if outcome is not None:
+                text += f", step {outcome.steps}, {outcome.margin_share:.1%} with margin"
+            bar.update(task, description=text)
+
+        yield show
+
+
+def _write_examples(experiment: Experiment, folder: Path, data: Any) -> None:
+    """Write a few test images with their deformed and noisy versions, once."""
+    path = folder / "examples.npz"
+    if path.exists():
+        return
+    images = data.test_images[:EXAMPLE_IMAGES]
+    deltas = sorted({*EXAMPLE_DELTAS_PX, experiment.stability.delta_px})
+    drawn = []
+    for index, delta in enumerate(deltas):
+        with warnings.catch_warnings():
+            # The pictures show a large displacement on purpose.
+            warnings.simplefilter("ignore", FoldingWarning)
+            deform = diffeomorphism(delta, experiment.stability.cutoff)
+            drawn.append(draw_pairs(images, deform=deform, generator=seeded(0, "probes", index)))
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        images=torch.cat([probes.clean for probes in drawn]).numpy(),
+        deformed=torch.cat([probes.deformed[0] for probes in drawn]).numpy(),
+        noisy=torch.cat([probes.noisy[0] for probes in drawn]).numpy(),
+        labels=data.test_labels[:EXAMPLE_IMAGES].repeat(len(deltas)).numpy(),
+        delta_px=np.repeat(deltas, len(images)),
+    )
+    write_atomically(path, buffer.getvalue())
+
+
+def main(args: Sequence[str]) -> int:
+    """Parse the options of `diffstab compare`, run it, and print where the results are."""
+    experiment, folder = parse(args)
+    compare(experiment, folder)
+    Console().print(f"Results in {folder}. Next: diffstab report {folder}", highlight=False)
+    return 0
+
+
+def parse(args: Sequence[str]) -> tuple[Experiment, Path]:
+    """Return the experiment and the results folder that command-line arguments ask for.
+
+    The folder is `--results`, or `results/` and the name of the config file.
+
+    Raises:
+        ArgumentError: If an option or a value is wrong.
+    """
+    from jsonargparse import ArgumentError as ParseError
+    from jsonargparse import ArgumentParser
+
+    from diffstab.errors import ArgumentError
+
+    parser = ArgumentParser(prog="diffstab compare", description=compare.__doc__, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file of the experiment")
+    parser.add_argument("--results", type=str, default=None, help="results folder")
+    parser.add_class_arguments(Experiment, nested_key=None, as_group=False)
+    try:
+        options = parser.parse_args(list(args))
+        values = parser.instantiate_classes(options)
+    except ParseError as error:
+        raise ArgumentError("configuration", "fit the options of diffstab compare", str(error)) from error
+    configs = options.config or []
+    folder = options.results or f"results/{Path(str(configs[-1])).stem if configs else 'compare'}"
+    chosen = {name: getattr(values, name) for name in Experiment.__dataclass_fields__}
+    return Experiment(**chosen), Path(folder)
