@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
@@ -93,7 +94,7 @@ def run_cell(
         "dataset": data.name,
         **cell._asdict(),
         "regime": method.regime,
-        "test_error": error_rate(trained.predictor, data.test_images, data.test_labels),
+        **_test_error(trained.predictor, data, experiment.stability.confidence),
         "train_error": error_rate(trained.predictor, data.train_images, data.train_labels),
         "margin_share": trained.outcome.margin_share,
         "steps": trained.outcome.steps,
@@ -211,6 +212,14 @@ def _squeezed(ensemble: Ensemble, method: Method) -> Predictor:
         return output.squeeze(1) if output.ndim == 2 else output
 
     return predictor
+
+
+def _test_error(predictor: Predictor, data: Any, confidence: float) -> dict[str, float]:
+    """Return the test error with Wilson's interval for a share of that many images."""
+    count = len(data.test_labels)
+    error = error_rate(predictor, data.test_images, data.test_labels)
+    interval = binomtest(round(error * count), count).proportion_ci(confidence, method="wilson")
+    return {"test_error": error, "test_error_low": interval.low, "test_error_high": interval.high}
 
 
 @torch.no_grad()

@@ -61,9 +61,7 @@ def compare(experiment: Experiment, folder: str | Path, *, console: Console | No
         _write_examples(experiment, store.folder, first)
         for cell, data, probes in _with_data(experiment, todo):
             show(cell, None)
-            row = run_cell(
-                experiment, cell, data, probes, on_progress=lambda outcome, c=cell: show(c, outcome)
-            )
+            row = run_cell(experiment, cell, data, probes, on_progress=partial(show, cell))
             store.write(keys[cell], row)
             show(None, None)
     return store.folder
@@ -169,7 +167,7 @@ def parse(args: Sequence[str]) -> tuple[Experiment, Path]:
     parser.add_class_arguments(Experiment, nested_key=None, as_group=False)
     try:
         options = parser.parse_args(list(args))
-        values = parser.instantiate_classes(options)
+        values = parser.instantiate(options)
     except ParseError as error:
         raise ArgumentError("configuration", "fit the options of diffstab compare", str(error)) from error
     configs = options.config or []

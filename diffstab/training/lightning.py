@@ -14,6 +14,7 @@ from jsonargparse import ArgumentError as ParseError
 from jsonargparse.typing import register_type
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from pytorch_lightning.loggers import CSVLogger
 
 from diffstab.errors import ArgumentError
 from diffstab.results import flatten, write_atomically
@@ -24,10 +25,6 @@ from diffstab.training.wandb_logging import finish_wandb, offline_without_key, w
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
 TRAINER_DEFAULTS = {
-    "logger": {
-        "class_path": "pytorch_lightning.loggers.CSVLogger",
-        "init_args": {"save_dir": "results", "name": "fit"},
-    },
     "max_epochs": 10_000,  # the stop rule ends a run, not the number of epochs
     "log_every_n_steps": 1,  # an epoch of the full batch is one step
     "num_sanity_val_steps": 0,  # with xi = 1 there is nothing to measure before the first step
@@ -81,6 +78,13 @@ class ImageCLI(LightningCLI):
             self.config[self.subcommand]["weights_only"] = True
         if wants_wandb(self._get(self._get(self.config, "trainer"), "logger")):
             offline_without_key()
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Build the trainer, which logs to results/fit/version_* unless a logger is asked for."""
+        # Not as the parser's default: jsonargparse would carry its name and folder over to other loggers.
+        if self._get(self.config_init, "trainer")["logger"] in (None, True):
+            options["logger"] = CSVLogger("results", name="fit")
+        return super().instantiate_trainer(**options)
 
     def after_fit(self) -> None:
         """Measure the predictor that training ended with."""

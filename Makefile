@@ -1,0 +1,37 @@
+# Set-up, demo and tests, each from a fresh clone with python3 (3.11 or later), pip, make and git.
+PYTHON ?= python3
+BIN := .venv/bin
+# One BLAS thread for each test worker, or the workers fight over the cores.
+WORKERS ?= 2
+
+.PHONY: demo test lint types unit bench clean
+
+demo: .venv/installed
+	$(BIN)/diffstab demo
+
+test: lint types unit
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+unit: .venv/installed
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) -m "not slow"
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.bench_warp
+	$(BIN)/python -m benchmarks.bench_gram
+	$(BIN)/python -m benchmarks.bench_flow
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffstab needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
