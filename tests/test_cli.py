@@ -1,0 +1,282 @@
+"""The command line: a light front, LightningCLI behind it, clear errors, W&B read back."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from diffstab import __version__
+from diffstab.cli import COMMANDS, main
+from diffstab.errors import DiffstabError, ResultsError
+from diffstab.results import flatten
+
+ROOT = Path(__file__).resolve().parents[1]
+FIT_CONFIGS = sorted((ROOT / "configs" / "fit").glob("*.yaml"))
+REGIMES = sorted((ROOT / "configs" / "regime").glob("*.yaml"))
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+SMALL = [*QUIET, "--trainer.max_epochs=2", "--model.net.init_args.hidden=[20]", "--data.init_args.n_test=50"]
+
+pytestmark = [
+    # Of Lightning's own use of jsonargparse.
+    pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb"),
+]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder to run in, with no W&B settings; the seeds that a run sets are taken back."""
+    for name in (
+        "WANDB_MODE",
+        "WANDB_API_KEY",
+        "NETRC",
+        "PL_GLOBAL_SEED",
+        "PL_SEED_WORKERS",
+        "DIFFSTAB_DEBUG",
+    ):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        yield tmp_path
+
+
+def fit(name, *options):
+    return main(["fit", "--config", str(ROOT / "configs" / "fit" / f"{name}.yaml"), *SMALL, *options])
+
+
+def test_help_lists_the_commands_and_imports_nothing_heavy():
+    script = """
+import sys
+from diffstab.cli import main
+
+code = main(["--help"])
+heavy = {"torch", "numpy", "pandas", "pytorch_lightning", "wandb", "matplotlib", "jsonargparse"} & sys.modules.keys()
+sys.exit(f"imported {heavy}" if heavy else code)
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    for name, command in COMMANDS.items():
+        assert f"  {name}" in answer.stdout
+        assert command.summary in answer.stdout
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"diffstab {__version__}\n"
+
+
+@pytest.mark.parametrize("args", [[], ["bogus"], ["--bogus"]])
+def test_an_unknown_command_is_refused(args, capsys):
+    assert main(args) == 2
+    assert "diffstab: error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "module"), [("compare", "diffstab.training.compare"), ("demo", "diffstab.demo")]
+)
+def test_own_commands_get_their_arguments(command, module, monkeypatch):
+    seen = []
+    monkeypatch.setattr(f"{module}.main", lambda args: seen.append(args) or 0)
+    assert main([command, "--results", "x", "--help"]) == 0
+    assert seen == [["--results", "x", "--help"]]
+
+
+def test_report_prints_the_page(monkeypatch, capsys):
+    monkeypatch.setattr("diffstab.reporting.page.write_report", lambda folder: Path(folder) / "index.html")
+    assert main(["report", "results/x"]) == 0
+    assert capsys.readouterr().out == "results/x/index.html\n"
+
+
+def test_our_errors_are_one_line_and_status_2(monkeypatch, capsys):
+    def fail(folder):
+        raise ResultsError("The folder is damaged.")
+
+    monkeypatch.delenv("DIFFSTAB_DEBUG", raising=False)
+    monkeypatch.setattr("diffstab.reporting.page.write_report", fail)
+    assert main(["report", "x"]) == 2
+    assert capsys.readouterr().err == "diffstab: The folder is damaged.\n"
+    monkeypatch.setenv("DIFFSTAB_DEBUG", "1")
+    with pytest.raises(DiffstabError, match="damaged"):
+        main(["report", "x"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.bogus=3"], "unrecognized arguments: --model.bogus=3"),
+        (["--model.optimiser.name=bogus"], "optimiser must be one of gradient_flow"),
+        (["--model.net.init_args.dtype=bogus"], "dtype must name a torch type"),
+        (["--model.net.init_args.hidden=[]"], "hidden must name at least one hidden layer"),
+        (["--data.init_args.n_train=5000"], "n_train must be at most"),
+        (
+            ["--data.init_args.batch_size=8"],
+            "data.batch_size must be null (the full batch) for gradient_flow",
+        ),
+        (["--config=nowhere.yaml"], "File does not exist"),
+    ],
+)
+def test_a_bad_option_is_told_and_status_2(place, capsys, options, message):
+    assert fit("digits_feature", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not list(place.rglob("*.ckpt"))
+
+
+def test_an_unknown_option_in_yaml_is_told(place, capsys):
+    config = yaml.safe_load(FIT_CONFIGS[0].read_text())
+    config["model"]["bogus"] = 3
+    (place / "bad.yaml").write_text(yaml.safe_dump(config))
+    assert main(["fit", "--config", "bad.yaml"]) == 2
+    assert "does not accept option 'model.bogus'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.data] if "digits" not in path.stem else [], id=path.stem)
+        for path in FIT_CONFIGS
+    ],
+)
+def test_every_fit_config_runs(place, request, path):
+    if "digits" not in path.stem:
+        request.getfixturevalue("data_root")
+    assert path.read_text().startswith("# ")
+    small = ["--model.flow_steps=1", "--data.init_args.n_train=20", "--data.init_args.n_test=20"]
+    assert main(["fit", "--config", str(path), "--trainer.fast_dev_run=true", *small, *QUIET]) == 0
+
+
+@pytest.mark.parametrize("path", REGIMES, ids=lambda path: path.stem)
+def test_every_regime_overrides_a_fit_config(place, path):
+    options = ["--model.net.init_args.dtype=float64", "--data.init_args.n_train=20", "--model.flow_steps=1"]
+    assert (
+        fit(
+            "digits_adam",
+            "--data.init_args.batch_size=null",
+            "--data.init_args.labels=parity",
+            "--model.net.init_args.out_features=1",
+            "--model",
+            str(path),
+            *options,
+        )
+        == 0
+    )
+    found = yaml.safe_load((place / "results" / "fit" / "version_0" / "config.yaml").read_text())["model"]
+    asked = yaml.safe_load(path.read_text())
+    assert {name: found[name] for name in ("alpha", "xi", "loss")} == {
+        name: asked[name] for name in ("alpha", "xi", "loss")
+    }
+    assert found["optimiser"]["name"] == asked["optimiser"]["name"]
+    assert found["net"]["init_args"]["hidden"] == [20]
+
+
+def test_a_run_repeats_to_the_bit_from_its_resolved_config(place):
+    run = place / "results" / "fit"
+    assert fit("digits_adam", "--data.init_args.n_train=100") == 0
+    assert main(["fit", "--config", str(run / "version_0" / "config.yaml")]) == 0
+    weights = [
+        torch.load(run / f"version_{number}" / "checkpoints" / "final.ckpt", weights_only=True)["state_dict"]
+        for number in (0, 1)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    configs = [(run / f"version_{number}" / "config.yaml").read_text() for number in (0, 1)]
+    assert configs[0] == configs[1]
+
+
+def test_a_checkpoint_is_tested_and_predicts(place, capsys):
+    assert fit("digits_feature", "--data.init_args.n_train=20") == 0
+    run = place / "results" / "fit" / "version_0"
+    shown = capsys.readouterr().out
+    options = ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "final.ckpt")]
+    options = [*options, "--trainer.enable_progress_bar=false"]
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config.pop("ckpt_path")
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["test", *options]) == 0
+    again = capsys.readouterr().out
+    numbers = [
+        {
+            line.split("│")[1].strip().split("_", 1)[1]: line.split("│")[2].strip()
+            for line in text.splitlines()
+            if "val_" in line or "test_" in line
+        }
+        for text in (shown, again)
+    ]
+    assert numbers[0] == numbers[1]
+    assert {"loss", "error", "D", "G", "R"} == numbers[0].keys()
+    assert main(["predict", *options]) == 0
+    path = Path(capsys.readouterr().out.splitlines()[-1])
+    assert np.load(path)["outputs"].shape == (50,)
+
+
+def _wandb_records(path):
+    """Records of an offline run's transaction log by their kind, in order."""
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    records = {}
+    for line in answer.stdout.splitlines():
+        record = json.loads(line)
+        records.setdefault(record["type"], []).append(record[record["type"]])
+    return records
+
+
+def test_wandb_runs_of_one_process_are_apart_and_complete(place, capsys):
+    logger = [
+        "--trainer.logger=WandbLogger",
+        "--trainer.logger.project=tests",
+        f"--trainer.logger.save_dir={place / 'runs'}",
+    ]
+    for learning_rate in (0.25, 0.5):
+        rate = f"--model.optimiser.learning_rate={learning_rate}"
+        assert fit("digits_adam", *logger, rate, "--trainer.check_val_every_n_epoch=1") == 0
+    assert capsys.readouterr().err.count("WANDB_MODE=offline") == 1
+    logs = sorted(place.glob("runs/wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    assert len(logs) == 2
+    for path, learning_rate in zip(logs, (0.25, 0.5)):
+        folder = place / "runs" / "tests" / path.stem.removeprefix("run-")
+        assert {entry.name for entry in folder.iterdir()} == {"config.yaml", "checkpoints"}
+        records = _wandb_records(path)
+        # The configuration is logged once, flat.
+        updates = [record["update"] for record in records["config"]]
+        (config,) = [update for update in updates if set(update) != {"_wandb"}]
+        assert config == flatten(yaml.safe_load((folder / "config.yaml").read_text()))
+        assert config["model.optimiser.learning_rate"] == learning_rate
+        history = [record["item"] for record in records["history"]]
+        # Two epochs, and the final numbers.
+        assert [item["epoch"] for item in history if "val_R" in item] == [0, 1, 2]
+        assert [item["epoch"] for item in history if "train_loss" in item] == [0, 1]
+        assert records["exit"] == [{"exit_code": 0}]
+
+
+def test_logged_keys_are_flags(place, capsys):
+    assert fit("digits_adam") == 0
+    config = yaml.safe_load((place / "results" / "fit" / "version_0" / "config.yaml").read_text())
+    names = [name for name in flatten(config) if name.startswith(("model.", "data.", "trainer.", "seed"))]
+    values = {name: flatten(config)[name] for name in names}
+    flags = [
+        f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()
+    ]
+    capsys.readouterr()
+    assert main(["fit", *flags, "--print_config"]) == 0
+    parsed = flatten(yaml.safe_load(capsys.readouterr().out))
+    assert {name: parsed[name] for name in names} == values
+
+
+def test_a_failed_run_closes_its_wandb_run(place):
+    logger = [
+        "--trainer.logger=WandbLogger",
+        "--trainer.logger.project=tests",
+        f"--trainer.logger.save_dir={place / 'runs'}",
+    ]
+    assert fit("digits_adam", *logger, "--model.optimiser.learning_rate=1e30") == 2
+    (path,) = place.glob("runs/wandb/offline-run-*/*.wandb")
+    assert _wandb_records(path)["exit"] == [{"exit_code": 1}]
