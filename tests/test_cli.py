@@ -198,9 +198,6 @@ def test_a_checkpoint_is_tested_and_predicts(place, capsys):
     shown = capsys.readouterr().out
     options = ["--config", str(run / "config.yaml"), "--ckpt_path", str(run / "checkpoints" / "final.ckpt")]
     options = [*options, "--trainer.enable_progress_bar=false"]
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config.pop("ckpt_path")
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["test", *options]) == 0
     again = capsys.readouterr().out
     numbers = [
@@ -254,7 +251,7 @@ def test_wandb_runs_of_one_process_are_apart_and_complete(place, capsys):
         # Two epochs, and the final numbers.
         assert [item["epoch"] for item in history if "val_R" in item] == [0, 1, 2]
         assert [item["epoch"] for item in history if "train_loss" in item] == [0, 1]
-        assert records["exit"] == [{"exit_code": 0}]
+        assert [record["exit_code"] for record in records["exit"]] == [0]
 
 
 def test_logged_keys_are_flags(place, capsys):
@@ -279,4 +276,4 @@ def test_a_failed_run_closes_its_wandb_run(place):
     ]
     assert fit("digits_adam", *logger, "--model.optimiser.learning_rate=1e30") == 2
     (path,) = place.glob("runs/wandb/offline-run-*/*.wandb")
-    assert _wandb_records(path)["exit"] == [{"exit_code": 1}]
+    assert [record["exit_code"] for record in _wandb_records(path)["exit"]] == [1]
