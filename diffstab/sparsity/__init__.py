@@ -1,6 +1,79 @@
-"""Sparsity of the neurons of a layer: atoms, effective numbers, angles, pictures."""
+"""Sparsity of the neurons of a layer: atoms, effective numbers, ranks, angles and pictures."""
 
-from diffstab.sparsity.pictures import neuron_picture
-from diffstab.sparsity.report import SparsityReport, sparsity_report, sparsity_to_record
+from diffstab.sparsity.angles import (
+    alignment,
+    cap_share,
+    nearest_angles_deg,
+    principal_share,
+    uniform_alignment,
+    uniform_nearest_angle_deg,
+    uniform_nearest_angle_share,
+    unit_directions,
+    weighted_median,
+)
+from diffstab.sparsity.atoms import Atoms, activation_atoms, dead_neurons, dead_share, direction_atoms
+from diffstab.sparsity.measures import (
+    SigmaRank,
+    entropy_number,
+    mass,
+    mass_shares,
+    number_above,
+    number_carrying,
+    numerical_rank,
+    participation_ratio,
+    sigma_rank,
+    singular_values,
+    stable_rank,
+)
+from diffstab.sparsity.pictures import (
+    draw_neurons,
+    draw_neurons_on_circle,
+    draw_neurons_on_sphere,
+    neuron_picture,
+    principal_axes,
+)
+from diffstab.sparsity.report import (
+    SparsityIntervals,
+    SparsityReport,
+    sparsity_intervals,
+    sparsity_report,
+    sparsity_to_record,
+)
 
-__all__ = ["SparsityReport", "neuron_picture", "sparsity_report", "sparsity_to_record"]
+__all__ = [
+    "Atoms",
+    "SigmaRank",
+    "SparsityIntervals",
+    "SparsityReport",
+    "activation_atoms",
+    "alignment",
+    "cap_share",
+    "dead_neurons",
+    "dead_share",
+    "direction_atoms",
+    "draw_neurons",
+    "draw_neurons_on_circle",
+    "draw_neurons_on_sphere",
+    "entropy_number",
+    "mass",
+    "mass_shares",
+    "nearest_angles_deg",
+    "neuron_picture",
+    "number_above",
+    "number_carrying",
+    "numerical_rank",
+    "participation_ratio",
+    "principal_axes",
+    "principal_share",
+    "sigma_rank",
+    "singular_values",
+    "sparsity_intervals",
+    "sparsity_report",
+    "sparsity_to_record",
+    "stable_rank",
+    "uniform_alignment",
+    "uniform_nearest_angle_deg",
+    "uniform_nearest_angle_share",
+    "unit_directions",
+    "weighted_median",
+]
