@@ -25,7 +25,7 @@ from diffstab.kernels import (
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.results import canonical_json, provenance
 from diffstab.sparsity import neuron_picture, sparsity_report, sparsity_to_record
-from diffstab.stability import Probes, diffeomorphism, draw_pairs, stability_of, to_record
+from diffstab.stability import Probes, draw_pairs, stability_of, to_record
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice
 from diffstab.training.integrator import FlowSettings
 from diffstab.training.kernel_flow import fit_kernel_flow
@@ -64,7 +64,7 @@ def draw_probes(experiment: Experiment, data: Any, seed: int) -> Probes:
     choice = experiment.stability
     return draw_pairs(
         data.test_images[: choice.images],
-        deform=diffeomorphism(choice.delta_px, choice.cutoff),
+        deform=choice.deform,
         noise=choice.noise,
         fields_per_image=choice.fields_per_image,
         generator=seeded(seed, "probes"),

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from diffstab.errors import ArgumentError
+from diffstab.stability import Deform, diffeomorphism
 from diffstab.training.optimise import OptimiserSettings
 
 KERNEL_TRAINERS = ("kernel_flow", "svc", "ridge")
@@ -41,7 +42,7 @@ def build_data(choice: dict[str, Any], *, n_train: int, seed: int) -> Any:
             "data.class_path", "name an importable class", repr(choice["class_path"])
         ) from error
     options = choice.get("init_args") or {}
-    free = sorted(set(inspect.signature(cls).parameters) - {"n_train", "seed"})
+    free = sorted(_options(cls) - {"n_train", "seed"})
     unknown = sorted(set(options) - set(free))
     if unknown:
         way_out = "n_train and seed are set by n_train and seeds of the experiment."
@@ -50,6 +51,18 @@ def build_data(choice: dict[str, Any], *, n_train: int, seed: int) -> Any:
     data.prepare_data()
     data.setup()
     return data
+
+
+def _options(cls: type) -> set[str]:
+    """Return the named arguments that a class and, through its **kwargs, its bases take."""
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            names |= {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+                break
+    return names - {"self"}
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,9 @@ class StabilityChoice:
         fields_per_image: Deformations and noise draws per image.
         bootstrap: Resamples behind the intervals.
         confidence: Their nominal coverage.
+
+    Raises:
+        ArgumentError: If a value is out of range.
     """
 
     delta_px: float = 1.0
@@ -147,6 +163,18 @@ class StabilityChoice:
     fields_per_image: int = 4
     bootstrap: int = 1000
     confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.images is not None and self.images < 2:
+            raise ArgumentError("stability.images", "be at least 2", self.images)
+        if self.fields_per_image < 1:
+            raise ArgumentError("stability.fields_per_image", "be at least 1", self.fields_per_image)
+        self.deform  # noqa: B018  # refuses bad values of delta_px and cutoff now, not after the first training
+
+    @property
+    def deform(self) -> Deform:
+        """The random diffeomorphism that is measured."""
+        return diffeomorphism(self.delta_px, self.cutoff)
 
 
 def default_methods() -> dict[str, Method]:

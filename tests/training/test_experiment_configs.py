@@ -1,0 +1,40 @@
+"""Every file of configs/experiment is read as it is and run in small."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from diffstab.results import read_records
+from diffstab.training.compare import compare, parse
+from diffstab.training.experiment import build_data
+
+FILES = sorted((Path(__file__).parents[2] / "configs" / "experiment").glob("*.yaml"))
+
+
+def small(experiment, data):
+    stability = dataclasses.replace(experiment.stability, images=20, fields_per_image=1, bootstrap=10)
+    net = dataclasses.replace(experiment.net, hidden=[20])
+    return dataclasses.replace(experiment, data=data, n_train=[8], seeds=[0], net=net, stability=stability)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_an_experiment_file_runs_in_small(path, tmp_path):
+    experiment, folder = parse(["--config", str(path)])
+    assert folder == Path("results") / path.stem
+    compare(small(experiment, {"class_path": "datamodules.Digits"}), tmp_path, console=Console(quiet=True))
+    records = read_records(tmp_path)
+    assert set(records["method"]) == set(experiment.methods)
+    assert (records["margin_share"] >= 0.99).all()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_data_of_an_experiment_file_are_there(path, data_root):
+    experiment, _ = parse(["--config", str(path)])
+    choice = dict(experiment.data)
+    choice["init_args"] = {**choice.get("init_args", {}), "root": str(data_root)}
+    data = build_data(choice, n_train=max(experiment.n_train), seed=0)
+    assert len(data.train_images) == max(experiment.n_train)
+    assert len(data.test_images) >= experiment.stability.images
