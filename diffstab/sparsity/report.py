@@ -174,7 +174,8 @@ def _effective(rows: Tensor) -> Tensor:
 
 
 def _entropy(rows: Tensor) -> Tensor:
-    return torch.special.entr(rows / rows.sum(dim=1, keepdim=True)).sum(dim=1).exp()
+    numbers: Tensor = torch.special.entr(rows / rows.sum(dim=1, keepdim=True)).sum(dim=1).exp()
+    return numbers
 
 
 def _medians(values: Tensor, weights: Tensor) -> Tensor:
