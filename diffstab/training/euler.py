@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import CentredOutput, Loss
-from diffstab.training.status import FlowStatus, check_batch
-from diffstab.training.stopping import StopRule, margin_share
+from diffstab.training.status import FlowStatus, check_batch, flow_status
+from diffstab.training.stopping import StopRule
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,13 @@ class EulerFlow(Optimizer):
             closure()
         check_batch(x, y)
         outputs, gradient = self._evaluate(x, y)
-        status = self._status(outputs, y, 0.0)
+        status = self._status(outputs, y)
         for _ in range(steps):
             if status.done:
                 break
             previous = outputs
             outputs, gradient = self._accepted_step(x, y, outputs, gradient)
-            status = self._status(outputs, y, float((outputs - previous).abs().max()))
+            status = self._status(outputs, y, previous)
         return status
 
     def run(
@@ -130,20 +130,14 @@ class EulerFlow(Optimizer):
         counters["steps"] += 1
         return new_outputs, new_gradient
 
-    def _status(self, outputs: Tensor, y: Tensor, change: float) -> FlowStatus:
-        counters = self.param_groups[0]
-        loss = float(self.loss.pointwise(outputs, y).mean())
-        share = margin_share(outputs, y, self.settings.stop.margin)
-        reason = self.settings.stop.reason(loss=loss, share=share, steps=counters["steps"])
-        return FlowStatus(
-            time=counters["time"],
-            step_size=counters["step_size"],
-            steps=counters["steps"],
-            rejected=counters["rejected"],
-            loss=loss,
-            margin_share=share,
-            output_change=change,
-            reason=reason,
+    def _status(self, outputs: Tensor, y: Tensor, previous: Tensor | None = None) -> FlowStatus:
+        return flow_status(
+            outputs,
+            y,
+            loss=self.loss,
+            stop=self.settings.stop,
+            counters=self.param_groups[0],
+            previous=previous,
         )
 
 

@@ -58,7 +58,7 @@ def _options(cls: type) -> set[str]:
     names: set[str] = set()
     for base in cls.__mro__:
         if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters.values()
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
             names |= {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
@@ -169,7 +169,8 @@ class StabilityChoice:
             raise ArgumentError("stability.images", "be at least 2", self.images)
         if self.fields_per_image < 1:
             raise ArgumentError("stability.fields_per_image", "be at least 1", self.fields_per_image)
-        self.deform  # noqa: B018  # refuses bad values of delta_px and cutoff now, not after the first training
+        # Bad values of delta_px and cutoff are refused now, not after the first training.
+        diffeomorphism(self.delta_px, self.cutoff)
 
     @property
     def deform(self) -> Deform:

@@ -12,8 +12,8 @@ from torch import Tensor
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import Loss
 from diffstab.training.rosenbrock import rosenbrock_step
-from diffstab.training.status import FlowStatus
-from diffstab.training.stopping import StopRule, margin_share
+from diffstab.training.status import FlowStatus, flow_status
+from diffstab.training.stopping import StopRule
 
 
 @dataclass(frozen=True)
@@ -163,16 +163,11 @@ def _trial(
 def _status(
     problem: Problem, point: Any, counters: dict[str, Any], *, stop: StopRule, previous: Tensor | None = None
 ) -> FlowStatus:
-    outputs = problem.predictor(point)
-    loss = float(problem.loss.pointwise(outputs, problem.targets).mean())
-    share = margin_share(outputs, problem.targets, stop.margin)
-    return FlowStatus(
-        time=counters["time"],
-        step_size=counters["step_size"],
-        steps=counters["steps"],
-        rejected=counters["rejected"],
-        loss=loss,
-        margin_share=share,
-        output_change=0.0 if previous is None else float((outputs - previous).abs().max()),
-        reason=stop.reason(loss=loss, share=share, steps=counters["steps"]),
+    return flow_status(
+        problem.predictor(point),
+        problem.targets,
+        loss=problem.loss,
+        stop=stop,
+        counters=counters,
+        previous=previous,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
+from diffstab.nets import Loss
+from diffstab.training.stopping import StopRule, margin_share
 
 
 class FlowStatus(NamedTuple):
@@ -31,6 +33,36 @@ class FlowStatus(NamedTuple):
     def done(self) -> bool:
         """Whether the stop rule is met or the work is used up."""
         return bool(self.reason)
+
+
+def flow_status(
+    outputs: Tensor,
+    targets: Tensor,
+    *,
+    loss: Loss,
+    stop: StopRule,
+    counters: dict[str, Any],
+    previous: Tensor | None = None,
+) -> FlowStatus:
+    """Return the status of a flow with outputs F (n,) or (n, C) after the work in `counters`.
+
+    Args:
+        outputs: F on the training set.
+        targets: Shape (n,).
+        loss: Pointwise loss.
+        stop: Stop rule.
+        counters: time, step_size, steps and rejected.
+        previous: F before the last step; None where there was none.
+    """
+    value = float(loss.pointwise(outputs, targets).mean())
+    share = margin_share(outputs, targets, stop.margin)
+    return FlowStatus(
+        **{name: counters[name] for name in ("time", "step_size", "steps", "rejected")},
+        loss=value,
+        margin_share=share,
+        output_change=0.0 if previous is None else float((outputs - previous).abs().max()),
+        reason=stop.reason(loss=value, share=share, steps=counters["steps"]),
+    )
 
 
 def check_batch(x: Tensor, y: Tensor) -> None:
