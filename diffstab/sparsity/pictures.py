@@ -215,4 +215,4 @@ def _discs(ax: Axes, places: Tensor, relative_masses: Tensor, signs: Tensor | No
     if signs is not None:
         for label, colour in _COLOURS.items():
             ax.scatter([], [], s=40, color=colour, label=label)
-        ax.legend(loc="upper right", frameon=False)
+        ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
