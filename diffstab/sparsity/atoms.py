@@ -5,7 +5,7 @@ the signs of w_h; so the sign of w does not separate atoms, and opposite masses 
 cancel. A trained net of sparse features has few atoms that carry mass, at most one per training point for the
 minimal-norm solution; at initialisation nearly every neuron is an atom of its own.
 
-Source: Petrini, Cagnetta, Vanden-Eijnden, Wyart, NeurIPS 2022 (arXiv 2206.12314), section 3.
+Source: Petrini, Cagnetta, Vanden-Eijnden, Wyart, NeurIPS 2022 (arXiv 2206.12314).
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ def direction_atoms(theta: Tensor, *, angle_deg: float = 5.0, masses: Tensor | N
     of equal masses the first leads. The order makes it deterministic and keeps chains of neighbours from merging,
     but a cloud wider than the angle is cut in several atoms, and two members can be up to twice the angle apart.
     Compare the angle with `uniform_nearest_angle_deg`: it should be well below. A zero neuron is an atom by itself.
+    Memory: H^2 bytes.
 
     Args:
         theta: Weights into the layer, shape (H, d).

@@ -179,7 +179,7 @@ def sigma_rank(
     Raises:
         ArgumentError: If the shapes differ or an entry is not a finite float.
 
-    Source: Jacot, Golikov, Hongler, Gabriel, NeurIPS 2022 (arXiv 2205.15809), section 4.
+    Source: Jacot, Golikov, Hongler, Gabriel, NeurIPS 2022 (arXiv 2205.15809), who define the rank.
     """
     if preactivations.shape != activations.shape:
         shapes = f"{tuple(preactivations.shape)} and {tuple(activations.shape)}"
