@@ -15,9 +15,9 @@ def demo_experiment() -> Experiment:
     """Return the comparison that the demo runs: the two regimes on scikit-learn's digits."""
     return Experiment(
         data={"class_path": "datamodules.Digits"},
-        n_train=[32, 128, 512],
+        n_train=[64, 128, 256],
         seeds=[0, 1, 2],
-        net=NetChoice(hidden=[400]),
+        net=NetChoice(hidden=[300]),
         stability=StabilityChoice(images=400, fields_per_image=2),
     )
 

@@ -37,6 +37,9 @@ QUANTITIES: dict[str, Quantity] = {
     "flow_time": Quantity("Flow time", "flow time", "Flow time"),
     "train_seconds": Quantity("Training time (s)", "training time", "Seconds"),
     "n_atoms": Quantity("Atoms that carry mass", "number of atoms", "Atoms"),
+    "n_patterns": Quantity("Activation patterns", "number of activation patterns", "Patterns"),
+    "n_direction_atoms": Quantity("Directions that carry mass", "number of directions", "Directions"),
+    "kernel_drift": Quantity("Change of the tangent kernel", "kernel change", "Kernel change"),
     "effective_neurons": Quantity(
         "Effective neurons (participation ratio)", "effective number of neurons", "Effective neurons"
     ),
@@ -52,6 +55,7 @@ _METHODS = {
     "feature": "feature",
     "feature_adam": "feature (Adam)",
     "lazy_exact": "lazy (exact)",
+    "lazy_svc": "lazy (SVC)",
     "lazy_trained": "lazy (trained)",
 }
 

@@ -17,6 +17,8 @@ HEADLINE = ("test_error", "D", "G", "R")
 
 SPARSITY = (
     "n_atoms",
+    "n_patterns",
+    "n_direction_atoms",
     "effective_neurons",
     "entropy_neurons",
     "stable_rank",

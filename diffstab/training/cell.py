@@ -24,7 +24,7 @@ from diffstab.kernels import (
 )
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.results import canonical_json, provenance
-from diffstab.sparsity import neuron_picture, sparsity_report, sparsity_to_record
+from diffstab.sparsity import mass, neuron_picture, principal_axes, sparsity_report, sparsity_to_record
 from diffstab.stability import Probes, draw_pairs, stability_of, to_record
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice
 from diffstab.training.integrator import FlowSettings
@@ -244,20 +244,28 @@ def _stability_row(
 
 
 def _sparsity_row(model: CentredOutput, images: Tensor) -> dict[str, Any]:
+    """Return the sparsity columns of the first hidden layer, and its neurons on the trained net's main axes."""
     row: dict[str, Any] = {}
+    axes = principal_axes(*_first_layer(model.net))
     for prefix, net in (("init_", model.initial), ("", model.net)):
+        theta, masses = _first_layer(net)
         assert isinstance(net, FCN)
-        first, second = net.weights[0].detach().double(), net.weights[1].detach().double()
-        report = sparsity_report(first, second, images.flatten(1).double())
+        report = sparsity_report(theta, net.weights[1].detach().double(), images.flatten(1).double())
         row |= sparsity_to_record(report, prefix)
-        mass = first.norm(dim=1) * second.norm(dim=0)
-        places = neuron_picture(first, mass)
+        places = neuron_picture(theta, masses, axes=axes)
         row |= {
             f"{prefix}neurons_x": places[:, 0].tolist(),
             f"{prefix}neurons_y": places[:, 1].tolist(),
-            f"{prefix}neurons_mass": mass.tolist(),
+            f"{prefix}neurons_mass": masses.tolist(),
         }
     return row
+
+
+def _first_layer(net: torch.nn.Module) -> tuple[Tensor, Tensor]:
+    """Return the neurons theta (H, d) and their masses (H,), float64."""
+    assert isinstance(net, FCN)
+    theta = net.weights[0].detach().double()
+    return theta, mass(theta, net.weights[1].detach().double())
 
 
 def _drift(model: CentredOutput, images: Tensor) -> float:
