@@ -27,7 +27,12 @@ def data_root() -> Path:
 @pytest.fixture(autouse=True)
 def _global_state_is_left_alone():
     """Fail a test that leaves the global seed, default dtype, grad mode or working directory changed."""
-    rng, dtype, folder, grad = torch.get_rng_state(), torch.get_default_dtype(), Path.cwd(), torch.is_grad_enabled()
+    rng, dtype, folder, grad = (
+        torch.get_rng_state(),
+        torch.get_default_dtype(),
+        Path.cwd(),
+        torch.is_grad_enabled(),
+    )
     yield
     assert torch.get_default_dtype() == dtype, "the default dtype was changed"
     assert Path.cwd() == folder, "the working directory was changed"

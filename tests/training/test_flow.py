@@ -1,0 +1,125 @@
+import copy
+
+import pytest
+import torch
+
+from diffstab.errors import ArgumentError
+from diffstab.nets import FCN, CentredOutput, make_loss
+from diffstab.training.flow import GradientFlow
+from diffstab.training.integrator import FlowSettings
+from diffstab.training.stopping import StopRule
+from tests.references.training import autograd_euler
+
+LONG = StopRule(margin_share=None, loss_bound=1e-300)
+
+
+def problem(generator, *, alpha=1.0, loss="soft_hinge", hidden=(30,), activation="softplus", n=12, d=20):
+    net = FCN(d, hidden, activation=activation, generator=generator, dtype=torch.float64)
+    x = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    y = torch.sign(torch.randn(n, generator=generator, dtype=torch.float64))
+    return CentredOutput(net, alpha=alpha), make_loss(loss, alpha=alpha), x, y
+
+
+def run_for(model, loss, x, y, time, **settings):
+    """Run the flow up to a time, by steps no longer than what is left."""
+    flow = GradientFlow(model, loss, FlowSettings(stop=LONG, **settings))
+    while flow.param_groups[0]["time"] < time * (1 - 1e-12):
+        group = flow.param_groups[0]
+        group["step_size"] = min(group["step_size"], time - group["time"])
+        flow.step(x=x, y=y)
+    return flow
+
+
+@pytest.mark.parametrize("hidden", [(30,), (15, 12)], ids=["shallow", "deep"])
+@pytest.mark.parametrize("loss", ["soft_hinge", "mse", "quadratic_hinge"])
+def test_the_flow_is_the_limit_of_small_euler_steps(loss, hidden, generator):
+    model, loss, x, y = problem(generator, loss=loss, hidden=hidden)
+    time = 3.0
+    slow = [copy.deepcopy(model) for _ in range(2)]
+    for reference, steps in zip(slow, (1000, 2000)):
+        autograd_euler(reference, loss, x, y, time=time, steps=steps)
+    run_for(model, loss, x, y, time, weight_tolerance=1e-6, output_tolerance=1e-6)
+    probe = torch.randn(50, x.shape[1], generator=generator, dtype=torch.float64)
+    coarse, fine = (reference(probe).detach() for reference in slow)
+    limit = 2 * fine - coarse  # Richardson: the error of Euler is linear in the step
+    assert (fine - model(probe)).norm() < 1.5 * (coarse - fine).norm() + 1e-5 * fine.norm()
+    assert (limit - model(probe)).norm() < 0.1 * (coarse - fine).norm() + 1e-5 * fine.norm()
+
+
+def test_the_lazy_limit_of_the_square_loss_is_exponential(generator):
+    model, loss, x, y = problem(generator, loss="mse", alpha=1e6, hidden=(200,))
+    kernel = model.net.tangent(x).kernel()
+    time = 4.0
+    # dF/dt = -alpha K (F - y) / n from F = 0: the kernel does not move.
+    decay = torch.linalg.matrix_exp(-kernel * time / len(y))
+    run_for(model, loss, x, y, time / 1e6, weight_tolerance=1e-8, output_tolerance=1e-8)
+    torch.testing.assert_close(model(x).detach(), y - decay @ y, rtol=0, atol=1e-4)
+
+
+def test_the_first_layer_keeps_what_lies_outside_the_span_of_the_data(generator):
+    model, loss, x, y = problem(generator, alpha=1e-3)
+    GradientFlow(model, loss).run(x, y)
+    moved = (model.net.weights[0] - model.initial.weights[0]).detach()
+    outside = moved - moved @ torch.linalg.pinv(x) @ x
+    assert moved.norm() > 1
+    assert outside.norm() < 1e-10 * moved.norm()
+
+
+def test_the_flow_stops_at_the_crossing(generator):
+    model, loss, x, y = problem(generator, alpha=1e-6)
+    status = GradientFlow(model, loss, FlowSettings(stop=StopRule(margin_share=1.0))).run(x, y)
+    assert status.reason == "margin"
+    assert (y * model(x)).min().item() == pytest.approx(1, abs=FlowSettings().stop_output_change)
+    assert status.output_change <= FlowSettings().stop_output_change
+
+
+def test_single_precision_follows_double(generator):
+    model, loss, x, y = problem(generator, alpha=1e-6)
+    single = CentredOutput(copy.deepcopy(model.net).float(), alpha=1e-6)
+    settings = FlowSettings(weight_tolerance=1e-4)
+    GradientFlow(model, loss, settings).run(x, y)
+    GradientFlow(single, loss, settings).run(x.float(), y.float())
+    exact = model(x).detach()
+    assert (single(x.float()).detach() - exact).norm() < 0.02 * exact.norm()
+
+
+def test_a_saved_flow_goes_on_to_the_same_bits(generator):
+    model, loss, x, y = problem(generator, alpha=1e-2)
+    twin = copy.deepcopy(model)
+    flow = GradientFlow(model, loss)
+    for _ in range(4):
+        flow.step(x=x, y=y, steps=5)
+    first = GradientFlow(twin, loss)
+    for _ in range(2):
+        first.step(x=x, y=y, steps=5)
+    second = GradientFlow(twin, loss)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for _ in range(2):
+        second.step(x=x, y=y, steps=5)
+    assert all(torch.equal(a, b) for a, b in zip(model.net.weights, twin.net.weights))
+    assert flow.param_groups[0]["time"] == second.param_groups[0]["time"]
+
+
+def test_the_callers_data_are_left_alone(generator):
+    model, loss, x, y = problem(generator)
+    before = x.clone(), y.clone()
+    calls = []
+    GradientFlow(model, loss).step(lambda: calls.append(1), x=x, y=y)
+    assert torch.equal(x, before[0])
+    assert torch.equal(y, before[1])
+    assert calls == [1]
+
+
+def test_what_cannot_flow_is_refused(generator):
+    model, loss, x, y = problem(generator)
+    flow = GradientFlow(model, loss)
+    with pytest.raises(ArgumentError, match="x must be finite"):
+        flow.run(x * float("nan"), y)
+    with pytest.raises(ArgumentError, match="same positive number of samples, got 12 and 3"):
+        flow.run(x, y[:3])
+    with pytest.raises(ArgumentError, match=r"loss.alpha must equal the model's alpha 1.0"):
+        GradientFlow(model, make_loss("mse", alpha=2.0))
+    with pytest.raises(ArgumentError, match=r"model\.net must be an FCN of one output.*Use EulerFlow"):
+        GradientFlow(CentredOutput(FCN(20, (3,), out_features=2, generator=generator)), loss).run(x, y)
+    with pytest.raises(ArgumentError, match="weight_tolerance must be positive"):
+        FlowSettings(weight_tolerance=0.0)
