@@ -118,15 +118,7 @@ def run_cell(
 
 
 def train(experiment: Experiment, cell: Cell, data: Any, *, on_progress: Progress | None = None) -> Trained:
-    """Train one method on the training images of a data module with binary labels.
-
-    Raises:
-        ArgumentError: If the labels are not -1 / +1.
-    """
-    if not data.train_labels.is_floating_point():
-        raise ArgumentError(
-            "data.init_args.labels", "be 'parity'", "class indices", "Compare takes binary targets."
-        )
+    """Train one method on the training images of a data module with binary labels -1 / +1."""
     method = experiment.methods[cell.method]
     if method.is_kernel:
         return _train_kernel(experiment, method, data)

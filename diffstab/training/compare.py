@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from diffstab.errors import FoldingWarning
+from diffstab.errors import ArgumentError, FoldingWarning
 from diffstab.results import RecordStore, write_atomically
 from diffstab.stability import diffeomorphism, draw_pairs
 from diffstab.training.cell import draw_probes, run_cell, seeded
@@ -47,11 +47,15 @@ def compare(experiment: Experiment, folder: str | Path, *, console: Console | No
     Raises:
         ResultsError: If the folder belongs to another configuration or cannot be written.
         DataError: If the data are missing or damaged.
+        ArgumentError: If the data options are wrong; nothing is made then.
     """
     console = console or Console(stderr=True)
     cells = list(experiment.cells())
     # Ask for the data before the folder is made: bad data options leave nothing behind.
     first = build_data(experiment.data, n_train=cells[0].n_train, seed=cells[0].seed)
+    if not first.train_labels.is_floating_point():
+        way_out = "A comparison takes binary targets."
+        raise ArgumentError("data.init_args.labels", "be 'parity'", "class indices", way_out)
     store = RecordStore(folder, experiment.resolved(), grid_keys=("n_train", "seeds", "methods", "threads"))
     keys = {cell: store.key(experiment.cell_config(cell)) for cell in cells}
     todo = [cell for cell in cells if not store.has(keys[cell])]
@@ -158,8 +162,6 @@ def parse(args: Sequence[str]) -> tuple[Experiment, Path]:
     """
     from jsonargparse import ArgumentError as ParseError
     from jsonargparse import ArgumentParser
-
-    from diffstab.errors import ArgumentError
 
     parser = ArgumentParser(prog="diffstab compare", description=compare.__doc__, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file of the experiment")

@@ -44,7 +44,8 @@ class EulerFlow(Optimizer):
     """Adaptive Euler steps along -grad L on the full batch.
 
     Slower than `GradientFlow` by an order of magnitude or more, but for any module: convolutional nets, several
-    outputs, cross-entropy.
+    outputs, cross-entropy. A kink that changes the gradient by more than the rule allows is never crossed, so a
+    relu net of few neurons and points can come to a halt at one until `max_steps`; smooth activations do not.
 
     Args:
         model: Predictor to train; its `net` is changed in place.

@@ -1,0 +1,214 @@
+import dataclasses
+import errno
+import math
+
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+
+import diffstab.results.atomic
+from diffstab.diffeo import temperature_from_displacement, warp
+from diffstab.errors import ArgumentError, ResultsError
+from diffstab.results import read_records
+from diffstab.training import compare as module
+from diffstab.training.cell import draw_probes, error_rate, run_cell
+from diffstab.training.compare import compare, parse
+from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, StabilityChoice, build_data
+from diffstab.training.optimise import OptimiserSettings
+from diffstab.training.stopping import StopRule
+
+QUIET = Console(quiet=True)
+DIGITS = {"class_path": "datamodules.Digits"}
+
+
+def tiny(**changes):
+    experiment = Experiment(
+        data=DIGITS,
+        n_train=[10],
+        seeds=[0, 1],
+        net=NetChoice(hidden=[20]),
+        stability=StabilityChoice(images=40, fields_per_image=1, bootstrap=20),
+    )
+    return dataclasses.replace(experiment, **changes)
+
+
+def numbers(folder):
+    """The measured columns of the records, without times and machines."""
+    frame = read_records(folder)
+    left_out = {"started_at", "wall_seconds", "train_seconds", "git_commit", "git_dirty", "config"}
+    return frame[[column for column in frame.columns if column not in left_out]]
+
+
+def test_convention_probes_deform_the_normalised_images():
+    experiment = tiny()
+    data = build_data(experiment.data, n_train=10, seed=0)
+    probes = draw_probes(experiment, data, 0)
+    assert torch.equal(probes.clean, data.test_images[:40])
+    assert probes.clean.flatten(1).norm(dim=1).mean().item() == pytest.approx(28, rel=1e-5)
+    assert probes.draw.temperature == pytest.approx(temperature_from_displacement(1.0, 28, 3))
+    assert torch.equal(warp(probes.clean, torch.zeros(40, 2, 28, 28)), probes.clean)
+    noise = (probes.noisy[0] - probes.clean).flatten(1).norm(dim=1)
+    torch.testing.assert_close(noise, (probes.deformed[0] - probes.clean).flatten(1).norm(dim=1))
+
+
+def test_one_record_a_run_with_everything_in_it(tmp_path):
+    compare(tiny(), tmp_path, console=QUIET)
+    frame = read_records(tmp_path)
+    assert len(frame) == 4
+    assert frame["key"].is_unique
+    assert (tmp_path / "examples.npz").exists()
+    feature = frame[frame["method"] == "feature"]
+    for column in ("test_error", "D", "D_low", "G", "R", "init_R", "n_atoms", "init_n_atoms", "kernel_drift"):
+        assert feature[column].notna().all(), column
+    assert feature["R"].to_numpy() == pytest.approx((feature["D"] / feature["G"]).to_numpy())
+    assert (feature["init_n_patterns"] == 20).all()
+    assert frame[frame["method"] == "lazy_exact"]["init_R"].isna().all()
+    assert set(frame["regime"]) == {"feature", "lazy"}
+
+
+def test_the_same_seeds_give_the_same_bits(tmp_path):
+    for name in ("a", "b"):
+        compare(tiny(), tmp_path / name, console=QUIET)
+    pd.testing.assert_frame_equal(numbers(tmp_path / "a"), numbers(tmp_path / "b"), check_exact=True)
+
+
+def test_an_interrupted_comparison_does_only_what_is_missing(tmp_path, monkeypatch):
+    done = []
+
+    def interrupted(experiment, cell, *rest, **options):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(cell)
+        return run_cell(experiment, cell, *rest, **options)
+
+    monkeypatch.setattr(module, "run_cell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(tiny(), tmp_path / "a", console=QUIET)
+    first = list(done)
+    done.clear()
+    compare(tiny(), tmp_path / "a", console=QUIET)
+    assert len(first) == 3
+    assert set(first) | set(done) == set(tiny().cells())
+    assert not set(first) & set(done)
+    monkeypatch.undo()
+    compare(tiny(), tmp_path / "b", console=QUIET)
+    pd.testing.assert_frame_equal(numbers(tmp_path / "a"), numbers(tmp_path / "b"), check_exact=True)
+
+
+def test_a_larger_grid_keeps_the_records_that_are_there(tmp_path):
+    compare(tiny(seeds=[0]), tmp_path, console=QUIET)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    compare(tiny(seeds=[0, 1]), tmp_path, console=QUIET)
+    assert len(read_records(tmp_path)) == 4
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_the_folder_of_another_configuration_is_left_alone(tmp_path):
+    compare(tiny(seeds=[0]), tmp_path, console=QUIET)
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ResultsError, match=r"another configuration.*net\.beta"):
+        compare(tiny(net=NetChoice(hidden=[20], beta=4.0)), tmp_path, console=QUIET)
+    assert files == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_full_disk_leaves_the_earlier_records(tmp_path, monkeypatch):
+    compare(tiny(seeds=[0]), tmp_path, console=QUIET)
+    before = numbers(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(diffstab.results.atomic.os, "fsync", full)
+    with pytest.raises(ResultsError, match="No space left"):
+        compare(tiny(), tmp_path, console=QUIET)
+    monkeypatch.undo()
+    pd.testing.assert_frame_equal(numbers(tmp_path), before)
+    compare(tiny(), tmp_path, console=QUIET)
+    assert len(read_records(tmp_path)) == 4
+
+
+def test_methods_share_draws_and_ensembles_average(tmp_path):
+    stop = StopRule(max_steps=200)
+    methods = {
+        "one": Method(trainer="adam", optimiser=OptimiserSettings(stop=stop)),
+        "three": Method(trainer="adam", ensemble=3, optimiser=OptimiserSettings(stop=stop)),
+        "svc": Method(trainer="svc", regime="lazy"),
+        "ridge": Method(trainer="ridge", regime="lazy", regularisation=1e-3),
+        "features": Method(trainer="kernel_flow", regime="lazy", kernel="random_feature"),
+    }
+    compare(tiny(methods=methods, seeds=[0]), tmp_path, console=QUIET)
+    frame = read_records(tmp_path).set_index("method")
+    assert frame["measured_delta_px"].nunique() == 1
+    assert frame.loc["one", "D"] != frame.loc["three", "D"]
+    assert frame.loc["three", "init_denominator"] < frame.loc["one", "init_denominator"]
+    assert math.isnan(frame.loc["svc", "flow_time"])
+    assert frame.loc["svc", "margin_share"] == 1
+
+
+def test_errors_are_counted_on_the_sign():
+    labels = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    outputs = torch.tensor([0.3, -2.0, 0.0, 4.0])
+    assert error_rate(lambda _: outputs, torch.zeros(4, 1), labels) == 0.5
+
+
+def test_a_cell_says_what_distinguishes_it():
+    experiment = tiny()
+    assert list(experiment.cells())[:2] == [Cell("feature", 10, 0), Cell("lazy_exact", 10, 0)]
+    assert experiment.cell_config(Cell("feature", 10, 0))["settings"]["alpha"] == 1e-6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n_trai: [8]", "Option 'n_trai' is not accepted"),
+        ("n_train: [many]", "n_train"),
+        ("methods: {a: {trainer: magic}}", r"methods\.\*\.trainer must be one of gradient_flow"),
+        ("methods: {a: {trainer: svc, alhpa: 1.0}}", "alhpa"),
+        ("seeds: []", "seeds must not be empty"),
+        ("n_train: [8, 8]", "n_train must hold different numbers of at least 2"),
+        ("loss: l1", "loss must be soft_hinge, hinge, quadratic_hinge or mse"),
+        ("stability: {cutoff: 1}", "cutoff must be an integer of at least 2"),
+        ("stability: {images: 1}", r"stability\.images must be at least 2"),
+        ("stability: {fields_per_image: 0}", r"stability\.fields_per_image must be at least 1"),
+        ("methods: {a: {trainer: adam, ensemble: 0}}", r"ensemble must be at least 1"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(ArgumentError, match=message):
+        parse(["--config", str(path)])
+
+
+def test_command_line_beats_the_file(tmp_path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("n_train: [8]\nstability: {delta_px: 0.7}\n")
+    experiment, folder = parse(["--config", str(path), "--n_train", "[16, 32]", "--results", "elsewhere"])
+    assert experiment.n_train == [16, 32]
+    assert experiment.stability.delta_px == 0.7
+    assert str(folder) == "elsewhere"
+    assert str(parse(["--config", str(path)])[1]) == "results/experiment"
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"class_path": "datamodules.Nothing"}, r"data\.class_path must name an importable class"),
+        ({"class_path": "Digits"}, r"data\.class_path must name an importable class"),
+        ({"init_args": {}}, "data must have the keys class_path"),
+        ({**DIGITS, "init_args": {"sizes": 3}}, r"data\.init_args must be among .*size.*got sizes"),
+        ({**DIGITS, "init_args": {"seed": 3}}, "n_train and seed are set by"),
+        ({**DIGITS, "init_args": {"labels": "classes"}}, r"data\.init_args\.labels must be 'parity'"),
+    ],
+)
+def test_wrong_data_leave_nothing_behind(choice, message, tmp_path):
+    with pytest.raises(ArgumentError, match=message):
+        compare(tiny(data=choice), tmp_path / "new", console=QUIET)
+    assert not (tmp_path / "new").exists()
+
+
+def test_more_images_than_there_are_leave_nothing_behind(tmp_path):
+    with pytest.raises(ArgumentError, match="n_train must be at most 1200, got 5000"):
+        compare(tiny(n_train=[5000]), tmp_path / "new", console=QUIET)
+    assert not (tmp_path / "new").exists()
