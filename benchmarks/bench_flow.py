@@ -1,0 +1,124 @@
+"""Gradient flow to 99% margins: the linearly implicit flow against an adaptive Euler integrator over autograd.
+
+Run from the repository's root: ``python -m benchmarks.bench_flow``; the Euler run takes minutes. Fashion-MNIST under
+DIFFSTAB_DATA (else scikit-learn's digits), parity labels, n = 256, width 1000, softplus, alpha = 1e-6, soft hinge. The
+baseline is written here, plainly: float64, one autograd gradient of all weights a step, the published acceptance rule
+(|g' - g|^2 / (|g| |g'|) <= 1e-4, alpha f changes by at most 0.1). Same initial weights, same threads; each of ours runs
+several times, the baseline once. The outputs alpha f are compared on test images.
+"""
+
+import argparse
+import copy
+import os
+import platform
+import statistics
+import subprocess
+import time
+
+import torch
+
+from datamodules import Digits, FashionMNIST
+from diffstab.nets import FCN, CentredOutput, make_loss
+from diffstab.training.flow import GradientFlow
+from diffstab.training.integrator import FlowSettings
+
+ALPHA = 1e-6
+TARGET_RATIO, TARGET_DIFFERENCE = 10, 0.02
+
+
+def euler(model, loss, x, y, *, max_steps):
+    parameters = list(model.net.parameters())
+
+    def evaluate():
+        outputs = model(x)
+        return outputs.detach(), torch.autograd.grad(loss(outputs, y), parameters)
+
+    outputs, gradient = evaluate()
+    step, taken = 1e-3, 0
+    while (y * outputs >= 1).double().mean() < 0.99 and taken < max_steps:
+        start = [parameter.detach().clone() for parameter in parameters]
+        with torch.no_grad():
+            for parameter, slope in zip(parameters, gradient):
+                parameter -= step * slope
+        new_outputs, new_gradient = evaluate()
+        change = sum(((b - a) ** 2).sum() for a, b in zip(gradient, new_gradient))
+        norms = [sum((g**2).sum() for g in part).sqrt() for part in (gradient, new_gradient)]
+        if change / (norms[0] * norms[1]) <= 1e-4 and (new_outputs - outputs).abs().max() <= 0.1:
+            outputs, gradient, step, taken = new_outputs, new_gradient, step * 1.1, taken + 1
+        else:
+            step /= 10
+            with torch.no_grad():
+                for parameter, before in zip(parameters, start):
+                    parameter.copy_(before)
+    return taken
+
+
+def timed(function):
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
+
+
+def data(n):
+    source = FashionMNIST if os.environ.get("DIFFSTAB_DATA") else Digits
+    module = source(n_train=n, n_test=None if source is Digits else 2000, seed=0)
+    module.prepare_data()
+    module.setup()
+    return module
+
+
+def ours(net, x, y, *, dtype, tolerance):
+    model = CentredOutput(copy.deepcopy(net).to(dtype), alpha=ALPHA)
+    flow = GradientFlow(model, make_loss("soft_hinge", alpha=ALPHA), FlowSettings(weight_tolerance=tolerance))
+    return model, flow.run(x.to(dtype), y.to(dtype))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--n", type=int, default=256)
+    parser.add_argument("--width", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--max-steps", type=int, default=10**6, help="of the baseline; fewer to try it out")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    module = data(options.n)
+    x, y, test = module.train_images.double(), module.train_labels.double(), module.test_images.double()
+    net = FCN(x[0].numel(), (options.width,), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    print(f"{module.name}, n = {options.n}, width {options.width}, {options.threads} thread(s), commit "
+          f"{commit.stdout.strip()}, {platform.processor() or platform.machine()}, torch {torch.__version__}")  # fmt: skip
+
+    runs = {}
+    for dtype, tolerance in (
+        (torch.float32, 1e-3),
+        (torch.float32, 5e-4),
+        (torch.float32, 3e-4),
+        (torch.float64, 3e-4),
+    ):
+        times = []
+        for _ in range(options.repeats):
+            seconds, (model, status) = timed(
+                lambda d=dtype, t=tolerance: ours(net, x, y, dtype=d, tolerance=t)
+            )
+            times.append(seconds)
+        runs[dtype, tolerance] = (times, model(test.to(dtype)).detach().double(), status)
+    baseline = CentredOutput(copy.deepcopy(net), alpha=ALPHA)
+    loss = make_loss("soft_hinge", alpha=ALPHA)
+    seconds, steps = timed(lambda: euler(baseline, loss, x, y, max_steps=options.max_steps))
+    expected = baseline(test).detach()
+    print(f"Euler over autograd, float64: {seconds:.1f} s, {steps} steps")
+    for (dtype, tolerance), (times, outputs, status) in runs.items():
+        median = statistics.median(times)
+        difference = float((outputs - expected).square().mean().sqrt() / expected.square().mean().sqrt())
+        print(
+            f"{str(dtype)[6:]}, tolerance {tolerance:g}: {median:.1f} s ({min(times):.1f} to {max(times):.1f}), "
+            f"{status.steps} steps, {seconds / median:.1f} x faster (target {TARGET_RATIO}), "
+            f"outputs differ by {difference:.2%} rms (target {TARGET_DIFFERENCE:.0%})"
+        )
+
+
+if __name__ == "__main__":
+    main()
