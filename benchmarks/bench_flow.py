@@ -88,10 +88,11 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
-    print(f"{module.name}, n = {options.n}, width {options.width}, {options.threads} thread(s), commit "
-          f"{commit.stdout.strip()}, {platform.processor() or platform.machine()}, torch {torch.__version__}")  # fmt: skip
+    machine = f"{platform.processor() or platform.machine()}, torch {torch.__version__}"
+    print(f"{module.name}, n = {options.n}, width {options.width}, {options.threads} thread(s)")
+    print(f"commit {commit.stdout.strip()}, {machine}", flush=True)
 
-    runs = {}
+    runs: dict[tuple[torch.dtype, float], tuple] = {}
     for dtype, tolerance in (
         (torch.float32, 1e-3),
         (torch.float32, 5e-4),

@@ -32,7 +32,7 @@ class EulerSettings:
     gradient_change: float = 1e-4
     output_change: float = 0.1
     initial_step: float = 1e-3
-    stop: StopRule = field(default_factory=StopRule)
+    stop: StopRule = field(default_factory=lambda: StopRule(max_steps=1_000_000))
 
     def __post_init__(self) -> None:
         for name in ("gradient_change", "output_change", "initial_step"):

@@ -29,7 +29,7 @@ class StopRule:
     margin_share: float | None = 0.99
     margin: float = 1.0
     loss_bound: float | None = None
-    max_steps: int = 100_000
+    max_steps: int = 20_000
 
     def __post_init__(self) -> None:
         if self.max_steps < 1:
