@@ -11,18 +11,21 @@ from diffstab.errors import ResultsError
 from diffstab.reporting.figures import curve, neurons_before_after
 from diffstab.reporting.pictures import recorded_neurons
 from diffstab.reporting.rendering import Rendered, render
-from diffstab.reporting.style import INK, Look, looks, plain
+from diffstab.reporting.style import Look, looks, plain
 from diffstab.reporting.tables import is_recorded, tidy_records
 from diffstab.results import read_records, write_atomically
 
 
-def write_curves(folder: str | Path, *, quantities: Sequence[str], name: str) -> list[Path]:
+def write_curves(
+    folder: str | Path, *, quantities: Sequence[str], name: str, across: bool = False
+) -> list[Path]:
     """Write ``figures/<name>.png`` and ``.pdf``: a row of panels per quantity, a column per data set.
 
     Args:
         folder: Results folder.
         quantities: Columns to draw against n_train; one that no record has gets no row.
         name: File name without ending.
+        across: Quantities in columns and data sets in rows instead.
 
     Returns:
         The two paths.
@@ -40,12 +43,13 @@ def write_curves(folder: str | Path, *, quantities: Sequence[str], name: str) ->
     shape, shown = (len(kept), len(parts)), looks(frame["method"])
 
     def draw(axes: np.ndarray) -> None:
-        for row, quantity in zip(axes, kept):
+        for row, quantity in zip(axes.T if across else axes, kept):
             for ax, part in zip(row, parts):
                 _panel(ax, part, quantity, shown)
 
-    size = (4.6 * shape[1], 3.5 * shape[0])
-    return _write(folder, name, render(draw, name=name, size_inches=size, rows=shape[0], columns=shape[1]))
+    rows, columns = shape[::-1] if across else shape
+    size = (4.6 * columns, 3.5 * rows)
+    return _write(folder, name, render(draw, name=name, size_inches=size, rows=rows, columns=columns))
 
 
 def write_neurons(folder: str | Path, *, name: str = "neurons") -> list[Path]:
@@ -79,13 +83,13 @@ def write_neurons(folder: str | Path, *, name: str = "neurons") -> list[Path]:
 
 
 def _panel(ax: Axes, part: pd.DataFrame, quantity: str, shown: Mapping[str, Look]) -> None:
-    """The curve of one data set with its name inside; an empty panel where it lacks the quantity."""
+    """The curve of one data set, named below; an empty panel where it lacks the quantity."""
     if not is_recorded(part, quantity):
         ax.set_axis_off()
         return
     curve(ax, part, quantity=quantity, methods=shown)
     dataset = plain(str(part["dataset"].iloc[0]))
-    ax.text(0.98, 0.97, dataset, transform=ax.transAxes, ha="right", va="top", color=INK)
+    ax.set_xlabel(f"{ax.get_xlabel()} ({dataset})")
 
 
 def _write(folder: str | Path, name: str, rendered: Rendered) -> list[Path]:

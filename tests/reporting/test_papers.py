@@ -20,7 +20,7 @@ def folder(make_records, make_folder, tmp_path_factory):
     return make_folder(tmp_path_factory.mktemp("results") / "run", pd.concat(parts, ignore_index=True))
 
 
-@pytest.mark.parametrize("name", ["test_error_vs_n", "stability_vs_n", "neurons"])
+@pytest.mark.parametrize("name", ["overview", "test_error_vs_n", "stability_vs_n", "neurons"])
 def test_each_script_writes_its_figure(name, folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, str(folder)])
     runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
