@@ -51,9 +51,9 @@ def compare(experiment: Experiment, folder: str | Path, *, console: Console | No
     """
     console = console or Console(stderr=True)
     cells = list(experiment.cells())
-    # Ask for the data before the folder is made: bad data options leave nothing behind.
-    first = build_data(experiment.data, n_train=cells[0].n_train, seed=cells[0].seed)
-    if not first.train_labels.is_floating_point():
+    # Ask for the largest data before the folder is made: bad data options leave nothing behind.
+    largest = build_data(experiment.data, n_train=cells[-1].n_train, seed=cells[-1].seed)
+    if not largest.train_labels.is_floating_point():
         way_out = "A comparison takes binary targets."
         raise ArgumentError("data.init_args.labels", "be 'parity'", "class indices", way_out)
     store = RecordStore(folder, experiment.resolved(), grid_keys=("n_train", "seeds", "methods", "threads"))
@@ -62,7 +62,7 @@ def compare(experiment: Experiment, folder: str | Path, *, console: Console | No
     if len(todo) < len(cells):
         console.print(f"{len(cells) - len(todo)} of {len(cells)} runs are recorded in {folder}; going on.")
     with _threads(experiment.threads), _progress(console, len(todo)) as show:
-        _write_examples(experiment, store.folder, first)
+        _write_examples(experiment, store.folder, largest)
         for cell, data, probes in _with_data(experiment, todo):
             show(cell, None)
             row = run_cell(experiment, cell, data, probes, on_progress=partial(show, cell))

@@ -70,7 +70,7 @@ class EulerFlow(Optimizer):
         """Advance by up to `steps` accepted steps; arguments as in `GradientFlow.step`."""
         if closure is not None:
             closure()
-        check_batch(x, y)
+        check_batch(x, y, loss=self.loss)
         outputs, gradient = self._evaluate(x, y)
         status = self._status(outputs, y)
         for _ in range(steps):

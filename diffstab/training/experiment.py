@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -12,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from diffstab.errors import ArgumentError
+from diffstab.nets import FCN, CentredOutput
 from diffstab.stability import Deform, diffeomorphism
 from diffstab.training.optimise import OptimiserSettings
 
@@ -74,12 +76,26 @@ class NetChoice:
         activation: "relu" or "softplus".
         beta: Sharpness of the softplus.
         scaling: "ntk" or "mean_field".
+
+    Raises:
+        ArgumentError: If no net can be made of it.
     """
 
     hidden: list[int] = field(default_factory=lambda: [1000])
     activation: str = "softplus"
     beta: float = 5.0
     scaling: str = "ntk"
+
+    def __post_init__(self) -> None:
+        # A bad net is refused now, not after the data are read and kernels are fitted.
+        FCN(
+            1,
+            self.hidden,
+            activation=self.activation,
+            beta=self.beta,
+            scaling=self.scaling,
+            generator=torch.Generator(),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,9 @@ class Method:
         kernel: "ntk" or "random_feature".
         regularisation: Ridge of "ridge"; 0 interpolates.
         optimiser: Settings of a net's training; its name is the trainer's.
+
+    Raises:
+        ArgumentError: If a value is out of range, or alpha is too large for the nets' type.
     """
 
     trainer: str = "gradient_flow"
@@ -114,6 +133,7 @@ class Method:
             "trainer": (*NET_TRAINERS, *KERNEL_TRAINERS),
             "regime": ("feature", "lazy"),
             "dtype": ("float32", "float64"),
+            "kernel": ("ntk", "random_feature"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
@@ -122,6 +142,11 @@ class Method:
                 )
         if self.ensemble < 1:
             raise ArgumentError("methods.*.ensemble", "be at least 1", self.ensemble)
+        if not (self.regularisation >= 0 and math.isfinite(self.regularisation)):
+            raise ArgumentError("methods.*.regularisation", "be finite and at least 0", self.regularisation)
+        if not self.is_kernel:
+            smallest = FCN(1, [1], generator=torch.Generator(), dtype=self.torch_dtype)
+            CentredOutput(smallest, alpha=self.alpha, xi=self.xi)
 
     @property
     def is_kernel(self) -> bool:
@@ -169,6 +194,12 @@ class StabilityChoice:
             raise ArgumentError("stability.images", "be at least 2", self.images)
         if self.fields_per_image < 1:
             raise ArgumentError("stability.fields_per_image", "be at least 1", self.fields_per_image)
+        if self.bootstrap < 0:
+            raise ArgumentError("stability.bootstrap", "be at least 0", self.bootstrap)
+        if not 0 < self.confidence < 1:
+            raise ArgumentError("stability.confidence", "lie strictly between 0 and 1", self.confidence)
+        if not isinstance(self.noise, str) and not (self.noise > 0 and math.isfinite(self.noise)):
+            raise ArgumentError("stability.noise", "be matched, batch or a norm above 0", self.noise)
         # Bad values of delta_px and cutoff are refused now, not after the first training.
         diffeomorphism(self.delta_px, self.cutoff)
 
@@ -233,6 +264,10 @@ class Experiment:
                 raise ArgumentError(name, f"hold different numbers of at least {least}", values)
         if self.loss not in ("soft_hinge", "hinge", "quadratic_hinge", "mse"):
             raise ArgumentError("loss", "be soft_hinge, hinge, quadratic_hinge or mse", repr(self.loss))
+        if not (self.loss_beta > 0 and math.isfinite(self.loss_beta)):
+            raise ArgumentError("loss_beta", "be positive and finite", self.loss_beta)
+        if self.threads is not None and self.threads < 1:
+            raise ArgumentError("threads", "be at least 1", self.threads)
 
     def cells(self) -> Iterator[Cell]:
         """Yield the runs, cheapest training sets first."""

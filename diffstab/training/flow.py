@@ -48,7 +48,7 @@ class NetFlow:
         net, initial = model.net, model.initial
         if not (isinstance(net, FCN) and isinstance(initial, FCN) and net.out_features == 1):
             raise ArgumentError("model.net", "be an FCN of one output", type(net).__name__, "Use EulerFlow.")
-        check_batch(x, y)
+        check_batch(x, y, loss=loss)
         self.net, self.loss, self.alpha = net, loss, model.alpha
         dtype = net.weights[0].dtype
         self.targets = y.detach().to(dtype)

@@ -33,7 +33,7 @@ class KernelFlow:
     def __init__(self, gram: Tensor, loss: Loss, y: Tensor) -> None:
         if gram.ndim != 2 or gram.shape[0] != gram.shape[1]:
             raise ArgumentError("gram", "be a square matrix", tuple(gram.shape))
-        check_batch(gram, y)
+        check_batch(gram, y, loss=loss)
         self.gram, self.loss, self.targets = gram, loss, y.to(gram.dtype)
         self.state = torch.zeros_like(self.targets)
         self.origin = self.state

@@ -15,7 +15,7 @@ from diffstab.nets import FCN, CentredOutput, Loss
 from diffstab.training.euler import EulerFlow, EulerSettings
 from diffstab.training.flow import GradientFlow
 from diffstab.training.integrator import FlowSettings
-from diffstab.training.status import FlowStatus
+from diffstab.training.status import FlowStatus, check_batch
 from diffstab.training.stopping import StopRule, margin_share
 
 OPTIMISERS = ("gradient_flow", "euler", "gd", "adam", "sgd")
@@ -50,6 +50,8 @@ class OptimiserSettings:
             raise ArgumentError("optimiser", f"be one of {', '.join(OPTIMISERS)}", repr(self.name))
         if not (self.learning_rate > 0 and math.isfinite(self.learning_rate)):
             raise ArgumentError("learning_rate", "be positive and finite", self.learning_rate)
+        if not self.weight_tolerance > 0:
+            raise ArgumentError("weight_tolerance", "be positive", self.weight_tolerance)
         if not 0 <= self.momentum < 1:
             raise ArgumentError("momentum", "lie in [0, 1)", self.momentum)
         if self.batch_size is not None and self.batch_size < 1:
@@ -89,6 +91,10 @@ def fit_model(
 
     Returns:
         The outcome; its reason is "margin", "loss" or "max_steps".
+
+    Raises:
+        ArgumentError: If the batch is empty, uneven, not finite or has targets that the loss does not take.
+        DegenerateError: If the training diverges.
     """
     if settings.name in ("gradient_flow", "euler"):
         report = None if on_progress is None else lambda status: on_progress(_outcome(status))
@@ -121,6 +127,7 @@ def _descend(
     generator: torch.Generator | None,
     on_progress: Callable[[TrainingOutcome], object] | None,
 ) -> TrainingOutcome:
+    check_batch(x, y, loss=loss)
     optimiser = make_optimiser(model, settings)
     start = model.start(x)
     for step in range(settings.stop.max_steps + 1):

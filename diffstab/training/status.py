@@ -65,10 +65,16 @@ def flow_status(
     )
 
 
-def check_batch(x: Tensor, y: Tensor) -> None:
-    """Raise an ArgumentError unless x (n, ...) and y (n,) hold the same positive number of finite samples."""
+def check_batch(x: Tensor, y: Tensor, *, loss: Loss) -> None:
+    """Raise an ArgumentError unless x (n, ...) and y (n,) hold as many finite samples, with targets of the loss.
+
+    The hinges take -1 and +1: with labels 0 and 1 half of the points would never get a margin.
+    """
     if len(x) != len(y) or len(x) == 0:
         raise ArgumentError("x and y", "hold the same positive number of samples", f"{len(x)} and {len(y)}")
     for name, tensor in (("x", x), ("y", y)):
         if not torch.isfinite(tensor).all():
             raise ArgumentError(name, "be finite", "NaN or infinity")
+    if loss.is_binary and loss.name != "mse" and not bool((y.abs() == 1).all()):
+        received = f"values from {float(y.min()):g} to {float(y.max()):g}"
+        raise ArgumentError("y", f"hold -1 and +1 only with {loss.name}", received)

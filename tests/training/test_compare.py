@@ -172,6 +172,23 @@ def test_a_cell_says_what_distinguishes_it():
         ("stability: {images: 1}", r"stability\.images must be at least 2"),
         ("stability: {fields_per_image: 0}", r"stability\.fields_per_image must be at least 1"),
         ("methods: {a: {trainer: adam, ensemble: 0}}", r"ensemble must be at least 1"),
+        ("methods: {a: {alpha: 1.0e+6}}", "alpha must be resolved by the net's type torch.float32"),
+        (
+            "methods: {a: {trainer: svc, kernel: rbf}}",
+            r"methods\.\*\.kernel must be one of ntk, random_feature",
+        ),
+        (
+            "methods: {a: {regularisation: -1.0}}",
+            r"methods\.\*\.regularisation must be finite and at least 0",
+        ),
+        ("methods: {a: {optimiser: {weight_tolerance: 0.0}}}", "weight_tolerance must be positive"),
+        ("net: {hidden: []}", "hidden must name at least one hidden layer"),
+        ("net: {scaling: wide}", "scaling must be one of ntk, mean_field"),
+        ("loss_beta: 0.0", "loss_beta must be positive and finite"),
+        ("threads: 0", "threads must be at least 1"),
+        ("stability: {noise: -1.0}", r"stability\.noise must be matched, batch or a norm above 0"),
+        ("stability: {bootstrap: -1}", r"stability\.bootstrap must be at least 0"),
+        ("stability: {confidence: 1.0}", r"stability\.confidence must lie strictly between 0 and 1"),
     ],
 )
 def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
@@ -210,5 +227,5 @@ def test_wrong_data_leave_nothing_behind(choice, message, tmp_path):
 
 def test_more_images_than_there_are_leave_nothing_behind(tmp_path):
     with pytest.raises(ArgumentError, match="n_train must be at most 1200, got 5000"):
-        compare(tiny(n_train=[5000]), tmp_path / "new", console=QUIET)
+        compare(tiny(n_train=[10, 5000]), tmp_path / "new", console=QUIET)
     assert not (tmp_path / "new").exists()

@@ -46,6 +46,19 @@ def test_the_flow_is_the_limit_of_small_euler_steps(loss, hidden, generator):
     assert (limit - model(probe)).norm() < 0.1 * (coarse - fine).norm() + 1e-5 * fine.norm()
 
 
+def test_the_feature_regime_is_the_limit_of_small_euler_steps(generator):
+    model, loss, x, y = problem(generator, alpha=1e-6)
+    slow = [copy.deepcopy(model) for _ in range(2)]
+    time = 277.0  # nine tenths of the way to the margins: the weights have grown by orders of magnitude
+    for reference, steps in zip(slow, (4000, 8000)):
+        autograd_euler(reference, loss, x, y, time=time, steps=steps)
+    run_for(model, loss, x, y, time, weight_tolerance=1e-5, output_tolerance=1e-3)
+    probe = torch.randn(50, x.shape[1], generator=generator, dtype=torch.float64)
+    coarse, fine = (reference(probe).detach() for reference in slow)
+    assert fine.abs().max() > 0.5
+    assert (2 * fine - coarse - model(probe)).norm() < 0.1 * (coarse - fine).norm() + 1e-4 * fine.norm()
+
+
 def test_the_lazy_limit_of_the_square_loss_is_exponential(generator):
     model, loss, x, y = problem(generator, loss="mse", alpha=1e6, hidden=(200,))
     kernel = model.net.tangent(x).kernel()

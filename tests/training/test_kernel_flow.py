@@ -47,3 +47,5 @@ def test_a_wide_net_at_large_alpha_follows_it(generator):
 def test_a_gram_matrix_is_needed(generator):
     with pytest.raises(ArgumentError, match="gram must be a square matrix"):
         fit_kernel_flow(torch.ones(3, 2, dtype=torch.float64), torch.ones(3), loss=make_loss("mse"))
+    with pytest.raises(ArgumentError, match="x must be finite"):
+        fit_kernel_flow(torch.full((3, 3), torch.nan), torch.ones(3), loss=make_loss("mse"))

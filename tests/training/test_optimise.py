@@ -60,6 +60,20 @@ def test_a_diverging_rate_is_told(generator):
         fit_model(model, make_loss("mse"), x, y, settings=settings)
 
 
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_what_cannot_be_trained_on_is_refused_whoever_trains(name, generator):
+    model, x, y = problem(generator)
+    settings, loss = OptimiserSettings(name), make_loss("soft_hinge")
+    with pytest.raises(ArgumentError, match="x must be finite, got NaN or infinity"):
+        fit_model(model, loss, x * float("nan"), y, settings=settings)
+    with pytest.raises(ArgumentError, match="same positive number of samples, got 0 and 0"):
+        fit_model(model, loss, x[:0], y[:0], settings=settings)
+    with pytest.raises(
+        ArgumentError, match=r"y must hold -1 and \+1 only with soft_hinge, got values from 0 to 1"
+    ):
+        fit_model(model, loss, x, (y + 1) / 2, settings=settings)
+
+
 def test_the_fast_flow_is_used_where_it_can_be(generator):
     model, _, _ = problem(generator)
     assert isinstance(make_flow(model, make_loss("mse"), OptimiserSettings()), GradientFlow)
@@ -73,6 +87,7 @@ def test_the_fast_flow_is_used_where_it_can_be(generator):
     [
         ({"name": "lbfgs"}, "optimiser must be one of gradient_flow, euler, gd, adam, sgd, got 'lbfgs'"),
         ({"learning_rate": 0.0}, "learning_rate must be positive and finite"),
+        ({"weight_tolerance": -1.0}, "weight_tolerance must be positive"),
         ({"momentum": 1.0}, r"momentum must lie in \[0, 1\)"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
     ],
