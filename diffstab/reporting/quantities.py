@@ -38,6 +38,7 @@ QUANTITIES: dict[str, Quantity] = {
     "train_seconds": Quantity("Training time (s)", "training time", "Seconds"),
     "n_atoms": Quantity("Atoms that carry mass", "number of atoms", "Atoms"),
     "n_patterns": Quantity("Activation patterns", "number of activation patterns", "Patterns"),
+    "effective_atoms": Quantity("Effective atoms", "effective number of atoms", "Effective atoms"),
     "n_direction_atoms": Quantity("Directions that carry mass", "number of directions", "Directions"),
     "kernel_drift": Quantity("Change of the tangent kernel", "kernel change", "Kernel change"),
     "effective_neurons": Quantity(

@@ -19,6 +19,7 @@ SPARSITY = (
     "n_atoms",
     "n_patterns",
     "n_direction_atoms",
+    "effective_atoms",
     "effective_neurons",
     "entropy_neurons",
     "stable_rank",

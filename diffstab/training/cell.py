@@ -142,9 +142,10 @@ def _train_net(
         beta=choice.beta,
         scaling=choice.scaling,
         generator=seeded(cell.seed, "weights", member),
-        dtype=dtype,
+        dtype=torch.float32,
     )
-    model = CentredOutput(net, alpha=method.alpha, xi=method.xi)
+    # Drawn in one type and converted: a seed gives the same initial net to every method.
+    model = CentredOutput(net.to(dtype), alpha=method.alpha, xi=method.xi)
     outcome = fit_model(
         model,
         Loss(experiment.loss, alpha=method.alpha, beta=experiment.loss_beta),
