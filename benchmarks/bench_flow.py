@@ -1,24 +1,26 @@
 """Gradient flow to 99% margins: the linearly implicit flow against an adaptive Euler integrator over autograd.
 
-Run from the repository's root: ``python -m benchmarks.bench_flow``; the Euler run takes minutes. Fashion-MNIST under
-DIFFSTAB_DATA (else scikit-learn's digits), parity labels, n = 256, width 1000, softplus, alpha = 1e-6, soft hinge. The
-baseline is written here, plainly: float64, one autograd gradient of all weights a step, the published acceptance rule
-(|g' - g|^2 / (|g| |g'|) <= 1e-4, alpha f changes by at most 0.1). Same initial weights, same threads; each of ours runs
-several times, the baseline once. The outputs alpha f are compared on test images.
+    python -m benchmarks.bench_flow             # the Euler run takes minutes
+    python -m benchmarks.bench_flow --quick     # seconds; too small for the target ratio
+
+Fashion-MNIST under --data-root or DIFFSTAB_DATA (else scikit-learn's digits), parity labels, n = 256, width 1000,
+softplus, alpha = 1e-6, soft hinge. The baseline is written here, plainly: float64, one autograd gradient of all
+weights a step, the published acceptance rule (|g' - g|^2 / (|g| |g'|) <= 1e-4, alpha f changes by at most 0.1). Same
+initial weights, same threads; each of ours runs several times, the baseline once. The outputs alpha f are compared
+on test images.
 """
 
 import argparse
 import copy
 import os
-import platform
 import statistics
-import subprocess
 import time
 
 import torch
 
 from datamodules import Digits, FashionMNIST
 from diffstab.nets import FCN, CentredOutput, make_loss
+from diffstab.results import provenance
 from diffstab.training.flow import GradientFlow
 from diffstab.training.integrator import FlowSettings
 
@@ -59,9 +61,9 @@ def timed(function):
     return time.perf_counter() - start, result
 
 
-def data(n):
-    source = FashionMNIST if os.environ.get("DIFFSTAB_DATA") else Digits
-    module = source(n_train=n, n_test=None if source is Digits else 2000, seed=0)
+def data(n, root):
+    fashion = {"n_test": 2000, "root": root}
+    module = FashionMNIST(n_train=n, seed=0, **fashion) if root else Digits(n_train=n, seed=0)
     module.prepare_data()
     module.setup()
     return module
@@ -80,17 +82,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-steps", type=int, default=10**6, help="of the baseline; fewer to try it out")
+    parser.add_argument(
+        "--data-root", default=os.environ.get("DIFFSTAB_DATA"), help="folder of Fashion-MNIST"
+    )
+    parser.add_argument("--quick", action="store_true", help="n = 64, width 300, one repeat")
     options = parser.parse_args()
+    if options.quick:
+        options.n, options.width, options.repeats = 64, 300, 1
     torch.set_num_threads(options.threads)
-    module = data(options.n)
+    module = data(options.n, options.data_root)
     x, y, test = module.train_images.double(), module.train_labels.double(), module.test_images.double()
     net = FCN(x[0].numel(), (options.width,), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    machine = f"{platform.processor() or platform.machine()}, torch {torch.__version__}"
-    print(f"{module.name}, n = {options.n}, width {options.width}, {options.threads} thread(s)")
-    print(f"commit {commit.stdout.strip()}, {machine}", flush=True)
+    origin = provenance()
+    commit = f"{origin['git_commit']}{' with changes' if origin['git_dirty'] else ''}"
+    print(f"{module.name}, n = {options.n}, width {options.width}")
+    print(f"commit {commit}; {origin['hardware']}, torch {torch.__version__}", flush=True)
 
     runs: dict[tuple[torch.dtype, float], tuple] = {}
     for dtype, tolerance in (
