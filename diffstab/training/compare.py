@@ -162,17 +162,26 @@ def parse(args: Sequence[str]) -> tuple[Experiment, Path]:
     """
     from jsonargparse import ArgumentError as ParseError
     from jsonargparse import ArgumentParser
+    from pytorch_lightning import LightningDataModule
 
-    parser = ArgumentParser(prog="diffstab compare", description=compare.__doc__, exit_on_error=False)
+    about = (
+        "Train and measure every method of an experiment on every size and seed; recorded runs are skipped."
+    )
+    parser = ArgumentParser(prog="diffstab compare", description=about, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file of the experiment")
     parser.add_argument("--results", type=str, default=None, help="results folder")
-    parser.add_class_arguments(Experiment, nested_key=None, as_group=False)
+
+    parser.add_subclass_arguments(LightningDataModule, "data", skip={"n_train", "seed"})
+    parser.set_defaults({"data": Experiment().data})
+    parser.add_class_arguments(Experiment, nested_key=None, as_group=False, skip={"data"})
     try:
         options = parser.parse_args(list(args))
+        # The data module is made run by run, so it stays a description here.
+        data = options.pop("data").as_dict()
         values = parser.instantiate(options)
     except ParseError as error:
         raise ArgumentError("configuration", "fit the options of diffstab compare", str(error)) from error
     configs = options.config or []
     folder = options.results or f"results/{Path(str(configs[-1])).stem if configs else 'compare'}"
-    chosen = {name: getattr(values, name) for name in Experiment.__dataclass_fields__}
-    return Experiment(**chosen), Path(folder)
+    chosen = {name: getattr(values, name) for name in Experiment.__dataclass_fields__ if name != "data"}
+    return Experiment(data=data, **chosen), Path(folder)

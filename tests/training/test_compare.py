@@ -229,3 +229,18 @@ def test_more_images_than_there_are_leave_nothing_behind(tmp_path):
     with pytest.raises(ArgumentError, match="n_train must be at most 1200, got 5000"):
         compare(tiny(n_train=[10, 5000]), tmp_path / "new", console=QUIET)
     assert not (tmp_path / "new").exists()
+
+
+def test_every_option_of_the_data_can_be_set_on_the_command_line(tmp_path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("data: {class_path: datamodules.Digits, init_args: {n_test: 50}}\n")
+    experiment, _ = parse(
+        ["--config", str(path), "--data.init_args.size", "8", "--methods.feature.alpha", "1e-3"]
+    )
+    assert experiment.data["init_args"]["n_test"] == 50
+    assert experiment.data["init_args"]["size"] == 8
+    assert experiment.methods["feature"].alpha == 1e-3
+    data = build_data(experiment.data, n_train=10, seed=0)
+    assert data.test_images.shape == (50, 1, 8, 8)
+    with pytest.raises(ArgumentError, match="n_tst"):
+        parse(["--config", str(path), "--data.init_args.n_tst", "8"])
