@@ -148,6 +148,8 @@ def neurons(ax: Axes, points: Neurons, *, title: str = "", colour: str = "#0072B
     ax.set_xlabel("First principal component")
     ax.set_ylabel("Second principal component")
     ax.set_title(title)
+    # Masses grow by orders of magnitude in training: few ticks, or their labels run into each other.
+    ax.locator_params(nbins=5)
     return ax
 
 
