@@ -23,7 +23,7 @@ from diffstab.kernels import (
     random_feature_kernel,
 )
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
-from diffstab.results import canonical_json, provenance
+from diffstab.results import Provenance, canonical_json
 from diffstab.sparsity import mass, neuron_picture, principal_axes, sparsity_report, sparsity_to_record
 from diffstab.stability import Probes, draw_pairs, stability_of, to_record
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice
@@ -72,7 +72,13 @@ def draw_probes(experiment: Experiment, data: Any, seed: int) -> Probes:
 
 
 def run_cell(
-    experiment: Experiment, cell: Cell, data: Any, probes: Probes, *, on_progress: Progress | None = None
+    experiment: Experiment,
+    cell: Cell,
+    data: Any,
+    probes: Probes,
+    *,
+    origin: Provenance,
+    on_progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train one method on one draw and measure it.
 
@@ -81,6 +87,7 @@ def run_cell(
         cell: Place in the grid.
         data: Data module of this size and seed, loaded.
         probes: From `draw_probes` for this seed.
+        origin: Commit, versions and hardware of the process that runs it.
         on_progress: Called now and then during training.
 
     Returns:
@@ -111,7 +118,7 @@ def run_cell(
         row["kernel_drift"] = _drift(trained.models[0], data.train_images)
     return row | {
         "config": canonical_json({**experiment.resolved(), "cell": experiment.cell_config(cell)}),
-        **provenance(),
+        **origin,
         "started_at": started.isoformat(timespec="seconds"),
         "wall_seconds": time.perf_counter() - clock,
     }

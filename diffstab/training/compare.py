@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from diffstab.errors import ArgumentError, FoldingWarning
-from diffstab.results import RecordStore, write_atomically
+from diffstab.results import RecordStore, provenance, write_atomically
 from diffstab.stability import diffeomorphism, draw_pairs
 from diffstab.training.cell import draw_probes, run_cell, seeded
 from diffstab.training.experiment import Cell, Experiment, build_data
@@ -59,13 +59,15 @@ def compare(experiment: Experiment, folder: str | Path, *, console: Console | No
     store = RecordStore(folder, experiment.resolved(), grid_keys=("n_train", "seeds", "methods", "threads"))
     keys = {cell: store.key(experiment.cell_config(cell)) for cell in cells}
     todo = [cell for cell in cells if not store.has(keys[cell])]
+    # Read once: the checkout may move on while a long comparison runs the code that it started with.
+    origin = provenance()
     if len(todo) < len(cells):
         console.print(f"{len(cells) - len(todo)} of {len(cells)} runs are recorded in {folder}; going on.")
     with _threads(experiment.threads), _progress(console, len(todo)) as show:
         _write_examples(experiment, store.folder, largest)
         for cell, data, probes in _with_data(experiment, todo):
             show(cell, None)
-            row = run_cell(experiment, cell, data, probes, on_progress=partial(show, cell))
+            row = run_cell(experiment, cell, data, probes, origin=origin, on_progress=partial(show, cell))
             store.write(keys[cell], row)
             show(None, None)
     return store.folder

@@ -190,3 +190,8 @@ def test_settings_are_checked():
         numerical_rank(torch.eye(2), relative_tolerance=0.0)
     with pytest.raises(ArgumentError, match="preactivations and activations must have one shape"):
         sigma_rank(torch.ones(2, 3), torch.ones(2, 2))
+
+
+def test_convention_atoms_that_carry_mass():
+    assert number_carrying(torch.tensor([0.98, 0.015, 0.005])) == 2
+    assert number_carrying(torch.tensor([0.991, 0.009])) == 1

@@ -244,3 +244,11 @@ def test_every_option_of_the_data_can_be_set_on_the_command_line(tmp_path):
     assert data.test_images.shape == (50, 1, 8, 8)
     with pytest.raises(ArgumentError, match="n_tst"):
         parse(["--config", str(path), "--data.init_args.n_tst", "8"])
+
+
+def test_records_name_the_commit_that_the_process_started_with(tmp_path, monkeypatch):
+    commits = iter(["started", "moved on", "moved on"])
+    here = module.provenance()
+    monkeypatch.setattr(module, "provenance", lambda: {**here, "git_commit": next(commits)})
+    compare(tiny(seeds=[0]), tmp_path, console=QUIET)
+    assert set(read_records(tmp_path)["git_commit"]) == {"started"}
