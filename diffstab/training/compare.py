@@ -5,22 +5,12 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from diffstab.errors import ArgumentError, FoldingWarning
 from diffstab.results import RecordStore, provenance, write_atomically
@@ -28,6 +18,7 @@ from diffstab.stability import diffeomorphism, draw_pairs
 from diffstab.training.cell import draw_probes, run_cell, seeded
 from diffstab.training.experiment import Cell, Experiment, build_data
 from diffstab.training.optimise import TrainingOutcome
+from diffstab.training.running import limited_threads, progress_bar
 
 EXAMPLE_IMAGES = 4
 EXAMPLE_DELTAS_PX = (0.5, 1.0, 2.0)
@@ -63,13 +54,16 @@ def compare(experiment: Experiment, folder: str | Path, *, console: Console | No
     origin = provenance()
     if len(todo) < len(cells):
         console.print(f"{len(cells) - len(todo)} of {len(cells)} runs are recorded in {folder}; going on.")
-    with _threads(experiment.threads), _progress(console, len(todo)) as show:
+    with limited_threads(experiment.threads), progress_bar(console, len(todo)) as shown:
         _write_examples(experiment, store.folder, largest)
         for cell, data, probes in _with_data(experiment, todo):
-            show(cell, None)
-            row = run_cell(experiment, cell, data, probes, origin=origin, on_progress=partial(show, cell))
-            store.write(keys[cell], row)
-            show(None, None)
+
+            def show(outcome: TrainingOutcome | None = None, cell: Cell = cell) -> None:
+                shown.describe(_description(cell, outcome))
+
+            show()
+            store.write(keys[cell], run_cell(experiment, cell, data, probes, origin=origin, on_progress=show))
+            shown.advance()
     return store.folder
 
 
@@ -84,40 +78,11 @@ def _with_data(experiment: Experiment, cells: Sequence[Cell]) -> Iterator[tuple[
         yield cell, data, probes
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _progress(console: Console, total: int) -> Iterator[Any]:
-    """Yield `show(cell, outcome)`: a cell starts or goes on, or with (None, None) one is finished."""
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("starting", total=total)
-
-        def show(cell: Cell | None, outcome: TrainingOutcome | None) -> None:
-            if cell is None:
-                bar.advance(task)
-                return
-            text = f"n={cell.n_train} seed={cell.seed} {cell.method}"
-            if outcome is not None:
-                text += f", step {outcome.steps}, {outcome.margin_share:.1%} with margin"
-            bar.update(task, description=text)
-
-        yield show
+def _description(cell: Cell, outcome: TrainingOutcome | None = None) -> str:
+    text = f"n={cell.n_train} seed={cell.seed} {cell.method}"
+    if outcome is not None:
+        text += f", step {outcome.steps}, {outcome.margin_share:.1%} with margin"
+    return text
 
 
 def _write_examples(experiment: Experiment, folder: Path, data: Any) -> None:
