@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from diffstab import __version__
@@ -43,18 +43,24 @@ def main(args: list[str]) -> int:
 
 def _split(args: list[str]) -> tuple[str, list[str]]:
     """Return the command and what follows it; exits after --help, --version or an unknown command."""
-    width = max(map(len, COMMANDS))
-    listing = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    about = "How stable is a predictor of images to small deformations relative to noise, and why."
+    # Only the first argument is the front's; a command's own --help must reach the command.
+    return _chosen(args, COMMANDS, prog="diffstab", about=about), args[1:]
+
+
+def _chosen(args: list[str], commands: Mapping[str, Command], *, prog: str, about: str) -> str:
+    """Return the command that the first argument names; exits after --help, --version or an unknown one."""
+    width = max(map(len, commands))
+    listing = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in commands.items())
     parser = argparse.ArgumentParser(
-        prog="diffstab",
-        description="How stable is a predictor of images to small deformations relative to noise, and why.",
-        epilog=f"commands:\n{listing}\n\n`diffstab <command> --help` lists the options of a command.",
+        prog=prog,
+        description=about,
+        epilog=f"commands:\n{listing}\n\n`{prog} <command> --help` lists the options of a command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"diffstab {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="command", help="one of those below")
-    # Only the first argument is the front's; a command's own --help must reach the command.
-    return parser.parse_args(args[:1]).command, args[1:]
+    parser.add_argument("command", choices=commands, metavar="command", help="one of those below")
+    return str(parser.parse_args(args[:1]).command)
 
 
 def _lightning(command: str, args: list[str]) -> None:
@@ -80,6 +86,28 @@ def _report(command: str, args: list[str]) -> None:
     print(write_report(folder))
 
 
+def _sphere(command: str, args: list[str]) -> int | None:
+    prog = f"diffstab {command}"
+    name = _chosen(args, SPHERE, prog=prog, about=COMMANDS[command].summary)
+    return SPHERE[name].run(f"{command} {name}", args[1:])
+
+
+def _sphere_curve(command: str, args: list[str]) -> int:
+    from diffstab.training.sphere import curve
+
+    return curve.main(args)
+
+
+def _sphere_report(command: str, args: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=SPHERE["report"].summary)
+    parser.add_argument("results", help="results folder, as written by `diffstab sphere curve`")
+    folder = parser.parse_args(args).results
+
+    from diffstab.reporting.sphere.page import write_sphere_report
+
+    print(write_sphere_report(folder))
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     from diffstab import demo
 
@@ -92,6 +120,14 @@ COMMANDS = {
     "test": Command("measure a checkpoint on the test images", _lightning),
     "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
     "compare": Command("train both regimes over seeds and sizes, and measure their stability", _compare),
+    "sphere": Command("regression on the sphere: learning curves, and their page", _sphere),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "demo": Command("a small comparison with its report, on embedded data", _demo),
+}
+
+SPHERE = {
+    "curve": Command("fit both regimes over dimensions, targets, sizes and seeds", _sphere_curve),
+    "report": Command(
+        "turn the results folder of a curve into a page with figures and exponents", _sphere_report
+    ),
 }

@@ -36,13 +36,7 @@ def build_data(choice: dict[str, Any], *, n_train: int, seed: int) -> Any:
     unknown = sorted(set(choice) - {"class_path", "init_args"})
     if unknown or "class_path" not in choice:
         raise ArgumentError("data", "have the keys class_path and, optionally, init_args", sorted(choice))
-    module, _, name = str(choice["class_path"]).rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ArgumentError(
-            "data.class_path", "name an importable class", repr(choice["class_path"])
-        ) from error
+    cls = class_at(choice["class_path"], argument="data.class_path")
     options = choice.get("init_args") or {}
     free = sorted(_options(cls) - {"n_train", "seed"})
     unknown = sorted(set(options) - set(free))
@@ -53,6 +47,18 @@ def build_data(choice: dict[str, Any], *, n_train: int, seed: int) -> Any:
     data.prepare_data()
     data.setup()
     return data
+
+
+def class_at(path: object, *, argument: str) -> type:
+    """Return the class of a dotted path, or raise ArgumentError in the name of `argument`."""
+    module, _, name = str(path).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ArgumentError(argument, "name an importable class", repr(path)) from error
+    if not isinstance(found, type):
+        raise ArgumentError(argument, "name an importable class", repr(path))
+    return found
 
 
 def _options(cls: type) -> set[str]:

@@ -1,0 +1,211 @@
+"""One run of a learning curve: draw points and values, fit one predictor, put its numbers into one row."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffstab.errors import ArgumentError
+from diffstab.results import Provenance, canonical_json
+from diffstab.sphere.points import uniform_points
+from diffstab.sphere.targets import Target
+from diffstab.stability import output_moments, rotate_towards, squared_changes
+from diffstab.training.sphere.experiment import (
+    KERNELS,
+    Place,
+    SphereCell,
+    SphereExperiment,
+    SphereMethod,
+    build_target,
+)
+
+_STREAMS = ("train", "test", "target", "rotation", "training", "spectrum")
+
+
+class Draw(NamedTuple):
+    """What the methods of one place share.
+
+    Attributes:
+        target: The target.
+        train: Training points, shape (n, d).
+        values: Their values, shape (n,).
+        test: Test points, shape (m, d).
+        test_values: Their values, shape (m,).
+        rotated: Test points, each rotated towards a random direction, shape (m, d).
+    """
+
+    target: Target
+    train: Tensor
+    values: Tensor
+    test: Tensor
+    test_values: Tensor
+    rotated: Tensor
+
+
+class Fitted(NamedTuple):
+    """A predictor f(x) = sum_j coefficients_j kappa(x . centres_j).
+
+    Attributes:
+        predict: The predictor, from points (m, d) to values (m,).
+        centres: Training points (lazy) or directions of neurons (feature), shape (k, d).
+        coefficients: Shape (k,).
+        columns: What the record says about the fit.
+    """
+
+    predict: Callable[[Tensor], Tensor]
+    centres: Tensor
+    coefficients: Tensor
+    columns: dict[str, Any]
+
+
+def stream(seed: int, use: str, *numbers: int) -> torch.Generator:
+    """Return the generator of one use of a seed at one place of the grid, independent of all others.
+
+    Args:
+        seed: Seed of the run.
+        use: What is drawn: one of "train", "test", "target", "rotation", "training" and "spectrum".
+        numbers: Place in the grid, as far as the draw depends on it.
+    """
+    state = np.random.SeedSequence([seed, _STREAMS.index(use), *numbers]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) % 2**63)
+
+
+def draw(experiment: SphereExperiment, place: Place) -> Draw:
+    """Draw the points and values of one place of the grid.
+
+    Training points depend on the seed, d and n; test points and rotations on the seed and d; the realisation of
+    the target on the seed, d, n and the target, and is one draw on training and test points together.
+    """
+    dimension, name, n_train, seed = place
+    target = build_target(experiment.choices()[name])
+    train = uniform_points(n_train, dimension, generator=stream(seed, "train", dimension, n_train))
+    test = uniform_points(experiment.n_test, dimension, generator=stream(seed, "test", dimension))
+    realisation = stream(seed, "target", dimension, n_train, zlib.crc32(name.encode()))
+    values = target.values(torch.cat([train, test]), generator=realisation)
+    directions = torch.randn(test.shape, generator=stream(seed, "rotation", dimension), dtype=torch.float64)
+    rotated = rotate_towards(test, directions, angle_deg=experiment.rotation_deg)
+    return Draw(target, train, values[:n_train], test, values[n_train:], rotated)
+
+
+def run_cell(
+    experiment: SphereExperiment, cell: SphereCell, drawn: Draw, *, origin: Provenance
+) -> dict[str, Any]:
+    """Fit one method on one draw and measure it.
+
+    Args:
+        experiment: Configuration.
+        cell: Place in the grid and method.
+        drawn: From `draw` for this place.
+        origin: Commit, versions and hardware of the process that runs it.
+
+    Returns:
+        The record: one value per column.
+    """
+    method, started, clock = experiment.methods[cell.method], datetime.now(UTC), time.perf_counter()
+    fitted = fit(method, drawn)
+    seconds = time.perf_counter() - clock
+    row = {
+        **cell.place._asdict(),
+        "smoothness": drawn.target.smoothness,
+        "method": cell.method,
+        "predictor": method.predictor,
+        "regime": method.regime,
+        **error_columns(fitted.predict, drawn),
+        **fitted.columns,
+        **rotation_columns(fitted.predict, drawn),
+        "rotation_deg": experiment.rotation_deg,
+        "train_seconds": seconds,
+    }
+    if cell.place.seed == experiment.seeds[0] and cell.place.dimension <= 3:
+        row |= _picture_columns(fitted, drawn)
+    return row | {
+        "config": canonical_json({**experiment.resolved(), "cell": experiment.cell_config(cell)}),
+        **origin,
+        "started_at": started.isoformat(timespec="seconds"),
+        "wall_seconds": time.perf_counter() - clock,
+    }
+
+
+def fit(method: SphereMethod, drawn: Draw) -> Fitted:
+    """Fit one method on the training points of a draw."""
+    if method.predictor in KERNELS:
+        return _fit_kernel(method, drawn)
+    if method.predictor == "exact":
+        return _fit_exact(method, drawn)
+    raise ArgumentError("predictor", "be ntk, random_features or exact here", repr(method.predictor))
+
+
+def _fit_kernel(method: SphereMethod, drawn: Draw) -> Fitted:
+    from diffstab.kernels import NTKRegressor, as_predictor
+
+    estimator = NTKRegressor(kernel=KERNELS[method.predictor], ridge=method.ridge)
+    estimator.fit(drawn.train.numpy(), drawn.values.numpy())
+    found = estimator.conditioning_
+    columns = {
+        "solver": found.solver,
+        "rank": found.rank,
+        "reciprocal_condition": found.reciprocal_condition,
+        "residual": found.residual,
+    }
+    return Fitted(as_predictor(estimator), drawn.train, torch.from_numpy(estimator.dual_coef_), columns)
+
+
+def _fit_exact(method: SphereMethod, drawn: Draw) -> Fitted:
+    from diffstab.sphere.minnorm import MinNormReLU
+
+    estimator = MinNormReLU(penalty=method.penalty, tol=method.tolerance)
+    estimator.fit(drawn.train.numpy(), drawn.values.numpy())
+    columns = {
+        "n_atoms": len(estimator.atoms_),
+        "objective": estimator.objective_,
+        "gap": estimator.gap_,
+        "certificate": estimator.certificate_,
+        "rounds": len(estimator.history_),
+    }
+
+    def predict(points: Tensor) -> Tensor:
+        return torch.from_numpy(estimator.predict(points.numpy()))
+
+    atoms, weights = torch.from_numpy(estimator.atoms_), torch.from_numpy(estimator.weights_)
+    return Fitted(predict, atoms, weights, columns)
+
+
+def error_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[str, float]:
+    """Return the mean square errors on test and training points, and the standard error of the first."""
+    squares = (predict(drawn.test) - drawn.test_values).square()
+    return {
+        "test_error": float(squares.mean()),
+        "test_error_se": float(squares.std() / len(squares) ** 0.5),
+        "train_error": float((predict(drawn.train) - drawn.values).square().mean()),
+    }
+
+
+def rotation_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[str, float | None]:
+    """Return the stability of a predictor to rotations of the test points.
+
+    D_rotation = <|f(Rx) - f(x)|^2> / <|f(x) - f(z)|^2>, None for a predictor that is constant on the test
+    points; its numerator stands beside it, as that of a constant target has nothing to be compared with.
+    """
+    clean = predict(drawn.test)
+    numerator = float(squared_changes(clean, predict(drawn.rotated)).mean())
+    moments = output_moments(clean)
+    denominator = float(2 * moments.scatter / (moments.images - 1))
+    ratio = numerator / denominator if denominator > 0 else None
+    return {"D_rotation": ratio, "D_rotation_numerator": numerator, "D_rotation_denominator": denominator}
+
+
+def _picture_columns(fitted: Fitted, drawn: Draw) -> dict[str, list[float]]:
+    """Return the sum that the predictor is and its training points, all coordinates in rows one after another."""
+    return {
+        "centres": fitted.centres.flatten().tolist(),
+        "coefficients": fitted.coefficients.tolist(),
+        "points": drawn.train.flatten().tolist(),
+        "values": drawn.values.tolist(),
+    }

@@ -1,0 +1,141 @@
+"""`diffstab sphere curve`: fit and measure every cell of a learning curve, one record each, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diffstab.errors import ArgumentError
+from diffstab.results import Provenance, RecordStore, provenance
+from diffstab.sphere.targets import Target
+from diffstab.training.running import limited_threads, progress_bar
+from diffstab.training.sphere.cell import draw, run_cell
+from diffstab.training.sphere.experiment import SphereCell, SphereExperiment
+
+GRID_KEYS = ("dimensions", "targets", "n_train", "seeds", "methods", "workers")
+
+
+def learning_curve(
+    experiment: SphereExperiment, folder: str | Path, *, console: Console | None = None
+) -> Path:
+    """Run the cells of an experiment that have no record yet.
+
+    Args:
+        experiment: Configuration.
+        folder: Results folder; opened if it holds records of the same configuration.
+        console: Where progress is shown; None is standard error.
+
+    Returns:
+        The results folder.
+
+    Raises:
+        ResultsError: If the folder belongs to another configuration or cannot be written.
+    """
+    console = console or Console(stderr=True)
+    store = RecordStore(folder, experiment.resolved(), grid_keys=GRID_KEYS)
+    keys = {cell: store.key(experiment.cell_config(cell)) for cell in experiment.cells()}
+    todo = [cell for cell in keys if not store.has(keys[cell])]
+    if len(todo) < len(keys):
+        console.print(f"{len(keys) - len(todo)} of {len(keys)} runs are recorded in {folder}; going on.")
+    with limited_threads(experiment.threads), progress_bar(console, len(todo)) as shown:
+        for cell, row in _rows(experiment, todo, provenance(), shown.describe):
+            store.write(keys[cell], row)
+            shown.advance()
+    return store.folder
+
+
+def _rows(
+    experiment: SphereExperiment,
+    cells: Sequence[SphereCell],
+    origin: Provenance,
+    describe: Callable[[str], None],
+) -> Iterator[tuple[SphereCell, dict[str, Any]]]:
+    """Yield the finished cells with their rows; in one process, methods of a place share its draw."""
+    if experiment.workers > 1:
+        yield from _rows_of_processes(experiment, cells, origin, describe)
+        return
+    place, drawn = None, None
+    for cell in cells:
+        if drawn is None or cell.place != place:
+            place, drawn = cell.place, draw(experiment, cell.place)
+        describe(_description(cell))
+        yield cell, run_cell(experiment, cell, drawn, origin=origin)
+
+
+def _rows_of_processes(
+    experiment: SphereExperiment,
+    cells: Sequence[SphereCell],
+    origin: Provenance,
+    describe: Callable[[str], None],
+) -> Iterator[tuple[SphereCell, dict[str, Any]]]:
+    # Started anew rather than forked: a fork may inherit locks of torch's and BLAS's threads.
+    pool = ProcessPoolExecutor(experiment.workers, mp_context=get_context("spawn"))
+    try:
+        futures = {pool.submit(_run_alone, experiment, cell, origin): cell for cell in cells}
+        for future in as_completed(futures):
+            describe(_description(futures[future]))
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _run_alone(experiment: SphereExperiment, cell: SphereCell, origin: Provenance) -> dict[str, Any]:
+    """Draw and run one cell in a process of its own: the same numbers, as every draw has its own generator."""
+    with limited_threads(experiment.threads):
+        return run_cell(experiment, cell, draw(experiment, cell.place), origin=origin)
+
+
+def _description(cell: SphereCell) -> str:
+    dimension, target, n_train, seed = cell.place
+    return f"d={dimension} {target} n={n_train} seed={seed} {cell.method}"
+
+
+def main(args: Sequence[str]) -> int:
+    """Parse the options of `diffstab sphere curve`, run it, and print where the results are."""
+    experiment, folder = parse(args)
+    learning_curve(experiment, folder)
+    Console().print(f"Results in {folder}. Next: diffstab sphere report {folder}", highlight=False)
+    return 0
+
+
+def parse(args: Sequence[str]) -> tuple[SphereExperiment, Path]:
+    """Return the experiment and the results folder that command-line arguments ask for.
+
+    The folder is `--results`, or `results/` and the name of the config file.
+
+    Raises:
+        ArgumentError: If an option or a value is wrong.
+    """
+    from jsonargparse import ArgumentError as ParseError
+    from jsonargparse import ArgumentParser
+
+    about = (
+        "Fit and measure every method on every dimension, target, size and seed; recorded runs are skipped."
+    )
+    parser = ArgumentParser(prog="diffstab sphere curve", description=about, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file of the experiment")
+    parser.add_argument("--results", "--output", type=str, default=None, help="results folder")
+    parser.add_argument(
+        "--targets", type=list[Target], default=SphereExperiment().targets, help="functions to learn"
+    )
+    parser.add_class_arguments(SphereExperiment, nested_key=None, as_group=False, skip={"targets"})
+    try:
+        options = parser.parse_args(list(args))
+        # Targets are made place by place, so they stay descriptions here.
+        targets = [choice.as_dict() for choice in options.pop("targets")]
+        values = parser.instantiate(options)
+    except ParseError as error:
+        raise ArgumentError(
+            "configuration", "fit the options of diffstab sphere curve", str(error)
+        ) from error
+    configs = options.config or []
+    folder = options.results or f"results/{Path(str(configs[-1])).stem if configs else 'sphere_curve'}"
+    names = [part.name for part in dataclasses.fields(SphereExperiment) if part.name != "targets"]
+    chosen = {name: getattr(values, name) for name in names}
+    return SphereExperiment(targets=targets, **chosen), Path(folder)
