@@ -7,6 +7,9 @@ from importlib import import_module
 from typing import Any
 
 _EXPORTS: dict[str, str] = {
+    "ExponentFit": "curves",
+    "fit_exponent": "curves",
+    "predicted_exponent": "curves",
     "MinNormReLU": "minnorm",
 }
 __all__ = sorted(_EXPORTS)
