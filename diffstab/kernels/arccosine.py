@@ -36,7 +36,7 @@ def arccosine_tile(rows: Tensor, columns: Tensor, *, depth: int, tangent: bool) 
         Cho and Saul 2009, eqs. 3-6; Jacot, Gabriel and Hongler 2018, theorem 1.
     """
     cosine = (rows @ columns.T).clamp_(-1, 1)
-    angle = _accurate_angle(cosine, rows, columns)
+    angle = accurate_angle(cosine, rows, columns)
     kernel = cosine.clone()
     for layer in range(1, depth + 1):
         sine, supplement = angle.sin(), math.pi - angle
@@ -55,7 +55,7 @@ def _gap(angle: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return gap.addcmul_(angle, cosine, value=1 / math.pi).sub_(sine, alpha=1 / math.pi)
 
 
-def _accurate_angle(cosine: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def accurate_angle(cosine: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Angle of each pair: arccos, but from the chord 2 sin(angle/2) where the two are nearly parallel."""
     angle = cosine.arccos()
     near = (cosine.abs() > 1 - _NEAR_PARALLEL).nonzero()

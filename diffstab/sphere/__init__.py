@@ -7,6 +7,12 @@ from importlib import import_module
 from typing import Any
 
 _EXPORTS: dict[str, str] = {
+    "ConstantTarget": "targets",
+    "GaussianField": "fields",
+    "GaussianFieldTarget": "targets",
+    "Target": "targets",
+    "TeacherTarget": "targets",
+    "uniform_points": "points",
     "ExponentFit": "curves",
     "fit_exponent": "curves",
     "predicted_exponent": "curves",
