@@ -65,7 +65,7 @@ def curve(
     lines = frame.assign(method=frame[by].astype("str"))
     for label, look in shown.items():
         _draw_line(ax, lines[lines["method"] == label], quantity, look)
-    _sizes_axis(ax, frame["n_train"])
+    sizes_axis(ax, frame["n_train"])
     _values_axis(ax, display(quantity).factor * column(frame, quantity).dropna().to_numpy())
     unit = display(quantity).unit.strip()
     ax.set_ylabel(display(quantity).label + (f" ({unit})" if unit else ""))
@@ -109,7 +109,7 @@ def paired_differences(
         ax.scatter(beside, heights, s=14, color=INK, alpha=0.35, linewidths=0)
     for row in paired_rows(frame, quantities=[quantity], method=method, baseline=baseline):
         _draw_difference(ax, row, factor)
-    _sizes_axis(ax, draws["n_train"])
+    sizes_axis(ax, draws["n_train"])
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
     unit = display(quantity).difference_unit.strip()
     ax.set_ylabel(f"Difference of {display(quantity).noun}" + (f" ({unit})" if unit else ""))
@@ -267,7 +267,7 @@ def _draw_difference(ax: Axes, row: PairedRow, factor: float) -> None:
     )
 
 
-def _sizes_axis(ax: Axes, sizes: pd.Series) -> None:
+def sizes_axis(ax: Axes, sizes: pd.Series) -> None:
     """A log axis of training-set sizes with ticks at sizes that occur, thinned where they would touch."""
     present = np.unique(sizes)
     ax.set_xscale("log")

@@ -1,6 +1,6 @@
 """The report of a results folder: one HTML page and its figures, written whole or not at all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -39,7 +39,7 @@ def write_report(folder: str | Path) -> Path:
     folder = Path(folder)
     records = read_records(folder)
     frame = tables.tidy_records(records)
-    source, config = _config(folder / "config.yaml")
+    source, config = read_config(folder / "config.yaml")
     grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}
     absent = tables.missing_cells(frame, grid=grid)
     parts = _parts(frame)
@@ -48,7 +48,25 @@ def write_report(folder: str | Path) -> Path:
     parts += [sections.missing(absent)] if len(absent) else []
     parts.append(provenance(frame, config=source))
     notes = cautions(frame, records=len(records), absent=len(absent))
-    html = page_html(folder.resolve().name, subtitle(frame), sections=parts, notes=notes)
+    return write_page(folder, subtitle(frame), parts=parts, notes=notes)
+
+
+def write_page(folder: Path, line: str, *, parts: Sequence[Section], notes: Sequence[str]) -> Path:
+    """Write the sections as ``report/index.html`` of a results folder, with the files of their pictures.
+
+    Args:
+        folder: Results folder, whose name heads the page.
+        line: Shown below the heading.
+        parts: Sections in order.
+        notes: Cautions shown at the top.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ResultsError: The folder cannot be written to; the old report stays then.
+    """
+    html = page_html(folder.resolve().name, line, sections=parts, notes=notes)
     pictures = [picture for part in parts for picture in part.pictures]
     files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
     files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
@@ -71,7 +89,7 @@ def _parts(frame: pd.DataFrame) -> list[Section]:
     return parts
 
 
-def _config(path: Path) -> tuple[str, Mapping[str, Any]]:
+def read_config(path: Path) -> tuple[str, Mapping[str, Any]]:
     """The text of the configuration and its top level; empty where there is none."""
     if not path.exists():
         return "", {}

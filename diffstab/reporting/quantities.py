@@ -29,6 +29,9 @@ _PERCENT = (100.0, " %", " points")
 QUANTITIES: dict[str, Quantity] = {
     "test_error": Quantity("Test error", "test error", "Test error", *_PERCENT),
     "train_error": Quantity("Training error", "training error", "Training error", *_PERCENT),
+    "mean_square_error": Quantity("Test error, mean square", "mean square test error", "Test error"),
+    "D_rotation": Quantity("Sensitivity to rotations, D", "D", "D"),
+    "D_rotation_numerator": Quantity("Mean square change by rotation", "change by rotation", "Change"),
     "margin_share": Quantity("Share with margin ≥ 1", "share with margin ≥ 1", "Margin ≥ 1", *_PERCENT),
     "D": Quantity("Sensitivity to deformations, D", "D", "D"),
     "G": Quantity("Sensitivity to noise, G", "G", "G"),
@@ -54,6 +57,10 @@ QUANTITIES: dict[str, Quantity] = {
 
 _METHODS = {
     "feature": "feature",
+    "feature_exact": "feature (exact)",
+    "feature_trained": "feature (trained)",
+    "lazy_ntk": "lazy (NTK)",
+    "lazy_random_features": "lazy (random features)",
     "feature_adam": "feature (Adam)",
     "lazy_exact": "lazy (exact)",
     "lazy_svc": "lazy (SVC)",

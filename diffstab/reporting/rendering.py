@@ -40,6 +40,7 @@ def render(
     size_inches: tuple[float, float] = (4.8, 3.6),
     rows: int = 1,
     columns: int = 1,
+    projection: str | None = None,
 ) -> Rendered:
     """Draw on fresh axes in the project's look and save in all formats; the same input gives the same bytes.
 
@@ -49,6 +50,7 @@ def render(
         size_inches: Width and height.
         rows: Rows of axes.
         columns: Columns of axes.
+        projection: Matplotlib's name of the projection of all axes ("mollweide", say); None for plain ones.
 
     Returns:
         The figure in three formats.
@@ -56,7 +58,9 @@ def render(
     with figure_style():
         figure = Figure(figsize=size_inches, layout="constrained")
         FigureCanvasAgg(figure)
-        axes: np.ndarray = figure.subplots(rows, columns, squeeze=False)
+        axes: np.ndarray = figure.subplots(
+            rows, columns, squeeze=False, subplot_kw={"projection": projection}
+        )
         draw(axes)
         # The layout is the slow part: once for all formats.
         figure.draw_without_rendering()

@@ -28,6 +28,10 @@ _KNOWN = {
     "lazy_exact": Look("#0072B2", "s", "-"),
     "lazy_trained": Look("#56B4E9", "D", "-."),
     "feature_adam": Look("#E69F00", "^", "-."),
+    "feature_exact": Look("#D55E00", "o", "-"),
+    "feature_trained": Look("#E69F00", "^", "-."),
+    "lazy_ntk": Look("#0072B2", "s", "-"),
+    "lazy_random_features": Look("#009E73", "v", "-"),
 }
 _OTHERS = (
     Look("#009E73", "v", "-"),

@@ -30,6 +30,7 @@ SPARSITY = (
 
 _TEXT = {"dataset", "method", "regime", "stop_reason", "key", "config", "git_commit", "git_dirty"}
 _TEXT |= {"versions", "hardware", "started_at"}
+_TEXT |= {"target", "predictor", "solver", "certificate", "power_kind"}
 
 
 class SummaryRow(NamedTuple):

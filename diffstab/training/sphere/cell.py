@@ -112,6 +112,7 @@ def run_cell(
     fitted = fit(method, drawn)
     seconds = time.perf_counter() - clock
     row = {
+        "dataset": f"{cell.place.target}, d = {cell.place.dimension}",
         **cell.place._asdict(),
         "smoothness": drawn.target.smoothness,
         "method": cell.method,
@@ -166,6 +167,7 @@ def _fit_exact(method: SphereMethod, drawn: Draw) -> Fitted:
         "n_atoms": len(estimator.atoms_),
         "objective": estimator.objective_,
         "gap": estimator.gap_,
+        "tolerance": method.tolerance,
         "certificate": estimator.certificate_,
         "rounds": len(estimator.history_),
     }

@@ -1,0 +1,168 @@
+"""The page of a folder of learning curves on the sphere: one HTML page and its figures."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from diffstab.reporting import tables
+from diffstab.reporting.document import Cell, Picture, Section, Table
+from diffstab.reporting.page import read_config, write_page
+from diffstab.reporting.provenance import cautions, provenance, subtitle
+from diffstab.reporting.quantities import method_name, number_text
+from diffstab.reporting.sphere import pictures
+from diffstab.reporting.sphere.exponents import (
+    ExponentRow,
+    exponent_rows,
+    exponent_table,
+    exponent_text,
+    verdict_text,
+)
+from diffstab.reporting.tables import column, is_recorded
+from diffstab.reporting.verdicts import verdict
+from diffstab.results import read_records
+
+_RULE = (
+    "An exponent β of test error ~ n^-β is fitted to log error, draw by draw, with weights from the scatter between "
+    "draws; its interval is Student's. Range rule: from all sizes n, the smallest is dropped while a quadratic term "
+    "in log n is significant at 5 % and more than four sizes are left; the predicted exponent plays no part in it. "
+    "The mean of log error is fitted because the arithmetic mean of few draws is ruled by the worst of them; the "
+    "exponent of the arithmetic means stands beside it."
+)
+_ROTATION = (
+    "Mean square change of the predictor when test points rotate by a fixed angle towards a random direction, over "
+    "its mean square change from one point to another."
+)
+
+
+def write_sphere_report(folder: str | Path) -> Path:
+    """Write ``report/index.html`` and ``report/figures/*.png|pdf`` of a folder of learning curves.
+
+    The page needs no other file and no network. It takes the place of an old report when it is complete.
+
+    Args:
+        folder: Results folder as written by `diffstab sphere curve`.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ResultsError: The folder has no readable records or cannot be written to.
+    """
+    folder = Path(folder)
+    records = read_records(folder)
+    frame = tables.tidy_records(records)
+    frame["mean_square_error"] = column(frame, "test_error")
+    source, _ = read_config(folder / "config.yaml")
+    rows = exponent_rows(frame)
+    parts = [findings(frame, rows), exponents(rows)]
+    for _, part in frame.groupby("target", sort=True):
+        parts += target_sections(part, rows)
+    parts += [solver(frame), provenance(frame, config=source)]
+    notes = [*cautions(frame, records=len(records), absent=0), *solver_cautions(frame)]
+    return write_page(folder, subtitle(frame), parts=parts, notes=notes)
+
+
+def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
+    """What the exponents and the paired differences say."""
+    found = []
+    for row in rows:
+        if row.fit is not None:
+            measured = exponent_text(row.fit.exponent, row.fit.low, row.fit.high)
+            text = (
+                f"{method_name(row.method)}: {measured}, predicted {row.predicted:.2f} ({verdict_text(row)})."
+            )
+            found.append((f"Exponent, {row.dataset}", text))
+    for dataset, part in frame.groupby("dataset", sort=True):
+        for method, baseline in tables.method_pairs(part)[:1]:
+            paired = tables.paired_rows(
+                part, quantities=["mean_square_error"], method=method, baseline=baseline
+            )
+            found += [(f"Test error, {dataset}", verdict(paired))] if paired else []
+    return Section("What the numbers say", verdicts=found)
+
+
+def exponents(rows: list[ExponentRow]) -> Section:
+    """The table of exponents with the rule behind it."""
+    return Section("Exponents", [_RULE], tables=[exponent_table(rows)])
+
+
+def target_sections(frame: pd.DataFrame, rows: list[ExponentRow]) -> list[Section]:
+    """The figures of one target."""
+    neurons = [pictures.neurons_picture(frame, dimension=dimension) for dimension in (2, 3)]
+    further = [
+        pictures.spectrum_picture(frame),
+        pictures.circle_picture(frame),
+        *neurons,
+        pictures.atoms_picture(frame),
+        pictures.quantity_picture(frame, "D_rotation", _ROTATION),
+    ]
+    drawn: list[Picture] = [
+        pictures.learning_picture(frame, rows),
+        *(one for one in further if one is not None),
+    ]
+    return [Section(f"Target: {frame['target'].iloc[0]}", pictures=drawn)]
+
+
+def solver(frame: pd.DataFrame) -> Section:
+    """Times, gaps and atoms of each method by dimension and size."""
+    lines = []
+    for keys, part in frame.groupby(["dataset", "method", "n_train"], sort=True):
+        dataset, method, size = keys
+        lines.append(
+            [
+                Cell(str(dataset), str(dataset)),
+                Cell(method_name(str(method)), str(method)),
+                Cell(str(size), float(str(size))),
+                *(_number(float(value)) for value in _worst(part)),
+                Cell(tables.counts_text(column(part, "certificate")) or "–", "certificate"),
+            ]
+        )
+    headers = [
+        "Target",
+        "Method",
+        "n",
+        "Test error",
+        "Seconds",
+        "Atoms",
+        "Gap",
+        "Training error",
+        "1/condition",
+    ]
+    caption = "Means over seeds; gap, training error and condition: the worst of them"
+    return Section("How it was solved", tables=[Table(caption, [*headers, "Certificate"], lines)])
+
+
+def _worst(part: pd.DataFrame) -> list[float]:
+    means = [column(part, name).mean() for name in ("test_error", "train_seconds", "n_atoms")]
+    return [
+        *means,
+        column(part, "gap").max(),
+        column(part, "train_error").max(),
+        column(part, "reciprocal_condition").min(),
+    ]
+
+
+def _number(value: float) -> Cell:
+    return Cell(number_text(value), value)
+
+
+def solver_cautions(frame: pd.DataFrame) -> list[str]:
+    """What to know about the solvers: lost precision, gaps that were not closed, uncertified optima."""
+    found = []
+    singular = int((column(frame, "solver") == "eigh").sum())
+    if singular:
+        found.append(
+            f"Kernel regressions on a kernel singular to rounding, by the pseudo-inverse: {singular}."
+        )
+    if is_recorded(frame, "gap") and is_recorded(frame, "tolerance"):
+        wide = int((column(frame, "gap") > column(frame, "tolerance")).sum())
+        if wide:
+            found.append(f"Exact feature predictors that did not reach the asked gap: {wide}.")
+    searched = int((column(frame, "certificate") == "multi-start").sum())
+    if searched:
+        text = "Feature predictors whose gap rests on a search for the largest dual violation, not an enumeration"
+        found.append(f"{text}: {searched}.")
+    if not np.isfinite(column(frame, "test_error")).all():
+        found.append("Some runs have no finite test error.")
+    return found
