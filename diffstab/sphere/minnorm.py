@@ -1,0 +1,141 @@
+"""The exact predictor of the feature regime: the interpolant, or penalised fit, of minimal total variation.
+
+Minimise the total variation |gamma| of a signed measure of unit neurons subject to
+f(x_i) = integral relu(theta . x_i) dgamma(theta) = y_i: Petrini et al., NeurIPS 2022 (arXiv 2206.12314), section 3.
+"""
+
+import warnings
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from diffstab.errors import ArgumentError
+from diffstab.sphere.columns import ENUMERATED_DIMENSIONS, Search, Solution, generate_columns
+from diffstab.sphere.problem import Problem, prepare
+
+Floats = NDArray[np.float64]
+POINTS_AT_ONCE = 4096
+
+
+class MinNormReLU(RegressorMixin, BaseEstimator):
+    r"""Minimal-norm fit by infinitely many relu neurons, solved to a certified gap.
+
+    f(x) = sum_j weights_j relu(atoms_j . x) with |atoms_j| = 1 minimises
+
+        sum_j |weights_j|                    subject to f(x_i) = y_i     (penalty 0), or
+        1/(2n) sum_i (y_i - f(x_i))^2 + penalty sum_j |weights_j|        (penalty > 0)
+
+    over all numbers and places of neurons on the sphere. There is no bias: append a constant coordinate for one.
+    The linear program over neurons is solved by column generation: an interior-point method for the neurons at
+    hand, then new ones where the dual certificate g(theta) = sum_i a_i relu(theta . x_i) exceeds 1 in size.
+    With a* = a / max |g| feasible, the gap between the objective and the dual value at a* bounds the distance to
+    the optimum. In up to 3 dimensions (of the span of the points) all maxima of |g| are enumerated and the bound is
+    exact; above, they are searched by ascent from many starts.
+
+    Args:
+        penalty: Weight of the total variation, >= 0; 0 interpolates.
+        tol: Relative gap to reach.
+        max_rounds: Rounds of column generation; a `ConvergenceWarning` tells when they are used up.
+        n_starts: Random starts of each search for neurons in 4 dimensions and more; None is 8 n, 1024 to 4096.
+        random_state: Seed of the initial neurons and of the starts.
+
+    Attributes:
+        atoms_: (n_atoms, d) unit directions of the neurons.
+        weights_: (n_atoms,) their weights; n_atoms <= n.
+        dual_: (n,) feasible dual a.
+        objective_: The minimised objective.
+        gap_: (objective - dual value) / objective, certified; 0 where the objective is 0.
+        certificate_: "exact", or "multi-start" where the largest |g| was searched, not enumerated.
+        history_: One `Round` per round.
+    """
+
+    def __init__(
+        self,
+        *,
+        penalty: float = 0.0,
+        tol: float = 1e-4,
+        max_rounds: int = 100,
+        n_starts: int | None = None,
+        random_state: int | None = 0,
+    ) -> None:
+        self.penalty = penalty
+        self.tol = tol
+        self.max_rounds = max_rounds
+        self.n_starts = n_starts
+        self.random_state = random_state
+
+    def fit(self, X: object, y: object) -> Self:
+        """Solve for training points X (n, d) and targets y (n,).
+
+        Raises:
+            ArgumentError: If an option is out of range.
+            DegenerateError: If penalty is 0 and nothing interpolates the targets: equal points with different targets,
+                or antipodal ones whose differences no linear function has.
+        """
+        self._check_options()
+        points, targets = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        targets = targets.astype(np.float64)
+        problem = prepare(points, targets, penalty=self.penalty)
+        solution = self._solve(problem)
+        self.atoms_ = solution.neurons @ problem.basis
+        self.weights_ = solution.weights
+        self.dual_ = np.zeros(len(targets))
+        self.dual_[problem.rows] = solution.dual * problem.scale
+        self.history_ = solution.rounds
+        self.certificate_ = _certificate_name(problem)
+        self.objective_, self.gap_ = self._objective_and_gap(points, targets, solution.dual_value)
+        if self.gap_ > self.tol:
+            text = f"MinNormReLU stopped at a relative gap of {self.gap_:.1e} > tol = {self.tol:g}."
+            warnings.warn(f"{text} Raise max_rounds or tol.", ConvergenceWarning, stacklevel=2)
+        return self
+
+    def predict(self, X: object) -> Floats:
+        """F at points X (m, d), shape (m,)."""
+        check_is_fitted(self)
+        points = validate_data(self, X, dtype=np.float64, reset=False)
+        return relu_sum(points, self.atoms_, self.weights_)
+
+    def _check_options(self) -> None:
+        if not (np.isfinite(self.penalty) and self.penalty >= 0):
+            raise ArgumentError("penalty", "be >= 0", self.penalty)
+        if not 0 < self.tol < 1:
+            raise ArgumentError("tol", "lie in (0, 1)", self.tol)
+        if self.max_rounds < 1:
+            raise ArgumentError("max_rounds", "be >= 1", self.max_rounds)
+        if self.n_starts is not None and self.n_starts < 1:
+            raise ArgumentError("n_starts", "be >= 1", self.n_starts)
+
+    def _solve(self, problem: Problem) -> Solution:
+        if not np.any(problem.targets):
+            nothing = np.empty((0, problem.points.shape[1]))
+            return Solution(nothing, np.empty(0), np.zeros(len(problem.targets)), 0.0, [])
+        n_starts = self.n_starts or int(np.clip(8 * len(problem.targets), 1024, 4096))
+        search = Search(problem, n_starts=n_starts, generator=check_random_state(self.random_state))
+        return generate_columns(problem, search, tol=self.tol, max_rounds=self.max_rounds)
+
+    def _objective_and_gap(self, points: Floats, targets: Floats, dual_value: float) -> tuple[float, float]:
+        """The objective of the fitted neurons, evaluated afresh on the data, and its relative gap."""
+        norm = float(np.abs(self.weights_).sum())
+        if self.penalty == 0:
+            return norm, (norm - dual_value) / norm if norm > 0 else 0.0
+        residual = targets - relu_sum(points, self.atoms_, self.weights_)
+        origin = targets[~points.any(axis=1)]
+        value = float(residual @ residual) / (2 * len(targets)) + self.penalty * norm
+        bound = self.penalty * dual_value + float(origin @ origin) / (2 * len(targets))
+        return value, (value - bound) / value if value > 0 else 0.0
+
+
+def relu_sum(points: Floats, atoms: Floats, weights: Floats) -> Floats:
+    """sum_j weights_j relu(atoms_j . x) at points (m, d), by blocks, shape (m,)."""
+    blocks = range(0, len(points), POINTS_AT_ONCE)
+    parts = [np.maximum(points[i : i + POINTS_AT_ONCE] @ atoms.T, 0) @ weights for i in blocks]
+    return np.concatenate(parts)
+
+
+def _certificate_name(problem: Problem) -> Literal["exact", "multi-start"]:
+    return "exact" if problem.points.shape[1] <= ENUMERATED_DIMENSIONS else "multi-start"

@@ -1,0 +1,78 @@
+"""From an optimal cloud of neurons to an atomic solution: the same predictions on the data, no larger norm."""
+
+import numpy as np
+from scipy.linalg import qr
+
+from diffstab.sphere.certificate import Floats
+
+NEGLIGIBLE = 1e-11
+"""Weight, relative to the largest, below which a neuron is dropped."""
+
+
+def merge_cells(points: Floats, neurons: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Merge neurons of equal sign that are active on the same points.
+
+    On the data relu is linear over such a group, so that sum_j w_j theta_j acts as all of them do, and its length
+    is at most sum_j |w_j|.
+
+    Args:
+        points: (n, d) training points.
+        neurons: (k, d) unit vectors.
+        weights: (k,) non-zero weights.
+
+    Returns:
+        The merged neurons and weights.
+    """
+    pattern = np.packbits(neurons @ points.T > 0, axis=1)
+    labels = np.concatenate([pattern, (weights > 0)[:, None].astype(np.uint8)], axis=1)
+    _, first, group = np.unique(labels, axis=0, return_index=True, return_inverse=True)
+    moment = np.zeros((len(first), neurons.shape[1]))
+    np.add.at(moment, group.ravel(), np.abs(weights)[:, None] * neurons)
+    length = np.linalg.norm(moment, axis=1)
+    kept = length > 0
+    return moment[kept] / length[kept, None], (np.sign(weights[first]) * length)[kept]
+
+
+def independent_support(features: Floats, weights: Floats) -> Floats:
+    """Weights with at most n non-zero entries, the same Phi w and no larger |w|_1 (Caratheodory).
+
+    While the columns in use outnumber the rows, the weights move along a null vector of the columns, in the
+    direction that does not raise |w|_1, until one of them vanishes.
+
+    Args:
+        features: (n, k) columns Phi.
+        weights: (k,) weights.
+
+    Returns:
+        The new weights (k,).
+    """
+    weights = weights.copy()
+    used = np.nonzero(weights)[0]
+    rows = len(features)
+    if len(used) <= rows:
+        return weights
+    null = qr(features[:, used].T, check_finite=False)[0][:, rows:]
+    part = weights[used]
+    alive = np.ones(len(used), dtype=bool)
+    while null.shape[1]:
+        move = null[:, -1] * alive
+        if move @ np.sign(part) > 0:
+            move = -move
+        shrinking = np.nonzero(alive & (move * part < 0))[0]
+        ratios = -part[shrinking] / move[shrinking]
+        last = shrinking[ratios.argmin()]
+        part += ratios.min() * move
+        part[last], alive[last] = 0.0, False
+        null = _without_row(null, last)
+    weights[used] = part
+    return weights
+
+
+def _without_row(null: Floats, row: int) -> Floats:
+    """Orthonormal null vectors that vanish in a row: a Householder reflection gathers the row in one column."""
+    vector = null[row].copy()
+    vector[0] += np.copysign(np.linalg.norm(vector), vector[0])
+    norm = vector @ vector
+    if norm > 0:
+        null = null - np.outer(null @ vector, 2 * vector / norm)
+    return null[:, 1:]
