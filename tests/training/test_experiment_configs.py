@@ -9,8 +9,11 @@ from rich.console import Console
 from diffstab.results import read_records
 from diffstab.training.compare import compare, parse
 from diffstab.training.experiment import build_data
+from diffstab.training.sphere import curve
 
-FILES = sorted((Path(__file__).parents[2] / "configs" / "experiment").glob("*.yaml"))
+ALL = sorted((Path(__file__).parents[2] / "configs" / "experiment").glob("*.yaml"))
+SPHERE = [path for path in ALL if path.stem.startswith("sphere_")]
+FILES = [path for path in ALL if path not in SPHERE]
 
 
 def small(experiment, data):
@@ -27,6 +30,18 @@ def test_an_experiment_file_runs_in_small(path, tmp_path):
     records = read_records(tmp_path)
     assert set(records["method"]) == set(experiment.methods)
     assert (records["margin_share"] >= 0.99).all()
+
+
+@pytest.mark.parametrize("path", SPHERE, ids=lambda path: path.stem)
+def test_a_curve_file_runs_in_small(path, tmp_path):
+    experiment, folder = curve.parse(["--config", str(path)])
+    assert folder == Path("results") / path.stem
+    changes = {"n_train": [8], "seeds": [0], "n_test": 50, "spectrum_points": 50, "workers": 1}
+    curve.learning_curve(dataclasses.replace(experiment, **changes), tmp_path, console=Console(quiet=True))
+    records = read_records(tmp_path)
+    assert set(records["method"]) == set(experiment.methods)
+    assert set(records["dimension"]) == set(experiment.dimensions)
+    assert records["test_error"].gt(0).all()
 
 
 @pytest.mark.data

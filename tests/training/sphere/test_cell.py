@@ -1,0 +1,137 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from diffstab.kernels import ntk, random_feature_kernel
+from diffstab.results import provenance
+from diffstab.sphere import GaussianFieldTarget, TeacherTarget
+from diffstab.training.sphere.cell import draw, error_columns, fit, rotation_columns, run_cell, stream
+from diffstab.training.sphere.experiment import Place, SphereCell, SphereExperiment, SphereMethod
+
+TEACHER = {"class_path": "diffstab.sphere.TeacherTarget", "init_args": {"exponent": 1.0, "width": 50}}
+FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
+
+
+def tiny(**changes):
+    return SphereExperiment(**{"n_test": 300, "degrees": 8, "spectrum_points": 200, **changes})
+
+
+def test_points_and_values_belong_together():
+    experiment = tiny(targets=[TEACHER])
+    place = Place(3, "abs_teacher_1", 20, 4)
+    drawn = draw(experiment, place)
+    assert drawn.train.shape == (20, 3)
+    assert drawn.test.shape == drawn.rotated.shape == (300, 3)
+    assert isinstance(drawn.target, TeacherTarget)
+    again = draw(experiment, place)
+    for name in ("train", "values", "test", "test_values", "rotated"):
+        assert torch.equal(getattr(drawn, name), getattr(again, name))
+    # A teacher is a function: its values at the test points do not depend on the training points beside them.
+    alone = drawn.target.values(drawn.test, generator=_realisation(place))
+    torch.testing.assert_close(alone, drawn.test_values, rtol=1e-12, atol=1e-12)
+
+
+def _realisation(place):
+    import zlib
+
+    return stream(place.seed, "target", place.dimension, place.n_train, zlib.crc32(place.target.encode()))
+
+
+def test_what_a_draw_depends_on():
+    experiment = tiny(targets=[TEACHER, FIELD], n_train=[10, 20], seeds=[0, 1])
+    one = draw(experiment, Place(3, "abs_teacher_1", 10, 0))
+    larger = draw(experiment, Place(3, "abs_teacher_1", 20, 0))
+    other = draw(experiment, Place(3, "abs_teacher_1", 10, 1))
+    field = draw(experiment, Place(3, "gaussian_1.5", 10, 0))
+    assert torch.equal(one.test, larger.test)
+    assert torch.equal(one.rotated, larger.rotated)
+    assert not torch.equal(one.train, larger.train[:10])
+    assert not torch.equal(one.test, other.test)
+    assert torch.equal(one.train, field.train)
+    assert isinstance(field.target, GaussianFieldTarget)
+
+
+def test_convention_rotations_are_by_the_asked_angle():
+    drawn = draw(tiny(rotation_deg=10.0), Place(5, "constant", 8, 0))
+    angles = torch.rad2deg((drawn.test * drawn.rotated).sum(1).arccos())
+    torch.testing.assert_close(angles, torch.full((300,), 10.0, dtype=torch.float64), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize(("predictor", "kernel"), [("ntk", ntk), ("random_features", random_feature_kernel)])
+@pytest.mark.parametrize("ridge", [0.0, 0.1])
+def test_a_lazy_fit_is_kernel_regression(predictor, kernel, ridge):
+    drawn = draw(tiny(targets=[TEACHER]), Place(3, "abs_teacher_1", 12, 0))
+    fitted = fit(SphereMethod(predictor=predictor, ridge=ridge), drawn)
+    matrix = kernel(drawn.train) + ridge * torch.eye(12, dtype=torch.float64)
+    expected = kernel(drawn.test, drawn.train) @ torch.linalg.solve(matrix, drawn.values)
+    torch.testing.assert_close(fitted.predict(drawn.test), expected, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(
+        kernel(drawn.test, fitted.centres) @ fitted.coefficients, expected, rtol=1e-7, atol=1e-9
+    )
+
+
+def test_an_exact_fit_interpolates_with_few_neurons():
+    drawn = draw(tiny(targets=[TEACHER]), Place(3, "abs_teacher_1", 12, 0))
+    fitted = fit(SphereMethod(predictor="exact"), drawn)
+    torch.testing.assert_close(fitted.predict(drawn.train), drawn.values, rtol=0, atol=1e-8)
+    total = torch.relu(drawn.test @ fitted.centres.T) @ fitted.coefficients
+    torch.testing.assert_close(fitted.predict(drawn.test), total, rtol=1e-10, atol=1e-10)
+    assert fitted.columns["n_atoms"] <= 12
+    assert fitted.columns["gap"] <= 1e-4
+    assert fitted.columns["objective"] == pytest.approx(float(fitted.coefficients.abs().sum()))
+    penalised = fit(SphereMethod(predictor="exact", penalty=0.1), drawn)
+    assert float(penalised.coefficients.abs().sum()) < fitted.columns["objective"]
+
+
+def test_errors_are_mean_squares():
+    drawn = draw(tiny(), Place(3, "constant", 8, 0))
+    columns = error_columns(lambda points: 1 + points[:, 0], drawn)
+    squares = drawn.test[:, 0].square().numpy()
+    assert columns["test_error"] == pytest.approx(squares.mean())
+    assert columns["test_error_se"] == pytest.approx(squares.std(ddof=1) / math.sqrt(300))
+    assert columns["train_error"] == pytest.approx(float(drawn.train[:, 0].square().mean()))
+
+
+def test_rotation_of_a_linear_predictor_has_a_closed_form():
+    """f = e.x: E|f(Rx) - f(x)|^2 = (2 - 2 cos a)/d, E|f(x) - f(z)|^2 = 2/d."""
+    drawn = draw(tiny(n_test=20_000), Place(3, "constant", 8, 0))
+    columns = rotation_columns(lambda points: points[:, 0], drawn)
+    expected = 1 - math.cos(math.radians(10))
+    assert columns["D_rotation"] == pytest.approx(expected, rel=5 * 1.5 / math.sqrt(20_000))
+    assert columns["D_rotation_numerator"] / columns["D_rotation_denominator"] == columns["D_rotation"]
+
+
+def test_a_constant_predictor_has_no_ratio():
+    drawn = draw(tiny(), Place(3, "constant", 8, 0))
+    columns = rotation_columns(lambda points: torch.ones(len(points), dtype=torch.float64), drawn)
+    assert columns["D_rotation"] is None
+    assert columns["D_rotation_numerator"] == 0
+
+
+def test_a_row_has_everything_and_the_first_seed_its_neurons():
+    experiment = tiny(seeds=[3, 4])
+    rows = {}
+    for seed in (3, 4):
+        cell = SphereCell(Place(2, "constant", 8, seed), "feature_exact")
+        rows[seed] = run_cell(experiment, cell, draw(experiment, cell.place), origin=provenance())
+    assert rows[3]["dataset"] == "constant, d = 2"
+    assert rows[3]["regime"] == "feature"
+    assert math.isinf(rows[3]["smoothness"])
+    for column in (
+        "test_error",
+        "test_error_se",
+        "n_atoms",
+        "objective",
+        "gap",
+        "certificate",
+        "git_commit",
+        "config",
+    ):
+        assert column in rows[3], column
+    assert len(rows[3]["centres"]) == 2 * rows[3]["n_atoms"]
+    assert len(rows[3]["points"]) == 16
+    assert "centres" not in rows[4]
+    directions = np.reshape(rows[3]["centres"], (-1, 2))
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-12)
