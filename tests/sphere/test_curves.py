@@ -67,8 +67,8 @@ def test_the_interval_covers_the_true_exponent(decay):
     rng, draws = np.random.default_rng(1), 400
     fits = [fit_exponent(*power_law(rng, decay=decay)) for _ in range(draws)]
     covered = np.mean([fit.low <= 2.5 <= fit.high for fit in fits])
-    # Nominal 95 %; the search for a range and estimated weights cost a few points. Binomial error: 1.1 points.
-    assert 0.88 <= covered <= 0.98
+    # Nominal 95 %; the search for a range and estimated weights cost about two points. Binomial error: 1.1 points.
+    assert 0.89 <= covered <= 0.98
     assert np.mean([fit.exponent for fit in fits]) == pytest.approx(2.5, abs=0.02)
 
 

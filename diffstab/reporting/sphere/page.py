@@ -33,6 +33,10 @@ _ROTATION = (
     "Mean square change of the predictor when test points rotate by a fixed angle towards a random direction, over "
     "its mean square change from one point to another."
 )
+_CHANGE = (
+    "The same change as it stands, without the denominator: for a constant target both predictors tend to a constant, "
+    "and the ratio compares only their errors."
+)
 
 
 def write_sphere_report(folder: str | Path) -> Path:
@@ -96,6 +100,7 @@ def target_sections(frame: pd.DataFrame, rows: list[ExponentRow]) -> list[Sectio
         *neurons,
         pictures.atoms_picture(frame),
         pictures.quantity_picture(frame, "D_rotation", _ROTATION),
+        pictures.quantity_picture(frame, "D_rotation_numerator", _CHANGE),
     ]
     drawn: list[Picture] = [
         pictures.learning_picture(frame, rows),

@@ -178,7 +178,11 @@ def circle_picture(frame: pd.DataFrame) -> Picture | None:
         f"Predictors on the circle from {len(points)} training points (seed {first['seed']}), whole and around the "
         "largest gap between points. Ticks below: where a neuron has its kink."
     )
-    alt = "Between two training points each predictor bends smoothly; it has cusps in between."
+    spans = [
+        f"{method_name(name)}: {one.values.min():.3g} to {one.values.max():.3g}"
+        for name, one in predictors.items()
+    ]
+    alt = f"Values of the predictors between the training points. {'; '.join(spans)}."
     return _wide(f"{file_stem(str(first['target']))}-circle", draw, 2, caption, alt)
 
 
@@ -205,7 +209,8 @@ def neurons_picture(frame: pd.DataFrame, *, dimension: int) -> Picture | None:
         "on the circle, ticks: training points" if dimension == 2 else "on a map, crosses: training points"
     )
     caption = f"Neurons {where}. Area of a disc: mass of the neuron; colour: sign of its outgoing weight."
-    alt = f"Neurons of the feature predictor for d = {dimension}, far fewer than any initial cloud: isolated discs."
+    counts = [f"{len(row['coefficients'])} at n = {row['n_train']}" for _, row in rows.iterrows()]
+    alt = f"Directions of the neurons of the feature predictor, d = {dimension}: {', '.join(counts)}."
     return _wide(
         f"{target}-neurons-d{dimension}",
         draw,
@@ -298,6 +303,7 @@ def _wide(
     rows: int = 1,
     projection: str | None = None,
 ) -> Picture:
-    size = (_PANEL[0] * columns, _PANEL[1] * rows)
+    # A map is half as high as wide.
+    size = (_PANEL[0] * columns, rows * (_PANEL[1] if projection is None else 0.75 * _PANEL[1]))
     rendered = render(draw, name=stem, size_inches=size, rows=rows, columns=columns, projection=projection)
     return Picture(stem, rendered, caption, alt, wide=columns > 1)

@@ -1,0 +1,82 @@
+import re
+
+import pytest
+from rich.console import Console
+
+from diffstab.errors import ArgumentError, ResultsError
+from diffstab.reporting.sphere.page import solver_cautions, write_sphere_report
+from diffstab.reporting.sphere.pictures import neurons_picture
+from diffstab.reporting.tables import tidy_records
+from diffstab.training.sphere.curve import learning_curve
+from diffstab.training.sphere.experiment import SphereExperiment, SphereMethod
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A real small curve, with every kind of predictor and picture."""
+    methods = {
+        "lazy_ntk": SphereMethod(),
+        "lazy_random_features": SphereMethod(predictor="random_features"),
+        "feature_exact": SphereMethod(predictor="exact"),
+    }
+    experiment = SphereExperiment(
+        dimensions=[2, 3],
+        n_train=[6, 20],
+        seeds=[0, 1],
+        methods=methods,
+        n_test=200,
+        degrees=8,
+        spectrum_points=100,
+    )
+    folder = tmp_path_factory.mktemp("curve")
+    learning_curve(experiment, folder, console=Console(quiet=True))
+    write_sphere_report(folder)
+    return folder
+
+
+def test_the_page_stands_alone_with_its_figures_beside(folder):
+    page = (folder / "report" / "index.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!#|data:|figures/)", page)
+    names = {path.name for path in (folder / "report" / "figures").iterdir()}
+    for stem in ("learning-curves", "circle", "neurons-d2", "neurons-d3", "atoms", "D_rotation"):
+        assert {f"constant-{stem}.png", f"constant-{stem}.pdf"} <= names
+        assert f"figures/constant-{stem}.png" in page
+    for text in ("Exponents", "predicted 4.00", "Range rule", "lazy (random features)", "n_train:"):
+        assert text in page
+
+
+def test_the_page_repeats_to_the_byte(folder):
+    first = (folder / "report" / "index.html").read_bytes()
+    write_sphere_report(folder)
+    assert (folder / "report" / "index.html").read_bytes() == first
+
+
+def test_records_without_neurons_still_make_a_page(sphere_records, make_folder, tmp_path):
+    page = write_sphere_report(make_folder(tmp_path / "run", sphere_records())).read_text()
+    assert "lazy (NTK): 3." in page or "lazy (NTK): 2.9" in page
+    assert "side the interval" in page
+
+
+def test_cautions_name_what_weakens_the_numbers(sphere_records):
+    frame = tidy_records(sphere_records(sizes=(8, 16), seeds=(0, 1)))
+    assert solver_cautions(frame) == []
+    weak = frame.assign(gap=1e-2, tolerance=1e-4, certificate="multi-start", solver="eigh")
+    weak.loc[0, "test_error"] = float("nan")
+    texts = solver_cautions(weak)
+    assert [text.split(":")[0][:20] for text in texts] == [
+        "Kernel regressions o",
+        "Exact feature predic",
+        "Feature predictors w",
+        "Some runs have no fi",
+    ]
+    assert texts[1].endswith(": 8.")
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(ResultsError, match="holds no records"):
+        write_sphere_report(tmp_path)
+
+
+def test_neurons_have_no_picture_in_higher_dimensions(sphere_records):
+    with pytest.raises(ArgumentError, match="dimension must be 2 or 3, got 5"):
+        neurons_picture(tidy_records(sphere_records()), dimension=5)
