@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from diffstab import __version__
-from diffstab.cli import COMMANDS, main
+from diffstab.cli import COMMANDS, SPHERE, main
 from diffstab.errors import DiffstabError, ResultsError
 from diffstab.results import flatten
 
@@ -93,6 +93,22 @@ def test_report_prints_the_page(monkeypatch, capsys):
     monkeypatch.setattr("diffstab.reporting.page.write_report", lambda folder: Path(folder) / "index.html")
     assert main(["report", "results/x"]) == 0
     assert capsys.readouterr().out == "results/x/index.html\n"
+
+
+def test_sphere_has_commands_of_its_own(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr("diffstab.training.sphere.curve.main", lambda args: seen.append(args) or 0)
+    assert main(["sphere", "curve", "--config", "x.yaml", "--help"]) == 0
+    assert seen == [["--config", "x.yaml", "--help"]]
+    page = "diffstab.reporting.sphere.page.write_sphere_report"
+    monkeypatch.setattr(page, lambda folder: Path(folder) / "index.html")
+    assert main(["sphere", "report", "results/x"]) == 0
+    assert capsys.readouterr().out == "results/x/index.html\n"
+    assert main(["sphere", "--help"]) == 0
+    listing = capsys.readouterr().out
+    assert all(f"  {name} " in listing for name in SPHERE)
+    assert main(["sphere", "bogus"]) == 2
+    assert "diffstab sphere: error:" in capsys.readouterr().err
 
 
 def test_our_errors_are_one_line_and_status_2(monkeypatch, capsys):

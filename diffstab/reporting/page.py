@@ -25,7 +25,7 @@ def write_report(folder: str | Path) -> Path:
     """Write ``report/index.html`` and ``report/figures/*.png|pdf`` of a results folder.
 
     The page needs no other file and no network. It is built beside the old report and takes its place when it is
-    complete; a report that fails leaves the old one.
+    complete; a report that fails leaves the old one. A folder of learning curves on the sphere gets their page.
 
     Args:
         folder: Results folder with ``records/*.parquet`` and, optionally, ``config.yaml`` and ``examples.npz``.
@@ -37,9 +37,13 @@ def write_report(folder: str | Path) -> Path:
         ResultsError: The folder has no readable records, its examples are damaged, or it cannot be written to.
     """
     folder = Path(folder)
+    source, config = read_config(folder / "config.yaml")
+    if "dimensions" in config:
+        from diffstab.reporting.sphere.page import write_sphere_report
+
+        return write_sphere_report(folder)
     records = read_records(folder)
     frame = tables.tidy_records(records)
-    source, config = read_config(folder / "config.yaml")
     grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}
     absent = tables.missing_cells(frame, grid=grid)
     parts = _parts(frame)

@@ -49,7 +49,7 @@ def write_curves(
 
     rows, columns = shape[::-1] if across else shape
     size = (4.6 * columns, 3.5 * rows)
-    return _write(folder, name, render(draw, name=name, size_inches=size, rows=rows, columns=columns))
+    return write_figure(folder, name, render(draw, name=name, size_inches=size, rows=rows, columns=columns))
 
 
 def write_neurons(folder: str | Path, *, name: str = "neurons") -> list[Path]:
@@ -79,7 +79,7 @@ def write_neurons(folder: str | Path, *, name: str = "neurons") -> list[Path]:
             pair[0].set_ylabel(plain(f"{dataset}\n{neurons.run}"))
 
     size = (8.4, 4.2 * len(kept))
-    return _write(folder, name, render(draw, name=name, size_inches=size, rows=len(kept), columns=2))
+    return write_figure(folder, name, render(draw, name=name, size_inches=size, rows=len(kept), columns=2))
 
 
 def _panel(ax: Axes, part: pd.DataFrame, quantity: str, shown: Mapping[str, Look]) -> None:
@@ -92,7 +92,8 @@ def _panel(ax: Axes, part: pd.DataFrame, quantity: str, shown: Mapping[str, Look
     ax.set_xlabel(f"{ax.get_xlabel()} ({dataset})")
 
 
-def _write(folder: str | Path, name: str, rendered: Rendered) -> list[Path]:
+def write_figure(folder: str | Path, name: str, rendered: Rendered) -> list[Path]:
+    """Write ``figures/<name>.png`` and ``.pdf`` of a results folder and return the two paths."""
     target = Path(folder) / "figures"
     try:
         target.mkdir(exist_ok=True)

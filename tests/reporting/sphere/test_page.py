@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.reporting.page import write_report
 from diffstab.reporting.sphere.page import solver_cautions, write_sphere_report
 from diffstab.reporting.sphere.pictures import neurons_picture
 from diffstab.reporting.tables import tidy_records
@@ -49,6 +50,11 @@ def test_the_page_repeats_to_the_byte(folder):
     first = (folder / "report" / "index.html").read_bytes()
     write_sphere_report(folder)
     assert (folder / "report" / "index.html").read_bytes() == first
+
+
+def test_the_general_report_knows_a_folder_of_curves(folder):
+    first = (folder / "report" / "index.html").read_bytes()
+    assert write_report(folder).read_bytes() == first
 
 
 def test_records_without_neurons_still_make_a_page(sphere_records, make_folder, tmp_path):
