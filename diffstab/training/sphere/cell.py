@@ -15,7 +15,7 @@ from torch import Tensor
 from diffstab.errors import ArgumentError
 from diffstab.results import Provenance, canonical_json
 from diffstab.sphere.points import uniform_points
-from diffstab.sphere.targets import Target
+from diffstab.sphere.targets import ConstantTarget, Target
 from diffstab.stability import output_moments, rotate_towards, squared_changes
 from diffstab.training.sphere.experiment import (
     KERNELS,
@@ -25,8 +25,16 @@ from diffstab.training.sphere.experiment import (
     SphereMethod,
     build_target,
 )
+from diffstab.training.sphere.spectra import (
+    degrees_to_measure,
+    learnt_degree,
+    power_from_values,
+    power_of_sum,
+    profile_spectrum,
+    target_power,
+)
 
-_STREAMS = ("train", "test", "target", "rotation", "training", "spectrum")
+_STREAMS = ("train", "test", "target", "rotation", "training")
 
 
 class Draw(NamedTuple):
@@ -70,7 +78,7 @@ def stream(seed: int, use: str, *numbers: int) -> torch.Generator:
 
     Args:
         seed: Seed of the run.
-        use: What is drawn: one of "train", "test", "target", "rotation", "training" and "spectrum".
+        use: What is drawn: one of "train", "test", "target", "rotation" and "training".
         numbers: Place in the grid, as far as the draw depends on it.
     """
     state = np.random.SeedSequence([seed, _STREAMS.index(use), *numbers]).generate_state(1, np.uint64)
@@ -121,6 +129,7 @@ def run_cell(
         **error_columns(fitted.predict, drawn),
         **fitted.columns,
         **rotation_columns(fitted.predict, drawn),
+        **power_columns(experiment, method, fitted, drawn),
         "rotation_deg": experiment.rotation_deg,
         "train_seconds": seconds,
     }
@@ -201,6 +210,32 @@ def rotation_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[s
     denominator = float(2 * moments.scatter / (moments.images - 1))
     ratio = numerator / denominator if denominator > 0 else None
     return {"D_rotation": ratio, "D_rotation_numerator": numerator, "D_rotation_denominator": denominator}
+
+
+def power_columns(
+    experiment: SphereExperiment, method: SphereMethod, fitted: Fitted, drawn: Draw
+) -> dict[str, Any]:
+    """Return the power per degree of the error and of the target.
+
+    That of a constant target's error is exact, by the addition theorem; others are estimated from the first
+    `spectrum_points` test points.
+    """
+    n_train, dimension = drawn.train.shape
+    degrees = degrees_to_measure(dimension, n_train, experiment.degrees)
+    eigenvalues = profile_spectrum(method.predictor, dimension, degrees)
+    points = drawn.test[: experiment.spectrum_points]
+    values = drawn.test_values[: experiment.spectrum_points]
+    if isinstance(drawn.target, ConstantTarget):
+        power = power_of_sum(fitted.centres, fitted.coefficients, eigenvalues)
+        power[0] = (eigenvalues[0] * fitted.coefficients.sum() - drawn.target.value).square()
+    else:
+        power = power_from_values(points, fitted.predict(points) - values, degrees)
+    return {
+        "error_power": power.tolist(),
+        "target_power": target_power(drawn.target, points, values, degrees).tolist(),
+        "power_kind": "exact" if isinstance(drawn.target, ConstantTarget) else "estimated",
+        "learnt_degree": learnt_degree(eigenvalues, dimension, n_train),
+    }
 
 
 def _picture_columns(fitted: Fitted, drawn: Draw) -> dict[str, list[float]]:

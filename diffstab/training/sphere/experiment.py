@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, NamedTuple
 
 from diffstab.errors import ArgumentError
@@ -50,6 +51,7 @@ class SphereMethod:
         ridge: Of the lazy predictors, added to the diagonal of the kernel; 0 interpolates.
         penalty: Of "exact": lambda in 1/(2n) sum (y - f)^2 + lambda |gamma|; 0 interpolates.
         tolerance: Of "exact": certified relative gap to reach.
+        largest_n_train: No run on more training points than these, as methods differ in cost; None for no bound.
 
     Raises:
         ArgumentError: If a value is out of range.
@@ -59,6 +61,7 @@ class SphereMethod:
     ridge: float = 0.0
     penalty: float = 0.0
     tolerance: float = 1e-4
+    largest_n_train: int | None = None
 
     def __post_init__(self) -> None:
         if self.predictor not in REGIMES:
@@ -69,6 +72,8 @@ class SphereMethod:
                 raise ArgumentError(f"methods.*.{name}", "be finite and at least 0", getattr(self, name))
         if not 0 < self.tolerance < 1:
             raise ArgumentError("methods.*.tolerance", "lie strictly between 0 and 1", self.tolerance)
+        if self.largest_n_train is not None and self.largest_n_train < 1:
+            raise ArgumentError("methods.*.largest_n_train", "be at least 1", self.largest_n_train)
 
     @property
     def regime(self) -> str:
@@ -109,7 +114,7 @@ class SphereExperiment:
         methods: Ways to get a predictor, by label.
         n_test: Number of test points. A Gaussian field is drawn at n_train + n_test points together.
         rotation_deg: Angle by which test points are rotated to measure stability, degrees.
-        degrees: The error's power is measured in degrees 0 to this.
+        degrees: Largest degree in which the error's power is measured; fewer are where their modes are four n.
         spectrum_points: Test points behind an estimated power.
         threads: Threads of linear algebra in a run; with another number results may differ in rounding.
         workers: Runs at once, each in a process of its own when above 1.
@@ -127,8 +132,8 @@ class SphereExperiment:
     methods: dict[str, SphereMethod] = field(default_factory=default_methods)
     n_test: int = 10_000
     rotation_deg: float = 10.0
-    degrees: int = 40
-    spectrum_points: int = 2000
+    degrees: int = 200
+    spectrum_points: int = 1500
     threads: int = 1
     workers: int = 1
 
@@ -157,12 +162,11 @@ class SphereExperiment:
     def cells(self) -> Iterator[SphereCell]:
         """Yield the runs, smallest training sets first."""
         names = list(self.choices())
-        for n_train in sorted(self.n_train):
-            for dimension in self.dimensions:
-                for target in names:
-                    for seed in self.seeds:
-                        for method in self.methods:
-                            yield SphereCell(Place(dimension, target, n_train, seed), method)
+        places = product(sorted(self.n_train), self.dimensions, names, self.seeds)
+        for n_train, dimension, target, seed in places:
+            for label, method in self.methods.items():
+                if method.largest_n_train is None or n_train <= method.largest_n_train:
+                    yield SphereCell(Place(dimension, target, n_train, seed), label)
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration as plain nested dictionaries."""
@@ -170,9 +174,8 @@ class SphereExperiment:
 
     def cell_config(self, cell: SphereCell) -> dict[str, Any]:
         """Return what distinguishes a run within the experiment: its place in the grid, its parts in full."""
-        return {
-            **cell.place._asdict(),
-            "method": cell.method,
-            "target": self.choices()[cell.place.target],
-            "settings": dataclasses.asdict(self.methods[cell.method]),
-        }
+        settings = dataclasses.asdict(self.methods[cell.method])
+        # A part of the grid: a larger bound keeps the records that are there.
+        del settings["largest_n_train"]
+        target = self.choices()[cell.place.target]
+        return {**cell.place._asdict(), "method": cell.method, "target": target, "settings": settings}

@@ -30,6 +30,20 @@ def test_the_grid_is_every_combination_smallest_sizes_first():
     assert [cell.place.n_train for cell in cells] == [8] * 8 + [16] * 8
 
 
+def test_a_method_may_stop_at_a_size_of_its_own():
+    methods = {"a": SphereMethod(), "b": SphereMethod(predictor="exact", largest_n_train=8)}
+    experiment = SphereExperiment(n_train=[8, 16], seeds=[0], methods=methods)
+    assert [(cell.method, cell.place.n_train) for cell in experiment.cells()] == [
+        ("a", 8),
+        ("b", 8),
+        ("a", 16),
+    ]
+    cell = next(cell for cell in experiment.cells() if cell.method == "b")
+    wider = dataclasses.replace(methods["b"], largest_n_train=16)
+    larger = dataclasses.replace(experiment, methods={**methods, "b": wider})
+    assert larger.cell_config(cell) == experiment.cell_config(cell)
+
+
 def test_a_cell_says_what_distinguishes_it():
     experiment = SphereExperiment(targets=[FIELD])
     config = experiment.cell_config(SphereCell(Place(3, "gaussian_1.5", 8, 0), "feature_exact"))
@@ -82,6 +96,7 @@ def test_a_wrong_experiment_is_refused(changes, message):
         ),
         ({"ridge": -1.0}, r"methods\.\*\.ridge must be finite and at least 0"),
         ({"penalty": float("inf")}, r"methods\.\*\.penalty must be finite and at least 0"),
+        ({"largest_n_train": 0}, r"methods\.\*\.largest_n_train must be at least 1"),
         ({"tolerance": 0.0}, r"methods\.\*\.tolerance must lie strictly between 0 and 1"),
     ],
 )
