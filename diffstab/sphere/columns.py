@@ -6,10 +6,10 @@ import numpy as np
 
 from diffstab.sphere.arrangement import maxima_on_circle, maxima_on_line, maxima_on_sphere
 from diffstab.sphere.ascent import maxima_by_ascent
-from diffstab.sphere.basis_pursuit import basis_pursuit
+from diffstab.sphere.basis_pursuit import BasisPursuit, basis_pursuit
 from diffstab.sphere.certificate import Floats, Maxima, certificate
 from diffstab.sphere.problem import Problem
-from diffstab.sphere.support import NEGLIGIBLE, independent_support, merge_cells
+from diffstab.sphere.support import independent_support, merge_cells
 
 ENUMERATED_DIMENSIONS = 3
 """Up to this dimension all local maxima of the certificate are enumerated."""
@@ -29,6 +29,8 @@ LEAST_VIOLATION = 1e-3
 """... which counts for at least this."""
 NEW_PER_POINT = 2
 """New columns of one round, at most, over the number of points: those with the largest violation."""
+SPARE_NEURONS = 2.5
+"""Neurons per point down to which the last solution is concentrated before it is reduced."""
 FRESH_STARTS = 4
 """Times as many starts before a searched certificate is believed."""
 
@@ -178,7 +180,7 @@ def generate_columns(problem: Problem, search: Search, *, tol: float, max_rounds
         tallest = np.argsort(-np.abs(maxima.values))[: NEW_PER_POINT * len(problem.points)]
         neurons = np.concatenate([neurons[near], maxima.neurons[tallest]])
         tolerance = max(min(tolerance, SHARE_OF_GAP * gap), SHARE_OF_TOLERANCE * tol)
-    return _atomic(problem, search, neurons, bound, rounds)
+    return _atomic(problem, search, neurons, bound, rounds, tol)
 
 
 def _unpenalised_bound(problem: Problem, search: Search) -> tuple[_Bound, Maxima]:
@@ -206,25 +208,46 @@ def _lagrangian(problem: Problem, phi: Floats, weights: Floats, dual: Floats) ->
 
 
 def _atomic(
-    problem: Problem, search: Search, neurons: Floats, bound: _Bound, rounds: list[Round]
+    problem: Problem, search: Search, neurons: Floats, bound: _Bound, rounds: list[Round], tol: float
 ) -> Solution:
     """Solve on the last columns to the end, and reduce the solution to independent atoms."""
-    phi = features(problem, neurons)
-    last = basis_pursuit(
-        phi,
+    last = _solve_to_the_end(problem, neurons, bound.dual)
+    bound = _better(problem, bound, last.dual, search(last.dual, neurons[:0]).largest)
+    used = last.weights != 0
+    neurons, weights = merge_cells(problem.points, neurons[used], last.weights[used])
+    neurons, weights = _concentrate(problem, neurons, weights, last.dual, tol)
+    weights = independent_support(features(problem, neurons), weights)
+    kept = weights != 0
+    return Solution(neurons[kept], weights[kept], bound.dual, bound.value, rounds)
+
+
+def _concentrate(
+    problem: Problem, neurons: Floats, weights: Floats, dual: Floats, tol: float
+) -> tuple[Floats, Floats]:
+    """Solve again and again on the heavier half of the neurons, as long as the objective stays.
+
+    A central solution spreads over many neurons that do equally well. Few are needed, and the fewer are left the
+    less there is to do for the reduction to independent ones.
+    """
+    most = objective(problem, neurons, weights) * (1 + SHARE_OF_TOLERANCE * tol)
+    while len(weights) > SPARE_NEURONS * len(problem.points):
+        heavy = np.argsort(-np.abs(weights))[: len(weights) // 2]
+        again = _solve_to_the_end(problem, neurons[heavy], dual)
+        if again.residual > LEAST_RESIDUAL or objective(problem, neurons[heavy], again.weights) > most:
+            break
+        neurons, weights, dual = neurons[heavy], again.weights, again.dual
+    return neurons, weights
+
+
+def _solve_to_the_end(problem: Problem, neurons: Floats, dual: Floats) -> BasisPursuit:
+    return basis_pursuit(
+        features(problem, neurons),
         problem.targets,
         ridge=problem.ridge,
         tolerance=FINEST,
         residual_tolerance=LEAST_RESIDUAL,
-        dual=bound.dual,
+        dual=dual,
     )
-    bound = _better(problem, bound, last.dual, search(last.dual, neurons[:0]).largest)
-    used = np.abs(last.weights) > NEGLIGIBLE * np.abs(last.weights).max()
-    neurons, weights = merge_cells(problem.points, neurons[used], last.weights[used])
-    phi = features(problem, neurons)
-    weights = independent_support(phi, weights)
-    kept = weights != 0
-    return Solution(neurons[kept], weights[kept], bound.dual, bound.value, rounds)
 
 
 def relative_gap(problem: Problem, solution: Solution) -> float:

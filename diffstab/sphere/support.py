@@ -5,9 +5,6 @@ from scipy.linalg import qr
 
 from diffstab.sphere.certificate import Floats
 
-NEGLIGIBLE = 1e-11
-"""Weight, relative to the largest, below which a neuron is dropped."""
-
 
 def merge_cells(points: Floats, neurons: Floats, weights: Floats) -> tuple[Floats, Floats]:
     """Merge neurons of equal sign that are active on the same points.
