@@ -25,11 +25,11 @@ from diffstab.sphere.points import checked_points
 _SMALLEST_ANGLE = 1e-9
 """The table of the variogram starts here; below, it follows its power law."""
 
-_NODES = 4096
+_NODES = 2048
 """Angles of the table, equidistant in their logarithm."""
 
 _ORDER = 5
-"""Degree of the spline through the table: an error of about 1e-13 of the variogram."""
+"""Degree of the spline through the table: an error of about 1e-12 of the variogram."""
 
 _TILE = 512
 """Side of the square blocks of a covariance matrix: 2 MB each, so that all passes over one stay in the cache."""
@@ -57,7 +57,7 @@ class GaussianField:
     E|f(x) - f(y)|^2 ~ |x - y|^(2 nu) for nu < 1, and ~ |x - y|^2 above. Neurons relu(theta . x) without bias and the
     kernels built of them have no odd degree k >= 3, so that a field of even parity is one that they can learn.
 
-    The covariance is right to about 1e-13 for every angle, also where its series converges too slowly to be summed.
+    The covariance is right to about 2e-12 for every angle, also where its series converges too slowly to be summed.
     In high dimensions the power law leaves nearly all variance in the lowest degree.
 
     Args:
@@ -230,7 +230,7 @@ def _variogram_table(law: _PowerLaw) -> _Table:
     spline = make_interp_spline(np.arange(_NODES), ((high_sum + low_sum) / total).log().numpy(), k=_ORDER)
     left = np.arange(_NODES - 1)
     columns = [spline(left, nu=power) / math.factorial(power) for power in range(_ORDER + 1)]
-    return _Table(torch.from_numpy(np.stack(columns)), float(logs[0]), float(logs[1] - logs[0]), total)
+    return _Table(torch.from_numpy(np.stack(columns)), float(logs[0]), float(logs[-1] - logs[0]) / (_NODES - 1), total)
 
 
 def _low_degrees(law: _PowerLaw, gaps: Tensor) -> tuple[Tensor, float]:
