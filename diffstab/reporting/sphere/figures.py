@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from diffstab.errors import ArgumentError
 from diffstab.reporting.figures import HOVER, sizes_axis
@@ -133,7 +133,7 @@ def error_spectrum(
         )
     for method, power in (theory or {}).items():
         ax.plot(*_positive(power), color=shown[method].colour, linestyle=":", linewidth=1.6)
-    if target is not None:
+    if target is not None and (target[1:] > 0).any():
         ax.plot(*_positive(target), color=FAINT, linewidth=1.2, label="target")
     if learnt_degree is not None:
         ax.axvline(learnt_degree, color=INK, linewidth=0.8, linestyle=_DASHES)
@@ -241,7 +241,11 @@ def circle_predictors(
 
 
 def _log_axis(ax: Axes) -> None:
-    """A log axis of values with a tick a decade, thinned where there are many."""
+    """A log axis of values: a tick a decade, thinned where there are many, and more where there are few."""
     ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(numticks=8))
+    low, high = ax.get_ylim()
+    few = np.log10(high / low) < 2.5
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if few else LogLocator(numticks=8))
     ax.yaxis.set_minor_locator(NullLocator())
+    if few:
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

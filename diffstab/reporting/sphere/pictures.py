@@ -34,11 +34,16 @@ def panels(frame: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
     return [(cast("int", dimension), part) for dimension, part in groups]
 
 
+def target_stem(frame: pd.DataFrame) -> str:
+    """The part of a file name that stands for the target: gaussian_1p5 for gaussian_1.5."""
+    return file_stem(str(frame["target"].iloc[0]).replace(".", "p"))
+
+
 def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> Picture:
     """The learning curves of one target, a panel per dimension."""
     target = str(frame["target"].iloc[0])
     parts, shown = panels(frame), looks(frame["method"])
-    stem = f"{file_stem(target)}-learning-curves"
+    stem = f"{target_stem(frame)}-learning-curves"
 
     def draw(axes: np.ndarray) -> None:
         for ax, (dimension, part) in zip(axes[0], parts):
@@ -75,7 +80,7 @@ def spectrum_picture(frame: pd.DataFrame) -> Picture | None:
     parts = [(d, part[part["n_train"] == n], n) for n in chosen for d, part in panels(known)]
     parts = [(d, part, n) for d, part, n in parts if len(part)]
     columns, shown = known["dimension"].nunique(), looks(frame["method"])
-    stem = f"{file_stem(str(frame['target'].iloc[0]))}-spectra"
+    stem = f"{target_stem(frame)}-spectra"
 
     def draw(axes: np.ndarray) -> None:
         for ax in axes.flat[len(parts) :]:
@@ -133,7 +138,7 @@ def quantity_picture(frame: pd.DataFrame, name: str, caption: str) -> Picture | 
             ax.set_xlabel("Number of training points, n")
             _finish(ax, f"d = {dimension}")
 
-    stem = f"{file_stem(str(frame['target'].iloc[0]))}-{file_stem(name)}"
+    stem = f"{target_stem(frame)}-{file_stem(name)}"
     return _wide(stem, draw, len(parts), caption, f"{quantity(name).label} against n.")
 
 
@@ -153,7 +158,7 @@ def atoms_picture(frame: pd.DataFrame) -> Picture | None:
     most = float((known["n_atoms"] / known["n_train"]).max())
     caption = "Atoms of the predictor, a point per run; the grey line is n_A = n."
     alt = f"Number of atoms against n: at most {most:.2f} n in {len(known)} runs."
-    return _wide(f"{file_stem(str(frame['target'].iloc[0]))}-atoms", draw, len(parts), caption, alt)
+    return _wide(f"{target_stem(frame)}-atoms", draw, len(parts), caption, alt)
 
 
 def circle_picture(frame: pd.DataFrame) -> Picture | None:
@@ -183,7 +188,7 @@ def circle_picture(frame: pd.DataFrame) -> Picture | None:
         for name, one in predictors.items()
     ]
     alt = f"Values of the predictors between the training points. {'; '.join(spans)}."
-    return _wide(f"{file_stem(str(first['target']))}-circle", draw, 2, caption, alt)
+    return _wide(f"{target_stem(rows)}-circle", draw, 2, caption, alt)
 
 
 def neurons_picture(frame: pd.DataFrame, *, dimension: int) -> Picture | None:
@@ -204,7 +209,7 @@ def neurons_picture(frame: pd.DataFrame, *, dimension: int) -> Picture | None:
             place(ax, centres, weights.abs(), signs=weights, x=points)
             ax.set_title(f"{method_name(str(row['method']))}, n = {row['n_train']}", pad=22)
 
-    target = file_stem(str(rows.iloc[0]["target"]))
+    target = target_stem(rows)
     where = (
         "on the circle, ticks: training points" if dimension == 2 else "on a map, crosses: training points"
     )
