@@ -1,6 +1,9 @@
 """The page of a folder of learning curves on the sphere: one HTML page and its figures."""
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,14 +60,30 @@ def write_sphere_report(folder: str | Path) -> Path:
     records = read_records(folder)
     frame = tables.tidy_records(records)
     frame["mean_square_error"] = column(frame, "test_error")
-    source, _ = read_config(folder / "config.yaml")
+    source, config = read_config(folder / "config.yaml")
     rows = exponent_rows(frame)
     parts = [findings(frame, rows), exponents(rows)]
     for _, part in frame.groupby("target", sort=True):
         parts += target_sections(part, rows)
     parts += [solver(frame), provenance(frame, config=source)]
-    notes = [*cautions(frame, records=len(records), absent=0), *solver_cautions(frame)]
+    notes = cautions(frame, records=len(records), absent=0)
+    if (absent := grid_size(config) - len(frame)) > 0:
+        notes.insert(0, f"Runs of the grid without a record: {absent}. The same command makes them.")
+    notes += solver_cautions(frame)
     return write_page(folder, subtitle(frame), parts=parts, notes=notes)
+
+
+def grid_size(config: Mapping[str, Any]) -> int:
+    """Return how many runs a configuration asks for; 0 where it does not say."""
+    sizes, methods = config.get("n_train"), config.get("methods")
+    axes = [config.get(name) for name in ("dimensions", "targets", "seeds")]
+    if not isinstance(sizes, list) or not isinstance(methods, Mapping):
+        return 0
+    if not all(isinstance(axis, list) for axis in axes):
+        return 0
+    bounds = [method.get("largest_n_train") for method in methods.values() if isinstance(method, Mapping)]
+    fitted = sum(sum(bound is None or size <= bound for size in sizes) for bound in bounds)
+    return fitted * math.prod(len(axis) for axis in axes if axis is not None)
 
 
 def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:

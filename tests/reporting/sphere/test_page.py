@@ -5,7 +5,7 @@ from rich.console import Console
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.reporting.page import write_report
-from diffstab.reporting.sphere.page import solver_cautions, write_sphere_report
+from diffstab.reporting.sphere.page import grid_size, solver_cautions, write_sphere_report
 from diffstab.reporting.sphere.pictures import neurons_picture
 from diffstab.reporting.tables import tidy_records
 from diffstab.training.sphere.curve import learning_curve
@@ -76,6 +76,15 @@ def test_cautions_name_what_weakens_the_numbers(sphere_records):
         "Some runs have no fi",
     ]
     assert texts[1].endswith(": 8.")
+
+
+def test_runs_without_a_record_are_counted(sphere_records, make_folder, tmp_path):
+    text = "n_train: [8, 16]\ndimensions: [3]\ntargets: [{}]\nseeds: [0, 1, 2]\n"
+    text += "methods: {lazy_ntk: {}, feature_exact: {largest_n_train: 8}}\n"
+    records = sphere_records(sizes=(8,), seeds=(0, 1))
+    page = write_sphere_report(make_folder(tmp_path / "run", records, config=text)).read_text()
+    assert "Runs of the grid without a record: 5." in page
+    assert grid_size({}) == grid_size({"n_train": [8], "methods": {}, "seeds": 3}) == 0
 
 
 def test_an_empty_folder_is_refused(tmp_path):
