@@ -89,13 +89,9 @@ def grid_size(config: Mapping[str, Any]) -> int:
 def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
     """What the exponents and the paired differences say."""
     found = []
-    for row in rows:
-        if row.fit is not None:
-            measured = exponent_text(row.fit.exponent, row.fit.low, row.fit.high)
-            text = (
-                f"{method_name(row.method)}: {measured}, predicted {row.predicted:.2f} ({verdict_text(row)})."
-            )
-            found.append((f"Exponent, {row.dataset}", text))
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        texts = [_exponent(row) for row in rows if row.dataset == dataset and row.fit is not None]
+        found += [(f"Exponents, {dataset}", " ".join(texts))] if texts else []
     for dataset, part in frame.groupby("dataset", sort=True):
         for method, baseline in tables.method_pairs(part)[:1]:
             paired = tables.paired_rows(
@@ -103,6 +99,12 @@ def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
             )
             found += [(f"Test error, {dataset}", verdict(paired))] if paired else []
     return Section("What the numbers say", verdicts=found)
+
+
+def _exponent(row: ExponentRow) -> str:
+    assert row.fit is not None
+    measured = exponent_text(row.fit.exponent, row.fit.low, row.fit.high)
+    return f"{method_name(row.method)}: {measured}, predicted {row.predicted:.2f} ({verdict_text(row)})."
 
 
 def exponents(rows: list[ExponentRow]) -> Section:
