@@ -14,18 +14,36 @@ theorem 2.9, Funk-Hecke 2.22, recurrence 2.86).
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, DegenerateError
 
 Profile = Callable[[Tensor], Tensor]
 """A function of the cosine, elementwise, float64."""
 
 _SPARE_NODES = 64
 """Quadrature nodes on each half of the interval beyond those that the polynomials alone would need."""
+
+
+_DIVERGENCE = 1e-12
+"""1 - gamma below this is rounding around a divergence."""
+
+
+class TheoryError(NamedTuple):
+    """A predicted mean square test error.
+
+    Attributes:
+        total: The error.
+        power: What each degree up to K carries of it, shape (K + 1,).
+    """
+
+    total: float
+    power: Tensor
 
 
 def legendre(degree_max: int, dimension: int, cosines: Tensor) -> Tensor:
@@ -193,6 +211,126 @@ def absolute_power_spectrum(exponent: float, dimension: int, degree_max: int) ->
     found = torch.zeros(degree_max + 1, dtype=torch.float64)
     found[::2] = _running_products(exponent, dimension, degree_max // 2 + 1)
     return found * _absolute_moment(exponent, dimension)
+
+
+def spectral_bias_error(
+    eigenvalues: Tensor, variances: Tensor, counts: Tensor, n: float, *, target_tail: float = 0.0
+) -> TheoryError:
+    """Mean square error of an interpolating sum of n profiles if exactly its first n modes are learnt.
+
+    Modes with an eigenvalue other than 0 are learnt in the order of their degree, n of them (a degree that n cuts is
+    learnt by its share). On them the coefficients of the sum are g_kl = f_kl / phi_k. Above, phases are random, all
+    E[g_kl^2] are equal, and n of them are the power of the learnt ones: E[g^2] = 1/n sum over learnt c_k / phi_k^2.
+    The error is sum over the modes not learnt of E[g^2] phi_k^2 + c_k. It is meant for exponents; its prefactor is
+    that of a lattice of points.
+
+    Args:
+        eigenvalues: phi_k: of the kernel for the lazy regime, of `relu_profile` for the feature regime, shape (K + 1,).
+        variances: c_k, variance of the target per mode, shape (K + 1,).
+        counts: N_k, from `multiplicities`, shape (K + 1,).
+        n: Number of training points, below the number of modes with an eigenvalue.
+        target_tail: The target's variance in degrees above K.
+
+    Raises:
+        ArgumentError: If the shapes differ, a value is out of range, or there are not more than n modes to learn.
+
+    Source:
+        Petrini et al. 2022 (arXiv 2206.12314), section 4, the spectral bias ansatz.
+    """
+    _check_theory(eigenvalues, variances, counts, n, target_tail)
+    learnable = counts * (eigenvalues != 0)
+    before = learnable.cumsum(0) - learnable
+    if float(learnable.sum()) <= n:
+        raise ArgumentError(
+            "eigenvalues", f"hold more than n = {n} modes", float(learnable.sum()), "Go higher."
+        )
+    learnt = ((n - before) / counts).clamp(0, 1) * (eigenvalues != 0)
+    powers = torch.where(learnt > 0, variances / eigenvalues.square(), 0.0)
+    noise = float((learnt * counts * powers).sum()) / n
+    power = counts * (1 - learnt) * (noise * eigenvalues.square() + variances)
+    return TheoryError(float(power.sum()) + target_tail, power)
+
+
+def self_consistent_error(
+    eigenvalues: Tensor,
+    variances: Tensor,
+    counts: Tensor,
+    n: float,
+    *,
+    ridge: float = 0.0,
+    kernel_tail: float = 0.0,
+    target_tail: float = 0.0,
+) -> TheoryError:
+    """Mean square test error of kernel ridge regression on n random points, from the eigenvalues alone.
+
+    With kappa the root of n = sum N_k L_k + ridge / kappa, L_k = lambda_k / (lambda_k + kappa) the learnt share of
+    each mode, and gamma = 1/n sum N_k L_k^2, the error is B / (1 - gamma), B = sum N_k c_k (1 - L_k)^2. A degree
+    carries N_k (c_k (1 - L_k)^2 + error L_k^2 / n) of it. Degrees above K, lambda << kappa, act as a ridge.
+
+    Args:
+        eigenvalues: lambda_k >= 0 of the kernel, shape (K + 1,).
+        variances: c_k, variance of the target per mode (or its squared coefficients' mean), shape (K + 1,).
+        counts: N_k, shape (K + 1,).
+        n: Number of training points.
+        ridge: Added to the diagonal of the n x n kernel matrix, as in `NTKRegressor` (not divided by n).
+        kernel_tail: Sum of lambda_k N_k over degrees above K: kappa(1) minus the sum up to K.
+        target_tail: The target's variance in degrees above K.
+
+    Raises:
+        ArgumentError: If the shapes differ or a value is out of range.
+        DegenerateError: Without ridge or tail, there are exactly n modes to learn, where the error diverges.
+
+    Source:
+        Bordelon, Canatar and Pehlevan 2020 (arXiv 2002.02561), equations 4-6; Jacot et al. 2020 (arXiv 2006.09796);
+        Simon et al. 2021 (arXiv 2110.03922), section 4, in whose notation it stands here.
+    """
+    _check_theory(eigenvalues, variances, counts, n, target_tail)
+    for name, value in {"ridge": ridge, "kernel_tail": kernel_tail}.items():
+        if not 0 <= value < math.inf:
+            raise ArgumentError(name, "be finite and >= 0", value)
+    if bool((eigenvalues < 0).any()):
+        raise ArgumentError("eigenvalues", "be >= 0, as those of a kernel", float(eigenvalues.min()))
+    learnt = _learnt_shares(eigenvalues, counts, n, ridge + kernel_tail)
+    gamma = float((counts * learnt.square()).sum()) / n
+    if gamma >= 1 - _DIVERGENCE:
+        raise DegenerateError(
+            f"The error of kernel regression diverges: without ridge, {n} modes are fit to {n} points."
+        )
+    bias = counts * variances * (1 - learnt).square()
+    error = (float(bias.sum()) + target_tail) / (1 - gamma)
+    return TheoryError(error, bias + counts * learnt.square() * (error / n))
+
+
+def _learnt_shares(eigenvalues: Tensor, counts: Tensor, n: float, ridge: float) -> Tensor:
+    """L_k at the root of n = sum N_k lambda_k / (lambda_k + kappa) + ridge / kappa, found in log kappa."""
+    positive = eigenvalues > 0
+    if ridge == 0 and float(counts[positive].sum()) <= n:
+        return positive.to(torch.float64)  # kappa = 0
+    values, number = eigenvalues[positive], counts[positive]
+
+    def excess(logarithm: float) -> float:
+        kappa = math.exp(logarithm)
+        return float((number * (values / (values + kappa))).sum()) + ridge / kappa - n
+
+    trace = float((number * values).sum()) + ridge
+    upper = math.log(trace / n)  # each share is below lambda / kappa
+    lower = upper
+    while excess(lower) < 0:
+        lower -= 5
+    kappa = math.exp(brentq(excess, lower, upper + 1, xtol=1e-13))
+    return eigenvalues / (eigenvalues + kappa)
+
+
+def _check_theory(
+    eigenvalues: Tensor, variances: Tensor, counts: Tensor, n: float, target_tail: float
+) -> None:
+    for name, values in {"eigenvalues": eigenvalues, "variances": variances, "counts": counts}.items():
+        if values.ndim != 1 or values.shape != eigenvalues.shape or not bool(values.isfinite().all()):
+            raise ArgumentError(name, "be finite, one per degree", f"shape {tuple(values.shape)}")
+    if not 0 < n < math.inf:
+        raise ArgumentError("n", "be positive and finite", n)
+    if not 0 <= target_tail < math.inf:
+        raise ArgumentError("target_tail", "be finite and >= 0", target_tail)
 
 
 def _relu_power_spectrum(exponent: int, dimension: int, degree_max: int) -> Tensor:

@@ -8,15 +8,25 @@ from typing import Any
 
 _EXPORTS: dict[str, str] = {
     "ConstantTarget": "targets",
+    "draw_field_on_circle": "pictures",
+    "draw_field_on_sphere": "pictures",
+    "estimated_power_per_degree": "harmonics",
+    "ExponentFit": "curves",
+    "field_averaged_error": "lazy",
+    "field_averaged_power": "lazy",
+    "FieldAveragedError": "lazy",
+    "fit_exponent": "curves",
     "GaussianField": "fields",
     "GaussianFieldTarget": "targets",
+    "MinNormReLU": "minnorm",
+    "power_per_degree": "harmonics",
+    "PowerEstimate": "harmonics",
+    "predicted_exponent": "curves",
     "Target": "targets",
     "TeacherTarget": "targets",
     "uniform_points": "points",
-    "ExponentFit": "curves",
-    "fit_exponent": "curves",
-    "predicted_exponent": "curves",
-    "MinNormReLU": "minnorm",
+    "write_field_picture": "pictures",
+    "ZonalSum": "harmonics",
 }
 __all__ = sorted(_EXPORTS)
 

@@ -230,7 +230,9 @@ def _variogram_table(law: _PowerLaw) -> _Table:
     spline = make_interp_spline(np.arange(_NODES), ((high_sum + low_sum) / total).log().numpy(), k=_ORDER)
     left = np.arange(_NODES - 1)
     columns = [spline(left, nu=power) / math.factorial(power) for power in range(_ORDER + 1)]
-    return _Table(torch.from_numpy(np.stack(columns)), float(logs[0]), float(logs[-1] - logs[0]) / (_NODES - 1), total)
+    return _Table(
+        torch.from_numpy(np.stack(columns)), float(logs[0]), float(logs[-1] - logs[0]) / (_NODES - 1), total
+    )
 
 
 def _low_degrees(law: _PowerLaw, gaps: Tensor) -> tuple[Tensor, float]:

@@ -60,13 +60,16 @@ class ConstantTarget(Target):
 
     @property
     def name(self) -> str:
+        """A short slug for records and titles."""
         return "constant" if self.value == 1 else f"constant_{self.value:g}"
 
     @property
     def smoothness(self) -> float:
+        """nu_t of the realisations."""
         return math.inf
 
     def values(self, points: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Return the values of one realisation at the points (n, d), shape (n,); see `Target.values`."""
         return torch.full((len(checked_points("points", points)),), self.value, dtype=torch.float64)
 
 
@@ -91,13 +94,16 @@ class GaussianFieldTarget(Target):
 
     @property
     def name(self) -> str:
+        """A short slug for records and titles."""
         return f"gaussian_{self._smoothness:g}" + ("" if self.parity == "even" else f"_{self.parity}")
 
     @property
     def smoothness(self) -> float:
+        """nu_t of the realisations."""
         return self._smoothness
 
     def values(self, points: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Return the values of one realisation at the points (n, d), shape (n,); see `Target.values`."""
         field = GaussianField(checked_points("points", points).shape[1], self._smoothness, parity=self.parity)
         return field.sample(points, generator=generator)[0]
 
@@ -147,6 +153,7 @@ class TeacherTarget(Target):
 
     @property
     def name(self) -> str:
+        """A short slug for records and titles."""
         kind = f"{self.activation}_teacher_{self.exponent:g}"
         if self.coordinates is None:
             return kind
@@ -155,10 +162,12 @@ class TeacherTarget(Target):
 
     @property
     def smoothness(self) -> float:
+        """nu_t of the realisations."""
         polynomial = self.activation == "abs" and self.exponent % 2 == 0
         return math.inf if polynomial else self.exponent + 0.5
 
     def values(self, points: Tensor, *, generator: torch.Generator) -> Tensor:
+        """Return the values of one realisation at the points (n, d), shape (n,); see `Target.values`."""
         dimension = checked_points("points", points).shape[1]
         coordinates = dimension if self.coordinates is None else self.coordinates
         if coordinates > dimension:
@@ -167,9 +176,8 @@ class TeacherTarget(Target):
         weights = torch.randn(self.width, dtype=torch.float64, generator=generator)
         weights /= math.sqrt(self.width * self._second_moment(dimension))
         rows = max(1, _PRODUCTS_AT_ONCE // self.width)
-        return torch.cat(
-            [self._activate(block @ neurons.T) @ weights for block in points[:, :coordinates].split(rows)]
-        )
+        blocks = torch.split(points[:, :coordinates], rows)
+        return torch.cat([self._activate(block @ neurons.T) @ weights for block in blocks])
 
     def _activate(self, projections: Tensor) -> Tensor:
         positive = projections.abs_() if self.activation == "abs" else projections.clamp_(min=0)
