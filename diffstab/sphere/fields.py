@@ -138,11 +138,12 @@ class GaussianField:
             for j in range(i if others is None else 0, len(columns), _TILE):
                 right = slice(j, j + _TILE)
                 cosines = (rows[above] @ columns[right].T).clamp_(-1, 1)
-                matrix[above, right] = 1 - self._variogram(
-                    accurate_angle(cosines, rows[above], columns[right])
-                )
-                if others is None:
-                    matrix[right, above] = matrix[above, right].T
+                block = 1 - self._variogram(accurate_angle(cosines, rows[above], columns[right]))
+                if others is None and i == j:
+                    block = (block + block.T).div_(2)
+                elif others is None:
+                    matrix[right, above] = block.T
+                matrix[above, right] = block
         return matrix.fill_diagonal_(1) if others is None else matrix
 
     def sample(self, points: Tensor, *, generator: torch.Generator, samples: int = 1) -> Tensor:
