@@ -88,9 +88,9 @@ def draw_field_on_circle(ax: Axes, field: GaussianField, *, generator: torch.Gen
     ax.plot(across, up, color="#8a8a8a", linewidth=0.8)
     ax.plot(radius * across, radius * up, color="#0072B2", linewidth=1.0)
     limit = 1 + _RELIEF * (_RANGE + 0.5)
-    ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
+    ax.set(xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[])
     ax.set_aspect("equal")
-    ax.set_axis_off()
+    ax.spines[:].set_visible(False)
     return ax
 
 
@@ -166,7 +166,7 @@ def write_field_picture(
         )
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(target, dpi=200)
+    figure.savefig(target, dpi=200, bbox_inches="tight")
     return target
 
 
