@@ -54,8 +54,8 @@ def walk(certificate: Certificate, axes: Floats) -> Arcs:
     order = np.argsort(angle, axis=1)
     inside = np.maximum(np.abs(cosine), np.abs(sine)) > ORTHOGONAL
     kinks = along * (certificate.slopes * inside)[:, None]
-    # A point is switched on where its crossing rises (it is off at phi = 0 then) and off where it falls.
-    begin = np.where(cosine > 0, 1.0, 0.0)
+    # A point is switched on where its crossing rises, and begins on where it falls, kinks at phi = 0 included.
+    begin = np.where(rising, 0.0, 1.0)
     linear = axes @ certificate.linear
     begin_slopes = np.einsum("bm,bcm->bc", begin, kinks) + linear
     switched = np.take_along_axis(kinks * (1 - 2 * begin)[:, None], order[:, None], axis=2)

@@ -146,8 +146,8 @@ def _iterate(features: Floats, residual: Floats, ridge: float, state: _State, *,
 
     _, change, move_plus, move_minus = newton(-plus * slack_plus, -minus * slack_minus)
     primal, slack = _step_lengths(state, change, move_plus, move_minus, reach=1.0)
-    predicted = (plus + primal * move_plus) @ (slack_plus - slack * change)
-    predicted += (minus + primal * move_minus) @ (slack_minus + slack * change)
+    predicted = float((plus + primal * move_plus) @ (slack_plus - slack * change))
+    predicted += float((minus + primal * move_minus) @ (slack_minus + slack * change))
     mean = state.complementarity / (2 * len(plus))
     behind = FEASIBILITY_FIRST * lag * float(plus.sum() + minus.sum()) / (2 * len(plus))
     centre = max(mean * (predicted / state.complementarity) ** 3, min(behind, mean))
