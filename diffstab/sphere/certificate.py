@@ -85,6 +85,6 @@ def certificate(lines: Lines, dual: Floats) -> Certificate:
     """Certificate of a dual (n,) over points grouped by line; relu(-u) = relu(u) - u turns sides into slopes."""
     mass = dual * lines.norm
     count = len(lines.directions)
-    slopes = np.bincount(lines.line, mass, minlength=count)
+    slopes: Floats = np.bincount(lines.line, mass, minlength=count).astype(np.float64)
     opposite = np.bincount(lines.line, np.where(lines.side < 0, mass, 0.0), minlength=count)
     return Certificate(lines.directions, slopes, -opposite @ lines.directions)

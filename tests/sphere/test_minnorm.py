@@ -157,7 +157,7 @@ def test_duplicates_with_one_target_change_nothing(rng):
 def test_duplicates_with_different_targets_are_refused_and_averaged_by_a_penalty(rng):
     points = np.vstack([unit(rng, 6, 3)] * 2)
     targets = np.concatenate([np.ones(6), 2 * np.ones(6)])
-    with pytest.raises(DegenerateError, match="points 0 and 6 coincide .* contradict"):
+    with pytest.raises(DegenerateError, match=r"points 0 and 6 coincide .* contradict"):
         MinNormReLU().fit(points, targets)
     model = MinNormReLU(penalty=1e-6).fit(points, targets)
     np.testing.assert_allclose(model.predict(points), 1.5, atol=1e-2)
