@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from diffstab.errors import ArgumentError
+from diffstab.sphere.basis_pursuit import basis_pursuit
+from diffstab.sphere.support import independent_support, merge_cells
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(2)
+
+
+@pytest.mark.parametrize("size", [(1, 5), (10, 30), (40, 200)])
+def test_agrees_with_the_simplex_method(rng, size):
+    features, targets = rng.standard_normal(size), rng.standard_normal(size[0])
+    solution = basis_pursuit(features, targets, tolerance=1e-9)
+    both = np.hstack([features, -features])
+    reference = linprog(np.ones(both.shape[1]), A_eq=both, b_eq=targets, method="highs").fun
+    assert np.abs(solution.weights).sum() == pytest.approx(reference, rel=1e-8)
+    assert targets @ solution.dual == pytest.approx(reference, rel=1e-8)
+    assert np.abs(features.T @ solution.dual).max() < 1
+    np.testing.assert_allclose(features @ solution.weights, targets, atol=1e-8)
+    assert solution.converged
+
+
+@pytest.mark.parametrize("ridge", [1e-3, 1.0])
+def test_ridge_meets_the_conditions_of_optimality(rng, ridge):
+    features, targets = rng.standard_normal((20, 60)), rng.standard_normal(20)
+    solution = basis_pursuit(features, targets, ridge=ridge, tolerance=1e-10)
+    np.testing.assert_allclose((targets - features @ solution.weights) / ridge, solution.dual, atol=1e-6)
+    used = np.abs(solution.weights) > 1e-4
+    correlation = features.T @ solution.dual
+    np.testing.assert_allclose(correlation[used], np.sign(solution.weights[used]), atol=1e-5)
+
+
+def test_warm_start_reaches_the_same_optimum_in_no_more_iterations(rng):
+    features, targets = rng.standard_normal((30, 120)), rng.standard_normal(30)
+    cold = basis_pursuit(features, targets, tolerance=1e-8)
+    warm = basis_pursuit(features, targets, tolerance=1e-8, dual=cold.dual)
+    assert np.abs(warm.weights).sum() == pytest.approx(np.abs(cold.weights).sum(), rel=1e-7)
+
+
+def test_targets_out_of_reach_do_not_converge(rng):
+    features = np.vstack([np.ones(20), np.ones(20)])
+    solution = basis_pursuit(features, np.array([1.0, 2.0]))
+    assert not solution.converged
+    assert solution.residual > 0.1
+
+
+def test_zero_targets_are_refused():
+    with pytest.raises(ArgumentError, match="targets must not be all zero"):
+        basis_pursuit(np.ones((2, 3)), np.zeros(2))
+
+
+def test_independent_support_keeps_outputs_and_norm_with_as_many_columns_as_rows(rng):
+    features = rng.standard_normal((12, 50))
+    weights = rng.standard_normal(50)
+    reduced = independent_support(features, weights)
+    assert (reduced != 0).sum() <= 12
+    assert np.abs(reduced).sum() <= np.abs(weights).sum() * (1 + 1e-12)
+    np.testing.assert_allclose(features @ reduced, features @ weights, atol=1e-11)
+    np.testing.assert_array_equal(independent_support(features, reduced), reduced)
+
+
+def test_merged_cells_act_alike_on_the_data_at_no_larger_norm(rng):
+    points = rng.standard_normal((6, 3))
+    neurons = rng.standard_normal((200, 3))
+    neurons /= np.linalg.norm(neurons, axis=1, keepdims=True)
+    weights = rng.standard_normal(200)
+    merged, masses = merge_cells(points, neurons, weights)
+    # Six great circles cut the sphere into 6 * 5 + 2 cells, each with neurons of two signs.
+    assert len(masses) <= 2 * 32
+    assert np.abs(masses).sum() < np.abs(weights).sum()
+    before = np.maximum(points @ neurons.T, 0) @ weights
+    np.testing.assert_allclose(np.maximum(points @ merged.T, 0) @ masses, before, atol=1e-12)
