@@ -98,6 +98,25 @@ def _sphere_curve(command: str, args: list[str]) -> int:
     return curve.main(args)
 
 
+def _sphere_field(command: str, args: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=SPHERE["field"].summary)
+    parser.add_argument("--dimension", type=int, default=3, help="2 for the circle, 3 for the 2-sphere")
+    parser.add_argument(
+        "--smoothness", type=float, nargs="+", default=[0.5, 4.0], help="nu_t, one panel each"
+    )
+    parser.add_argument("--parity", default="even", help="even (what ReLU neurons without bias learn) or all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the realisations")
+    parser.add_argument("--output", default="results/field.png", help="file to write: png, pdf or svg")
+    options = parser.parse_args(args)
+
+    from diffstab.sphere import write_field_picture
+
+    picture = write_field_picture(
+        options.output, options.dimension, options.smoothness, parity=options.parity, seed=options.seed
+    )
+    print(picture)
+
+
 def _sphere_report(command: str, args: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=SPHERE["report"].summary)
     parser.add_argument("results", help="results folder, as written by `diffstab sphere curve`")
@@ -127,6 +146,7 @@ COMMANDS = {
 
 SPHERE = {
     "curve": Command("fit both regimes over dimensions, targets, sizes and seeds", _sphere_curve),
+    "field": Command("draw Gaussian random fields on the circle or the 2-sphere", _sphere_field),
     "report": Command(
         "turn the results folder of a curve into a page with figures and exponents", _sphere_report
     ),

@@ -95,7 +95,7 @@ def test_report_prints_the_page(monkeypatch, capsys):
     assert capsys.readouterr().out == "results/x/index.html\n"
 
 
-def test_sphere_has_commands_of_its_own(monkeypatch, capsys):
+def test_sphere_has_commands_of_its_own(monkeypatch, capsys, tmp_path):
     seen = []
     monkeypatch.setattr("diffstab.training.sphere.curve.main", lambda args: seen.append(args) or 0)
     assert main(["sphere", "curve", "--config", "x.yaml", "--help"]) == 0
@@ -104,6 +104,9 @@ def test_sphere_has_commands_of_its_own(monkeypatch, capsys):
     monkeypatch.setattr(page, lambda folder: Path(folder) / "index.html")
     assert main(["sphere", "report", "results/x"]) == 0
     assert capsys.readouterr().out == "results/x/index.html\n"
+    assert main(["sphere", "field", "--dimension", "2", "--output", str(tmp_path / "field.png")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'field.png'}\n"
+    assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
     assert main(["sphere", "--help"]) == 0
     listing = capsys.readouterr().out
     assert all(f"  {name} " in listing for name in SPHERE)

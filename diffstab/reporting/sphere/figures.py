@@ -111,7 +111,8 @@ def error_spectrum(
         ax: Axes to draw on.
         powers: Power of the error of each method in degrees 0 to K, shape (K + 1,); what is not positive is left out.
         target: Power of the target in the same degrees, drawn as a grey line.
-        learnt_degree: k_c, below which a predictor has as many modes as there are training points.
+        learnt_degree: k_c, up to which a predictor has as many modes as there are training points; drawn where it
+            lies among the degrees.
         theory: Predicted power by method, dotted.
         methods: Look of each method; by default that of `style.looks`.
 
@@ -135,9 +136,12 @@ def error_spectrum(
         ax.plot(*_positive(power), color=shown[method].colour, linestyle=":", linewidth=1.6)
     if target is not None and (target[1:] > 0).any():
         ax.plot(*_positive(target), color=FAINT, linewidth=1.2, label="target")
-    if learnt_degree is not None:
+    if learnt_degree is not None and learnt_degree < max(map(len, powers.values())):
         ax.axvline(learnt_degree, color=INK, linewidth=0.8, linestyle=_DASHES)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
     _log_axis(ax)
     ax.set_xlabel("Degree, k")
     ax.set_ylabel("Power of the error in degree k")

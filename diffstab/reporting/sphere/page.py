@@ -59,7 +59,8 @@ def write_sphere_report(folder: str | Path) -> Path:
     folder = Path(folder)
     records = read_records(folder)
     frame = tables.tidy_records(records)
-    frame["mean_square_error"] = column(frame, "test_error")
+    # Methods are compared draw by draw, so on the one realisation that both saw.
+    frame["mean_square_error"] = column(frame, "drawn_error").fillna(column(frame, "test_error"))
     source, config = read_config(folder / "config.yaml")
     rows = exponent_rows(frame)
     parts = [findings(frame, rows), exponents(rows)]
@@ -89,15 +90,15 @@ def grid_size(config: Mapping[str, Any]) -> int:
 def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
     """What the exponents and the paired differences say."""
     found = []
-    for dataset in dict.fromkeys(row.dataset for row in rows):
+    for dataset in sorted({row.dataset for row in rows}):
         texts = [_exponent(row) for row in rows if row.dataset == dataset and row.fit is not None]
         found += [(f"Exponents, {dataset}", " ".join(texts))] if texts else []
-    for dataset, part in frame.groupby("dataset", sort=True):
+    for name, part in frame.groupby("dataset", sort=True):
         for method, baseline in tables.method_pairs(part)[:1]:
             paired = tables.paired_rows(
                 part, quantities=["mean_square_error"], method=method, baseline=baseline
             )
-            found += [(f"Test error, {dataset}", verdict(paired))] if paired else []
+            found += [(f"Test error, {name}", verdict(paired))] if paired else []
     return Section("What the numbers say", verdicts=found)
 
 

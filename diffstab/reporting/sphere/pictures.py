@@ -18,13 +18,18 @@ from diffstab.reporting.rendering import render
 from diffstab.reporting.sphere import figures
 from diffstab.reporting.sphere.exponents import ExponentRow, exponent_text
 from diffstab.reporting.style import Look, looks
-from diffstab.reporting.tables import is_recorded
+from diffstab.reporting.tables import column, is_recorded
 
 _PANEL = (4.2, 3.7)
 _CIRCLE_SIZE = 16
 """Training points of the predictors on the circle: few enough to see each gap."""
 
 _GAPS = 4
+_KINDS = {
+    "exact": "The error of a sum of neurons or kernels against a constant is resolved exactly.",
+    "averaged": "Lazy errors are averaged over the field in closed form.",
+    "estimated": "Where it is estimated from values at test points, points far below the others are noise.",
+}
 _ANGLES = 8001
 
 
@@ -56,6 +61,10 @@ def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> P
         "Test error. Marker and bar: geometric mean over seeds and its 95 % interval; faint: single seeds. "
         "Dashed: the predicted exponent, through the fit at its largest n."
     )
+    if (column(frame, "averaged") == 1).any():
+        caption += (
+            " Lazy errors are averaged exactly over the field, so that seeds differ in their points alone."
+        )
     if is_recorded(frame, "theory_error"):
         caption += " Dotted: theory of kernel regression from the eigenvalues of the kernel, without a fit."
     said = [
@@ -75,7 +84,7 @@ def spectrum_picture(frame: pd.DataFrame) -> Picture | None:
     known = frame.dropna(subset="error_power")
     if known.empty:
         return None
-    sizes = np.unique(known["n_train"])
+    sizes = _shared_sizes(known)
     chosen = [int(sizes[len(sizes) // 2]), int(sizes[-1])][-min(2, len(sizes)) :]
     parts = [(d, part[part["n_train"] == n], n) for n in chosen for d, part in panels(known)]
     parts = [(d, part, n) for d, part, n in parts if len(part)]
@@ -93,10 +102,19 @@ def spectrum_picture(frame: pd.DataFrame) -> Picture | None:
         "Power of the error in each degree k, mean over seeds. Grey: power of the target. Dashed: k_c, up to which "
         "there are as many modes as training points."
     )
+    kinds = set(known["power_kind"].dropna()) if "power_kind" in known else set()
+    caption += " " + " ".join(text for kind, text in _KINDS.items() if kind in kinds)
     if is_recorded(frame, "theory_power"):
         caption += " Dotted: theory of kernel regression."
     alt = "Power of the error per degree: small below k_c, that of the target or of the predictor above."
     return _wide(stem, draw, columns, caption, alt, rows=-(-len(parts) // columns))
+
+
+def _shared_sizes(frame: pd.DataFrame) -> np.ndarray:
+    """The sizes at which most methods have a record, ascending."""
+    methods = frame.groupby("n_train")["method"].nunique()
+    shared: np.ndarray = methods.index[methods == methods.max()].to_numpy()
+    return shared
 
 
 def _spectrum(ax: Axes, part: pd.DataFrame, shown: Mapping[str, Look]) -> None:

@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
+from diffstab.kernels.spectrum import multiplicities
 from diffstab.results import Provenance, canonical_json
+from diffstab.sphere.harmonics import ZonalSum
+from diffstab.sphere.lazy import field_averaged_error
 from diffstab.sphere.points import uniform_points
 from diffstab.sphere.targets import ConstantTarget, Target
 from diffstab.stability import output_moments, rotate_towards, squared_changes
+from diffstab.training.sphere import spectra
 from diffstab.training.sphere.experiment import (
     KERNELS,
     Place,
@@ -24,14 +28,6 @@ from diffstab.training.sphere.experiment import (
     SphereExperiment,
     SphereMethod,
     build_target,
-)
-from diffstab.training.sphere.spectra import (
-    degrees_to_measure,
-    learnt_degree,
-    power_from_values,
-    power_of_sum,
-    profile_spectrum,
-    target_power,
 )
 
 _STREAMS = ("train", "test", "target", "rotation", "training")
@@ -127,6 +123,7 @@ def run_cell(
         "predictor": method.predictor,
         "regime": method.regime,
         **error_columns(fitted.predict, drawn),
+        **averaged_columns(method, drawn),
         **fitted.columns,
         **rotation_columns(fitted.predict, drawn),
         **power_columns(experiment, method, fitted, drawn),
@@ -188,14 +185,30 @@ def _fit_exact(method: SphereMethod, drawn: Draw) -> Fitted:
     return Fitted(predict, atoms, weights, columns)
 
 
-def error_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[str, float]:
-    """Return the mean square errors on test and training points, and the standard error of the first."""
+def error_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[str, Any]:
+    """Return the mean square errors on test and training points, and the standard error of the first.
+
+    `drawn_error` is that of the one realisation, also where `averaged_columns` gives `test_error` another value.
+    """
     squares = (predict(drawn.test) - drawn.test_values).square()
+    error = float(squares.mean())
     return {
-        "test_error": float(squares.mean()),
+        "test_error": error,
         "test_error_se": float(squares.std() / len(squares) ** 0.5),
+        "drawn_error": error,
+        "averaged": False,
         "train_error": float((predict(drawn.train) - drawn.values).square().mean()),
     }
+
+
+def averaged_columns(method: SphereMethod, drawn: Draw) -> dict[str, Any]:
+    """Return the test error of a lazy predictor averaged over a Gaussian field; nothing for other runs."""
+    field = spectra.field_of(drawn.target, drawn.train.shape[1])
+    if field is None or method.predictor not in KERNELS:
+        return {}
+    found = field_averaged_error(method.predictor, field, drawn.train, drawn.test, ridge=method.ridge)
+    spread = float(found.per_point.std() / len(found.per_point) ** 0.5)
+    return {"test_error": found.mean, "test_error_se": spread, "averaged": True}
 
 
 def rotation_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[str, float | None]:
@@ -215,27 +228,42 @@ def rotation_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[s
 def power_columns(
     experiment: SphereExperiment, method: SphereMethod, fitted: Fitted, drawn: Draw
 ) -> dict[str, Any]:
-    """Return the power per degree of the error and of the target.
+    """Return the power per degree of the error and of the target, and how the first was found.
 
-    That of a constant target's error is exact, by the addition theorem; others are estimated from the first
-    `spectrum_points` test points.
+    Exact for a constant target; averaged over a Gaussian field for lazy predictors; else estimated from the first
+    `spectrum_points` test points, as is the target's own power where its law is not known.
     """
     n_train, dimension = drawn.train.shape
-    degrees = degrees_to_measure(dimension, n_train, experiment.degrees)
-    eigenvalues = profile_spectrum(method.predictor, dimension, degrees)
+    degrees = spectra.degrees_to_measure(dimension, n_train, experiment.degrees)
+    eigenvalues = spectra.profile_spectrum(method.predictor, dimension, degrees)
     points = drawn.test[: experiment.spectrum_points]
     values = drawn.test_values[: experiment.spectrum_points]
+    field = spectra.field_of(drawn.target, dimension)
     if isinstance(drawn.target, ConstantTarget):
-        power = power_of_sum(fitted.centres, fitted.coefficients, eigenvalues)
-        power[0] = (eigenvalues[0] * fitted.coefficients.sum() - drawn.target.value).square()
+        summed = ZonalSum(fitted.centres, fitted.coefficients, eigenvalues)
+        found = spectra.constant_error_power(summed, drawn.target.value)
+    elif field is not None and method.predictor in KERNELS:
+        found = spectra.averaged_error_power(
+            method.predictor, field, drawn.train, degrees, ridge=method.ridge
+        )
     else:
-        power = power_from_values(points, fitted.predict(points) - values, degrees)
-    return {
-        "error_power": power.tolist(),
-        "target_power": target_power(drawn.target, points, values, degrees).tolist(),
-        "power_kind": "exact" if isinstance(drawn.target, ConstantTarget) else "estimated",
-        "learnt_degree": learnt_degree(eigenvalues, dimension, n_train),
+        found = spectra.estimated_error_power(points, fitted.predict(points) - values, degrees)
+    variances = spectra.target_variances(drawn.target, dimension, degrees)
+    if variances is None:
+        power = spectra.estimated_error_power(points, values, degrees).power
+    else:
+        power = variances * multiplicities(degrees, dimension)
+    columns = {
+        "error_power": found.power.tolist(),
+        "power_kind": found.kind,
+        "target_power": power.tolist(),
+        "learnt_degree": spectra.learnt_degree(method.predictor, dimension, n_train),
     }
+    if method.predictor in KERNELS:
+        theory = spectra.lazy_theory(method.predictor, drawn.target, dimension, n_train, ridge=method.ridge)
+        if theory is not None:
+            columns |= {"theory_error": theory.total, "theory_power": theory.power[: degrees + 1].tolist()}
+    return columns
 
 
 def _picture_columns(fitted: Fitted, drawn: Draw) -> dict[str, list[float]]:

@@ -1,32 +1,54 @@
-"""Power of a predictor's error in each degree of the spherical harmonics.
+"""What a record says about the error of a predictor degree by degree, and the theory beside it."""
 
-A function f has the power p_k = E[f_k(x)^2] in degree k, f_k its part of that degree and x uniform; the sum of all is
-E[f^2]. By the addition theorem the part of degree k of f = sum_j g_j kappa(x . y_j) has
-p_k = lambda_k^2 N_k sum_ij g_i g_j P_k(y_i . y_j), with lambda_k the eigenvalues of the profile kappa.
-"""
+from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.kernels.spectrum import (
+    TheoryError,
     kernel_spectrum,
-    legendre,
     multiplicities,
     ntk_profile,
     random_feature_profile,
     relu_profile,
+    self_consistent_error,
 )
 from diffstab.sphere.fields import GaussianField
+from diffstab.sphere.harmonics import ZonalSum, estimated_power_per_degree, power_per_degree
+from diffstab.sphere.lazy import field_averaged_power
 from diffstab.sphere.targets import ConstantTarget, GaussianFieldTarget, Target
 
 _MODES_PER_POINT = 4
 """Degrees are measured until their modes are so many times the training points."""
 
-_VALUES_AT_ONCE = 2**22
-"""Values of Legendre polynomials held together: 32 MiB."""
+_THEORY_MODES_PER_POINT = 200
+"""Modes that theory sums one degree at a time; it takes those beyond together."""
+
+_THEORY_DEGREES = 20_000
+
+_PROFILES: dict[str, Callable[..., Tensor]] = {
+    "ntk": ntk_profile,
+    "random_features": random_feature_profile,
+    "exact": relu_profile,
+    "trained": relu_profile,
+}
+
+
+class ErrorPower(NamedTuple):
+    """The power of an error per degree, shape (degrees + 1,), and how it was found.
+
+    Attributes:
+        power: An estimate may be below 0 where there is next to none.
+        kind: "exact" by the addition theorem, "averaged" over the field in closed form, or "estimated" from values.
+    """
+
+    power: Tensor
+    kind: str
 
 
 def profile_spectrum(predictor: str, dimension: int, degree_max: int) -> Tensor:
@@ -43,90 +65,99 @@ def profile_spectrum(predictor: str, dimension: int, degree_max: int) -> Tensor:
     Raises:
         ArgumentError: If the predictor is unknown.
     """
-    profiles: dict[str, Callable[..., Tensor]] = {
-        "ntk": ntk_profile,
-        "random_features": random_feature_profile,
-        "exact": relu_profile,
-        "trained": relu_profile,
-    }
-    if predictor not in profiles:
-        raise ArgumentError("predictor", f"be one of {', '.join(profiles)}", repr(predictor))
-    return kernel_spectrum(profiles[predictor], dimension, degree_max)
+    if predictor not in _PROFILES:
+        raise ArgumentError("predictor", f"be one of {', '.join(_PROFILES)}", repr(predictor))
+    return kernel_spectrum(_PROFILES[predictor], dimension, degree_max)
 
 
-def degrees_to_measure(dimension: int, n_train: int, limit: int) -> int:
-    """Return the degree from which all modes are `_MODES_PER_POINT` n, at most `limit`."""
+def degrees_to_measure(
+    dimension: int, n_train: int, limit: int, modes_per_point: int = _MODES_PER_POINT
+) -> int:
+    """Return the degree from which all modes are so many times n, at most `limit`."""
     modes = multiplicities(limit, dimension).cumsum(0)
-    return min(limit, int((modes < _MODES_PER_POINT * n_train).sum()))
+    return min(limit, int((modes < modes_per_point * n_train).sum()))
 
 
-def power_of_sum(centres: Tensor, coefficients: Tensor, eigenvalues: Tensor) -> Tensor:
-    """Return lambda_k^2 N_k sum_ij g_i g_j P_k(y_i . y_j) for f = sum_j g_j kappa(x . y_j).
-
-    Args:
-        centres: y_j, unit rows, shape (n, d).
-        coefficients: g_j, shape (n,).
-        eigenvalues: lambda_k of kappa, shape (degrees + 1,).
-
-    Returns:
-        Shape (degrees + 1,).
-    """
-    quadratic = _quadratic_forms(centres, coefficients, len(eigenvalues) - 1)
-    counts = multiplicities(len(eigenvalues) - 1, centres.shape[1])
-    # A sum of squares: below 0 by rounding only.
-    return eigenvalues.square() * counts * quadratic.clamp(min=0)
+def learnt_degree(predictor: str, dimension: int, n_train: int) -> int:
+    """Return k_c: the largest degree up to which a predictor has at most n modes of an eigenvalue that is not 0."""
+    degrees = degrees_to_measure(dimension, n_train, 4 * n_train + 4)
+    learnable = multiplicities(degrees, dimension) * (profile_spectrum(predictor, dimension, degrees) != 0)
+    return max(0, int((learnable.cumsum(0) <= n_train).sum()) - 1)
 
 
-def power_from_values(points: Tensor, values: Tensor, degree_max: int) -> Tensor:
-    """Return the unbiased estimate N_k / (m (m - 1)) sum over i != j of f_i f_j P_k(x_i . x_j).
-
-    Args:
-        points: Independent uniform points, shape (m, d), m >= 2.
-        values: f at the points, shape (m,).
-        degree_max: Largest degree.
-
-    Returns:
-        Shape (degree_max + 1,).
-    """
-    forms = _quadratic_forms(points, values, degree_max) - values.square().sum()
-    count = len(points)
-    return multiplicities(degree_max, points.shape[1]) * forms / (count * (count - 1))
+def field_of(target: Target, dimension: int) -> GaussianField | None:
+    """Return the law of a target that is a Gaussian field, None for another."""
+    if isinstance(target, GaussianFieldTarget):
+        return GaussianField(dimension, target.smoothness, parity=target.parity)
+    return None
 
 
-def target_power(target: Target, points: Tensor, values: Tensor, degree_max: int) -> Tensor:
-    """Return the power of a target per degree: its law's for a constant and a Gaussian field, else an estimate.
+def target_variances(target: Target, dimension: int, degree_max: int) -> Tensor | None:
+    """Return c_k, the variance per mode, of a constant or a Gaussian field; None where it has no closed form.
 
     Args:
         target: The target.
-        points: Independent uniform points, shape (m, d).
-        values: Its values there, shape (m,).
+        dimension: d.
         degree_max: Largest degree.
 
     Returns:
-        Shape (degree_max + 1,).
+        Shape (degree_max + 1,); a constant has its square in degree 0.
     """
-    dimension = points.shape[1]
     if isinstance(target, ConstantTarget):
-        power = torch.zeros(degree_max + 1, dtype=torch.float64)
-        power[0] = target.value**2
-        return power
-    if isinstance(target, GaussianFieldTarget):
-        field = GaussianField(dimension, target.smoothness, parity=target.parity)
-        return field.variances(degree_max) * multiplicities(degree_max, dimension)
-    return power_from_values(points, values, degree_max)
+        variances = torch.zeros(degree_max + 1, dtype=torch.float64)
+        variances[0] = target.value**2
+        return variances
+    field = field_of(target, dimension)
+    return None if field is None else field.variances(degree_max)
 
 
-def _quadratic_forms(points: Tensor, weights: Tensor, degree_max: int) -> Tensor:
-    """sum_ij w_i w_j P_k(x_i . x_j), by blocks of rows."""
-    total = torch.zeros(degree_max + 1, dtype=torch.float64)
-    rows = max(1, _VALUES_AT_ONCE // ((degree_max + 1) * len(points)))
-    for block, factors in zip(torch.split(points, rows), torch.split(weights, rows)):
-        cosines = (block @ points.T).clamp_(-1, 1)
-        total += legendre(degree_max, points.shape[1], cosines) @ weights @ factors
-    return total
+def constant_error_power(predictor: ZonalSum, value: float) -> ErrorPower:
+    """Return the power of f - value for a sum f of profiles, exactly."""
+    power = power_per_degree(predictor)
+    power[0] = (predictor.eigenvalues[0] * predictor.coefficients.sum() - value).square()
+    return ErrorPower(power, "exact")
 
 
-def learnt_degree(eigenvalues: Tensor, dimension: int, n_train: int) -> int:
-    """Return k_c: the largest degree up to which there are at most n modes of an eigenvalue that is not 0."""
-    modes = multiplicities(len(eigenvalues) - 1, dimension) * (eigenvalues != 0)
-    return max(0, int((modes.cumsum(0) <= n_train).sum()) - 1)
+def averaged_error_power(
+    predictor: str, field: GaussianField, train: Tensor, degree_max: int, *, ridge: float
+) -> ErrorPower:
+    """Return the power of a lazy predictor's error, averaged over the field."""
+    return ErrorPower(field_averaged_power(predictor, field, train, degree_max, ridge=ridge), "averaged")
+
+
+def estimated_error_power(points: Tensor, errors: Tensor, degree_max: int) -> ErrorPower:
+    """Return the power of an error estimated from its values at independent points."""
+    return ErrorPower(estimated_power_per_degree(points, errors, degree_max).power, "estimated")
+
+
+def lazy_theory(
+    predictor: str, target: Target, dimension: int, n_train: int, *, ridge: float = 0.0
+) -> TheoryError | None:
+    """Return the self-consistent theory of kernel regression on a constant or a Gaussian field.
+
+    Args:
+        predictor: "ntk" or "random_features".
+        target: The target.
+        dimension: d.
+        n_train: n.
+        ridge: Added to the diagonal of the kernel matrix.
+
+    Returns:
+        The error and what each degree carries of it; None for a target whose law is not known in closed form.
+    """
+    degrees = degrees_to_measure(dimension, n_train, _THEORY_DEGREES, _THEORY_MODES_PER_POINT)
+    variances = target_variances(target, dimension, degrees)
+    if variances is None:
+        return None
+    eigenvalues, counts = profile_spectrum(predictor, dimension, degrees), multiplicities(degrees, dimension)
+    at_zero_angle = _PROFILES[predictor](torch.ones(1, dtype=torch.float64), dimension=dimension).item()
+    total = target.value**2 if isinstance(target, ConstantTarget) else 1.0
+    return self_consistent_error(
+        eigenvalues,
+        variances,
+        counts,
+        n_train,
+        ridge=ridge,
+        kernel_tail=max(0.0, at_zero_angle - float(counts @ eigenvalues)),
+        target_tail=max(0.0, total - float(counts @ variances)),
+    )

@@ -94,6 +94,36 @@ def test_errors_are_mean_squares():
     assert columns["train_error"] == pytest.approx(float(drawn.train[:, 0].square().mean()))
 
 
+def test_lazy_errors_are_averaged_over_a_field_and_others_are_not():
+    experiment = tiny(targets=[FIELD], n_test=100)
+    place = Place(3, "gaussian_1.5", 10, 0)
+    drawn = draw(experiment, place)
+    rows = {
+        name: run_cell(experiment, SphereCell(place, name), drawn, origin=provenance())
+        for name in ("lazy_ntk", "feature_exact")
+    }
+    lazy, feature = rows["lazy_ntk"], rows["feature_exact"]
+    assert lazy["averaged"]
+    assert lazy["test_error"] != lazy["drawn_error"]
+    # Averaged over many realisations on the same points, the drawn error is the averaged one.
+    drawn_errors = []
+    for seed in range(400):
+        values = drawn.target.values(torch.cat([drawn.train, drawn.test]), generator=_seeded(seed))
+        other = drawn._replace(values=values[:10], test_values=values[10:])
+        drawn_errors.append(error_columns(fit(SphereMethod(), other).predict, other)["drawn_error"])
+    error = np.std(drawn_errors) / math.sqrt(400)
+    assert np.mean(drawn_errors) == pytest.approx(lazy["test_error"], abs=4 * error)
+    assert not feature["averaged"]
+    assert feature["test_error"] == feature["drawn_error"]
+    assert (lazy["power_kind"], feature["power_kind"]) == ("averaged", "estimated")
+    assert len(lazy["error_power"]) == len(lazy["target_power"]) == len(lazy["theory_power"])
+    assert "theory_error" not in feature
+
+
+def _seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
 def test_rotation_of_a_linear_predictor_has_a_closed_form():
     """f = e.x: E|f(Rx) - f(x)|^2 = (2 - 2 cos a)/d, E|f(x) - f(z)|^2 = 2/d."""
     drawn = draw(tiny(n_test=20_000), Place(3, "constant", 8, 0))
