@@ -88,7 +88,7 @@ def draw(experiment: SphereExperiment, place: Place) -> Draw:
     the target on the seed, d, n and the target, and is one draw on training and test points together.
     """
     dimension, name, n_train, seed = place
-    target = build_target(experiment.choices()[name])
+    target = build_target(experiment.choices[name])
     train = uniform_points(n_train, dimension, generator=stream(seed, "train", dimension, n_train))
     test = uniform_points(experiment.n_test, dimension, generator=stream(seed, "test", dimension))
     realisation = stream(seed, "target", dimension, n_train, zlib.crc32(name.encode()))

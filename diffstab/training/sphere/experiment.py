@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -151,17 +152,18 @@ class SphereExperiment:
                 raise ArgumentError(name, f"be at least {least}", getattr(self, name))
         if not 0 < self.rotation_deg <= 180:
             raise ArgumentError("rotation_deg", "lie above 0 and up to 180", self.rotation_deg)
-        names = [build_target(choice).name for choice in self.targets]
-        if len(set(names)) < len(names):
-            raise ArgumentError("targets", "have different names", ", ".join(names))
+        if len(self.choices) < len(self.targets):
+            names = ", ".join(build_target(choice).name for choice in self.targets)
+            raise ArgumentError("targets", "have different names", names)
 
+    @cached_property
     def choices(self) -> dict[str, dict[str, Any]]:
-        """Return the description of each target by its name."""
+        """The description of each target by its name."""
         return {build_target(choice).name: choice for choice in self.targets}
 
     def cells(self) -> Iterator[SphereCell]:
         """Yield the runs, smallest training sets first."""
-        names = list(self.choices())
+        names = list(self.choices)
         places = product(sorted(self.n_train), self.dimensions, names, self.seeds)
         for n_train, dimension, target, seed in places:
             for label, method in self.methods.items():
@@ -177,5 +179,5 @@ class SphereExperiment:
         settings = dataclasses.asdict(self.methods[cell.method])
         # A part of the grid: a larger bound keeps the records that are there.
         del settings["largest_n_train"]
-        target = self.choices()[cell.place.target]
+        target = self.choices[cell.place.target]
         return {**cell.place._asdict(), "method": cell.method, "target": target, "settings": settings}

@@ -112,7 +112,7 @@ def test_command_line_beats_the_file(tmp_path):
     )
     experiment, folder = parse(["--config", str(path), "--n_train", "[16, 32]", "--seeds", "[7]"])
     assert (experiment.n_train, experiment.seeds) == ([16, 32], [7])
-    assert list(experiment.choices()) == ["gaussian_0.5"]
+    assert list(experiment.choices) == ["gaussian_0.5"]
     assert str(folder) == "results/curve"
     assert (
         str(parse(["--output", "elsewhere"])[1]) == str(parse(["--results", "elsewhere"])[1]) == "elsewhere"
