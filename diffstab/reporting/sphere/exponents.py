@@ -17,7 +17,10 @@ _LEVELS = (0.10, 0.15)
 
 
 class ExponentRow(NamedTuple):
-    """The exponent of one method on one target in one dimension; `fit` is None where it cannot be fitted."""
+    """The exponent of one method on one target in one dimension.
+
+    `predicted` is NaN for an anisotropic target, and `fit` None where nothing can be fitted.
+    """
 
     dataset: str
     dimension: int
@@ -47,6 +50,8 @@ def exponent_rows(frame: pd.DataFrame) -> list[ExponentRow]:
 
 
 def _predicted(first: pd.Series, dimension: int, regime: str) -> float:
+    if first.get("isotropic", 1) == 0:
+        return math.nan
     smoothness = first.get("smoothness", np.nan)
     smoothness = math.inf if pd.isna(smoothness) else float(smoothness)
     kernel = str(first["predictor"]) if regime == "lazy" else "ntk"
@@ -77,6 +82,8 @@ def verdict_text(row: ExponentRow) -> str:
     """Whether the interval contains the prediction, and how near the measured exponent is to it."""
     if row.fit is None:
         return "not measured"
+    if math.isnan(row.predicted):
+        return "no prediction for an anisotropic target"
     inside = row.fit.low <= row.predicted <= row.fit.high
     deviation = abs(row.fit.exponent / row.predicted - 1)
     near = next((f"within {level:.0%}" for level in _LEVELS if deviation <= level), f"{deviation:.0%} off")
@@ -97,11 +104,12 @@ def _numbers(row: ExponentRow) -> list[Cell]:
         dash = Cell("–", np.nan)
         return [dash, predicted, dash, _text("–"), dash, dash, _text(verdict_text(row))]
     fit, deviation = row.fit, row.fit.exponent / row.predicted - 1
+    known = math.isfinite(deviation)
     sizes = f"{fit.sizes[0]} to {fit.sizes[-1]}" + (f", {fit.at_floor} at rounding" if fit.at_floor else "")
     return [
         Cell(exponent_text(fit.exponent, fit.low, fit.high), fit.exponent),
         predicted,
-        Cell(f"{number_text(100 * deviation, decimals=0, signed=True)} %", deviation),
+        Cell(f"{number_text(100 * deviation, decimals=0, signed=True)} %" if known else "–", deviation),
         _text(sizes),
         Cell(exponent_text(fit.exponent_of_all, fit.low_of_all, fit.high_of_all), fit.exponent_of_all),
         Cell(number_text(fit.exponent_of_means, decimals=2), fit.exponent_of_means),

@@ -59,7 +59,8 @@ def learning_curves(
     for method, look in shown.items():
         _draw_errors(ax, positive[positive["method"] == method], method, look)
     for row in exponents:
-        if row.dataset == frame["dataset"].iloc[0] and row.fit is not None and row.method in shown:
+        here = row.dataset == frame["dataset"].iloc[0] and row.method in shown
+        if here and row.fit is not None and np.isfinite(row.predicted):
             sizes = np.array([row.fit.sizes[0], row.fit.sizes[-1]], dtype=np.float64)
             end = row.fit.amplitude * sizes[-1] ** -row.fit.exponent
             line = end * (sizes / sizes[-1]) ** -row.predicted

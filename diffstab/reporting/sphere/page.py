@@ -105,7 +105,7 @@ def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
 def _exponent(row: ExponentRow) -> str:
     assert row.fit is not None
     measured = exponent_text(row.fit.exponent, row.fit.low, row.fit.high)
-    return f"{method_name(row.method)}: {measured}, predicted {row.predicted:.2f} ({verdict_text(row)})."
+    return f"{method_name(row.method)}: {measured}, predicted {number_text(row.predicted, decimals=2)} ({verdict_text(row)})."
 
 
 def exponents(rows: list[ExponentRow]) -> Section:

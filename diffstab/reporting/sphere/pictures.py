@@ -13,7 +13,7 @@ from diffstab.kernels import ntk, random_feature_kernel
 from diffstab.reporting import figures as shared
 from diffstab.reporting.document import Picture
 from diffstab.reporting.pictures import file_stem
-from diffstab.reporting.quantities import method_name, quantity
+from diffstab.reporting.quantities import method_name, number_text, quantity
 from diffstab.reporting.rendering import render
 from diffstab.reporting.sphere import figures
 from diffstab.reporting.sphere.exponents import ExponentRow, exponent_text
@@ -69,7 +69,7 @@ def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> P
         caption += " Dotted: theory of kernel regression from the eigenvalues of the kernel, without a fit."
     said = [
         f"{method_name(row.method)}, d = {row.dimension}: exponent "
-        f"{exponent_text(row.fit.exponent, row.fit.low, row.fit.high)}, predicted {row.predicted:.2f}"
+        f"{exponent_text(row.fit.exponent, row.fit.low, row.fit.high)}, predicted {number_text(row.predicted, decimals=2)}"
         for row in exponents
         if row.fit is not None and row.dataset in set(frame["dataset"])
     ]

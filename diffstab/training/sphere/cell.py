@@ -18,7 +18,7 @@ from diffstab.results import Provenance, canonical_json
 from diffstab.sphere.harmonics import ZonalSum
 from diffstab.sphere.lazy import field_averaged_error
 from diffstab.sphere.points import uniform_points
-from diffstab.sphere.targets import ConstantTarget, Target
+from diffstab.sphere.targets import ConstantTarget, Target, TeacherTarget
 from diffstab.stability import output_moments, rotate_towards, squared_changes
 from diffstab.training.sphere import spectra
 from diffstab.training.sphere.experiment import (
@@ -119,6 +119,8 @@ def run_cell(
         "dataset": f"{cell.place.target}, d = {cell.place.dimension}",
         **cell.place._asdict(),
         "smoothness": drawn.target.smoothness,
+        # The predicted exponents hold for targets that no direction stands out in.
+        "isotropic": not (isinstance(drawn.target, TeacherTarget) and drawn.target.coordinates is not None),
         "method": cell.method,
         "predictor": method.predictor,
         "regime": method.regime,

@@ -46,6 +46,14 @@ def test_verdicts(measured, text):
     assert verdict_text(measured) == text
 
 
+def test_there_is_no_prediction_for_an_anisotropic_target(sphere_records):
+    rows = exponent_rows(tidy_records(sphere_records().assign(isotropic=False)))
+    assert all(np.isnan(row.predicted) for row in rows)
+    line = exponent_table(rows).rows[0]
+    assert [line[3].text, line[4].text] == ["–", "–"]
+    assert line[-1].text == "no prediction for an anisotropic target"
+
+
 def test_a_curve_of_one_size_is_not_measured(sphere_records):
     frame = tidy_records(sphere_records(sizes=(8,)))
     rows = exponent_rows(frame)

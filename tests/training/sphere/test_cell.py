@@ -144,6 +144,7 @@ def test_a_row_has_everything_and_the_first_seed_its_neurons():
     assert rows[3]["dataset"] == "constant, d = 2"
     assert rows[3]["regime"] == "feature"
     assert math.isinf(rows[3]["smoothness"])
+    assert rows[3]["isotropic"]
     for column in (
         "test_error",
         "test_error_se",
