@@ -98,6 +98,14 @@ def exponent_text(exponent: float, low: float, high: float) -> str:
     return f"{text} [{number_text(low, decimals=2)}, {number_text(high, decimals=2)}]"
 
 
+def measured_and_predicted(row: ExponentRow) -> str:
+    """The measured exponent with its interval and the predicted one, for a sentence."""
+    if row.fit is None:
+        return verdict_text(row)
+    measured = exponent_text(row.fit.exponent, row.fit.low, row.fit.high)
+    return f"{measured}, predicted {number_text(row.predicted, decimals=2)}"
+
+
 def _numbers(row: ExponentRow) -> list[Cell]:
     predicted = Cell(number_text(row.predicted, decimals=2), row.predicted)
     if row.fit is None:

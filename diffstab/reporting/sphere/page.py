@@ -18,7 +18,7 @@ from diffstab.reporting.sphere.exponents import (
     ExponentRow,
     exponent_rows,
     exponent_table,
-    exponent_text,
+    measured_and_predicted,
     verdict_text,
 )
 from diffstab.reporting.tables import column, is_recorded
@@ -91,7 +91,11 @@ def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
     """What the exponents and the paired differences say."""
     found = []
     for dataset in sorted({row.dataset for row in rows}):
-        texts = [_exponent(row) for row in rows if row.dataset == dataset and row.fit is not None]
+        texts = [
+            f"{method_name(row.method)}: {measured_and_predicted(row)} ({verdict_text(row)})."
+            for row in rows
+            if row.dataset == dataset and row.fit is not None
+        ]
         found += [(f"Exponents, {dataset}", " ".join(texts))] if texts else []
     for name, part in frame.groupby("dataset", sort=True):
         for method, baseline in tables.method_pairs(part)[:1]:
@@ -100,12 +104,6 @@ def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
             )
             found += [(f"Test error, {name}", verdict(paired))] if paired else []
     return Section("What the numbers say", verdicts=found)
-
-
-def _exponent(row: ExponentRow) -> str:
-    assert row.fit is not None
-    measured = exponent_text(row.fit.exponent, row.fit.low, row.fit.high)
-    return f"{method_name(row.method)}: {measured}, predicted {number_text(row.predicted, decimals=2)} ({verdict_text(row)})."
 
 
 def exponents(rows: list[ExponentRow]) -> Section:

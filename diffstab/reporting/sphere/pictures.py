@@ -13,10 +13,10 @@ from diffstab.kernels import ntk, random_feature_kernel
 from diffstab.reporting import figures as shared
 from diffstab.reporting.document import Picture
 from diffstab.reporting.pictures import file_stem
-from diffstab.reporting.quantities import method_name, number_text, quantity
+from diffstab.reporting.quantities import method_name, quantity
 from diffstab.reporting.rendering import render
 from diffstab.reporting.sphere import figures
-from diffstab.reporting.sphere.exponents import ExponentRow, exponent_text
+from diffstab.reporting.sphere.exponents import ExponentRow, measured_and_predicted
 from diffstab.reporting.style import Look, looks
 from diffstab.reporting.tables import column, is_recorded
 
@@ -68,8 +68,7 @@ def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> P
     if is_recorded(frame, "theory_error"):
         caption += " Dotted: theory of kernel regression from the eigenvalues of the kernel, without a fit."
     said = [
-        f"{method_name(row.method)}, d = {row.dimension}: exponent "
-        f"{exponent_text(row.fit.exponent, row.fit.low, row.fit.high)}, predicted {number_text(row.predicted, decimals=2)}"
+        f"{method_name(row.method)}, d = {row.dimension}: exponent {measured_and_predicted(row)}"
         for row in exponents
         if row.fit is not None and row.dataset in set(frame["dataset"])
     ]
