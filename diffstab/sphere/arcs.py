@@ -68,10 +68,10 @@ def walk(certificate: Certificate, axes: Floats) -> Arcs:
 
 
 def value(slopes: Floats, angle: Floats) -> Floats:
-    """G at angles, with A along u and v in the first two entries of axis 1."""
+    """Value of g at angles (b, k) of arcs with A along the axes (b, c, k); likewise without the last axis."""
     return slopes[:, 0] * np.cos(angle) + slopes[:, 1] * np.sin(angle)
 
 
 def derivative(slopes: Floats, angle: Floats) -> Floats:
-    """Dg / dphi at angles, with A along u and v in the first two entries of axis 1."""
+    """Slope dg / dphi at angles (b, k) of arcs with A along the axes (b, c, k); likewise without the last axis."""
     return slopes[:, 1] * np.cos(angle) - slopes[:, 0] * np.sin(angle)

@@ -8,7 +8,7 @@ cell's edges, and that foot is where the edge itself is stationary: so stationar
 
 import numpy as np
 
-from diffstab.sphere.arcs import Arcs, value, walk
+from diffstab.sphere.arcs import Arcs, derivative, value, walk
 from diffstab.sphere.certificate import Certificate, Floats, Integers, Maxima
 
 CIRCLES_AT_ONCE = 128
@@ -124,13 +124,12 @@ def _stationary_arcs(arcs: Arcs) -> tuple[Integers, Integers, Floats, Floats]:
 
 def _stationary_kinks(arcs: Arcs) -> tuple[Integers, Integers]:
     """Kinks, by circle and index, where |g| has a maximum along the circle."""
-    angle = arcs.edges[:, None, 1:-1]
+    angle = arcs.edges[:, 1:-1]
     before, after = arcs.slopes[:, :, :-1], arcs.slopes[:, :, 1:]
-    cosine, sine = np.cos(angle), np.sin(angle)
-    outward = np.sign(before[:, :1] * cosine + before[:, 1:2] * sine)
-    rising = outward * (before[:, 1:2] * cosine - before[:, :1] * sine) >= 0
-    falling = outward * (after[:, 1:2] * cosine - after[:, :1] * sine) <= 0
-    rows, kink = np.nonzero((rising & falling)[:, 0])
+    outward = np.sign(value(before, angle))
+    rising = outward * derivative(before, angle) >= 0
+    falling = outward * derivative(after, angle) <= 0
+    rows, kink = np.nonzero(rising & falling)
     return rows, kink
 
 
@@ -140,7 +139,7 @@ def _add_largest_kink(found: _Found, arcs: Arcs, axes: Floats, sign: float) -> N
     Where many kinks meet in one point, no pair of them need show a maximum; the bound must hold there too.
     """
     angle = arcs.edges[:, 1:-1]
-    values = sign * (arcs.slopes[:, 0, :-1] * np.cos(angle) + arcs.slopes[:, 1, :-1] * np.sin(angle))
+    values = sign * value(arcs.slopes[:, :, :-1], angle)
     if values.size:
         row, kink = np.unravel_index(np.abs(values).argmax(), values.shape)
         found.add(_neurons(axes[[row]], angle[[row], [kink]], sign), values[[row], [kink]])

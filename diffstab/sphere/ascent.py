@@ -9,7 +9,7 @@ found is a lower bound of the largest |g|, not a proof.
 import numpy as np
 from numpy.typing import NDArray
 
-from diffstab.sphere.arcs import Arcs, walk
+from diffstab.sphere.arcs import Arcs, derivative, walk
 from diffstab.sphere.certificate import Certificate, Floats, Integers, Maxima
 
 STARTS_AT_ONCE = 512
@@ -121,17 +121,16 @@ def _release(certificate: Certificate, active: Integers, force: Floats) -> tuple
 
 def _first_maximum(arcs: Arcs) -> tuple[Floats, Integers]:
     """Angle (s,) of the first maximum along each circle, and the point (s,) whose kink it lies on, -1 for none."""
-    along, across = arcs.slopes[:, 0], arcs.slopes[:, 1]
-    cosine, sine = np.cos(arcs.edges), np.sin(arcs.edges)
-    falls_at_once = across * cosine[:, :-1] - along * sine[:, :-1] <= 0
-    falls = falls_at_once | (across * cosine[:, 1:] - along * sine[:, 1:] <= 0)
-    rows = np.arange(len(along))
+    starts, ends = arcs.edges[:, :-1], arcs.edges[:, 1:]
+    falls_at_once = derivative(arcs.slopes, starts) <= 0
+    falls = falls_at_once | (derivative(arcs.slopes, ends) <= 0)
+    rows = np.arange(len(starts))
     arc = falls.argmax(axis=1)
     at_kink = falls_at_once[rows, arc] & (arc > 0)
-    angle = np.arctan2(across[rows, arc], along[rows, arc])
-    angle = np.clip(angle, arcs.edges[rows, arc], arcs.edges[rows, arc + 1])
+    stationary = np.arctan2(arcs.slopes[rows, 1, arc], arcs.slopes[rows, 0, arc])
+    angle = np.clip(stationary, starts[rows, arc], ends[rows, arc])
     kink = np.where(at_kink, arcs.crossed[rows, np.maximum(arc - 1, 0)], -1)
-    return np.where(at_kink, arcs.edges[rows, arc], angle), kink
+    return np.where(at_kink, starts[rows, arc], angle), kink
 
 
 def _join(active: Integers, kink: Integers) -> Integers:

@@ -25,7 +25,7 @@ from diffstab.sphere.points import checked_points
 _SMALLEST_ANGLE = 1e-9
 """The table of the variogram starts here; below, it follows its power law."""
 
-_NODES = 2048
+_NODES = 4096
 """Angles of the table, equidistant in their logarithm."""
 
 _ORDER = 5
