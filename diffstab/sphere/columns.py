@@ -212,9 +212,9 @@ def _atomic(
 ) -> Solution:
     """Solve on the last columns to the end, and reduce the solution to independent atoms."""
     last = _solve_to_the_end(problem, neurons, bound.dual)
-    bound = _better(problem, bound, last.dual, search(last.dual, neurons[:0]).largest)
-    used = last.weights != 0
-    neurons, weights = merge_cells(problem.points, neurons[used], last.weights[used])
+    neurons, weights = merge_cells(problem.points, neurons, last.weights)
+    maxima = search(last.dual, neurons, times=FRESH_STARTS)
+    bound = _better(problem, bound, last.dual, maxima.largest)
     neurons, weights = _concentrate(problem, neurons, weights, last.dual, tol)
     weights = independent_support(features(problem, neurons), weights)
     kept = weights != 0
@@ -248,9 +248,3 @@ def _solve_to_the_end(problem: Problem, neurons: Floats, dual: Floats) -> BasisP
         residual_tolerance=LEAST_RESIDUAL,
         dual=dual,
     )
-
-
-def relative_gap(problem: Problem, solution: Solution) -> float:
-    """(objective - dual value) / objective."""
-    value = objective(problem, solution.neurons, solution.weights)
-    return (value - solution.dual_value) / value
