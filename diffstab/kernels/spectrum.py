@@ -165,7 +165,7 @@ def kernel_spectrum(profile: Profile | Callable[..., Tensor], dimension: int, de
     For `ntk_profile`, `random_feature_profile` and `relu_profile`, recognised when passed as they are, closed forms
     are used: every eigenvalue has a relative error near 1e-14 (and those that vanish are 0). Any other profile is
     integrated over the angle by Gauss-Legendre quadrature on both halves of [0, pi], where arc-cosine kernels are
-    analytic and a kink at u = 0 does no harm; the error is then about 1e-15 of the largest |kappa|, absolute, which
+    analytic and a kink at u = 0 does no harm; the error is then some 1e-15 of the largest |kappa|, absolute, which
     in high d and degree exceeds lambda_k itself.
 
     Args:
