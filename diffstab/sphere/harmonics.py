@@ -103,10 +103,11 @@ def estimated_power_per_degree(points: Tensor, values: Tensor, degree_max: int) 
         raise ArgumentError("points", "be at least 3", count)
     if values.shape != (count,) or not bool(values.isfinite().all()):
         raise ArgumentError("values", "be finite, one per point", tuple(values.shape))
+    modes = multiplicities(degree_max, dimension)
     sums = torch.empty(degree_max + 1, count, dtype=torch.float64)
     for rows, polynomials in legendre_blocks(points, points, degree_max):
         sums[:, rows] = (polynomials @ values - values[rows]) * values[rows]
-    total, modes = sums.sum(1), multiplicities(degree_max, dimension)
+    total = sums.sum(1)
     power = modes * total / (count * (count - 1))
     without = modes[:, None] * (total[:, None] - 2 * sums) / ((count - 1) * (count - 2))
     error = without.var(1, correction=0).mul_(count - 1).sqrt_()

@@ -101,13 +101,13 @@ def field_averaged_power(
         The addition theorem (Atkinson and Han 2012, theorem 2.9) in both terms.
     """
     estimator, _ = _inverse(kernel, field, train, ridge)
+    eigenvalues = kernel_spectrum(_PROFILES[kernel], field.dimension, degree_max)
     inverse = torch.from_numpy(estimator.dual_coef_)
     spread = inverse @ field.covariance_matrix(train) @ inverse
     first, second = torch.zeros(2, degree_max + 1, dtype=torch.float64)
     for rows, values in legendre_blocks(train, train, degree_max):
         first += values.flatten(1) @ inverse[rows].flatten()
         second += values.flatten(1) @ spread[rows].flatten()
-    eigenvalues = kernel_spectrum(_PROFILES[kernel], field.dimension, degree_max)
     variances = field.variances(degree_max)
     power: Tensor = variances * (1 - 2 * eigenvalues * first) + eigenvalues.square() * second
     power *= multiplicities(degree_max, field.dimension)
