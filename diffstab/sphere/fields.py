@@ -8,6 +8,7 @@ sum N_k r^k P_k(u) = (1 - r^2) / (1 - 2ru + r^2)^(d/2) with r = e^-t, which leav
 """
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -221,6 +222,7 @@ class _Table(NamedTuple):
         return value.exp_()
 
 
+@lru_cache(maxsize=64)
 def _variogram_table(law: _PowerLaw) -> _Table:
     largest = math.pi / 2 if law.even else math.pi
     logs = np.linspace(math.log(_SMALLEST_ANGLE), math.log(largest), _NODES)
