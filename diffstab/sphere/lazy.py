@@ -82,7 +82,9 @@ def field_averaged_power(
 
         N_k ( c_k - 2 lambda_k c_k tr(M P^k) + lambda_k^2 tr(M C M P^k) ).
 
-    The sum over all degrees is the error averaged over field and uniform test points.
+    The sum over all degrees is the error averaged over field and uniform test points. The terms cancel in learnt
+    degrees: what is below about the condition number times 1e-16 of c_k N_k is rounding, and may be negative (1e-8
+    for random features at n = 1024 in d = 3, below 1e-11 for the NTK).
 
     Args:
         kernel: "ntk" or "random_features".
