@@ -1,7 +1,8 @@
-"""Image data sets as LightningDataModules that hold their tensors in memory.
+"""Data sets as LightningDataModules that hold their tensors in memory.
 
 `Digits` comes with scikit-learn and needs no files; `MNIST`, `FashionMNIST` and `CIFAR10` are read from
 the folder DIFFSTAB_DATA and downloaded when missing; `ImageFolder` reads any folder of images.
+`SphereRegression` draws points on the sphere and a target.
 """
 
 from datamodules.base import ImageDataModule
@@ -10,6 +11,7 @@ from datamodules.cifar import CIFAR10
 from datamodules.digits import Digits
 from datamodules.folder import ImageFolder
 from datamodules.mnist import MNIST, FashionMNIST
+from datamodules.sphere import SphereRegression
 from datamodules.splits import Source, Split
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "ImageDataModule",
     "ImageFolder",
     "Source",
+    "SphereRegression",
     "Split",
     "TensorBatches",
 ]

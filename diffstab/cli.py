@@ -98,6 +98,21 @@ def _sphere_curve(command: str, args: list[str]) -> int:
     return curve.main(args)
 
 
+def _sphere_lightning(command: str, args: list[str]) -> None:
+    from datamodules import SphereRegression
+    from diffstab.training.lightning import run_lightning
+    from diffstab.training.sphere.task import SphereTask
+
+    group, name = command.split()
+    run_lightning(
+        [name, *args],
+        SphereRegression,
+        task_class=SphereTask,
+        subclass_mode_data=False,
+        program=f"diffstab {group}",
+    )
+
+
 def _sphere_field(command: str, args: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=SPHERE["field"].summary)
     parser.add_argument("--dimension", type=int, default=3, help="2 for the circle, 3 for the 2-sphere")
@@ -139,13 +154,17 @@ COMMANDS = {
     "test": Command("measure a checkpoint on the test images", _lightning),
     "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
     "compare": Command("train both regimes over seeds and sizes, and measure their stability", _compare),
-    "sphere": Command("regression on the sphere: learning curves, and their page", _sphere),
+    "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "demo": Command("a small comparison with its report, on embedded data", _demo),
 }
 
 SPHERE = {
     "curve": Command("fit both regimes over dimensions, targets, sizes and seeds", _sphere_curve),
+    "fit": Command("train the feature predictor by descent", _sphere_lightning),
+    "validate": Command("measure a checkpoint on the test points", _sphere_lightning),
+    "test": Command("measure a checkpoint on the test points", _sphere_lightning),
+    "predict": Command("compute the outputs of a checkpoint on the test points", _sphere_lightning),
     "field": Command("draw Gaussian random fields on the circle or the 2-sphere", _sphere_field),
     "report": Command(
         "turn the results folder of a curve into a page with figures and exponents", _sphere_report

@@ -58,8 +58,8 @@ class SaveResolvedConfig(SaveConfigCallback):
             logger.log_hyperparams(flatten(cast("Mapping[str, object]", yaml.safe_load(text))))
 
 
-class ImageCLI(LightningCLI):
-    """LightningCLI of `ImageTask`: seed 0 unless told otherwise, and the final numbers after a fit."""
+class ProjectCLI(LightningCLI):
+    """LightningCLI of the project's tasks: seed 0 unless told otherwise, and the final numbers after a fit."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments, whatever the arguments of the process.
@@ -100,12 +100,22 @@ class ImageCLI(LightningCLI):
         print(write_atomically(folder / "predictions.npz", buffer.getvalue()))
 
 
-def run_lightning(args: list[str], data_class: type[LightningDataModule]) -> None:
+def run_lightning(
+    args: list[str],
+    data_class: type[LightningDataModule],
+    *,
+    task_class: type[LightningModule] = ImageTask,
+    subclass_mode_data: bool = True,
+    program: str = "diffstab",
+) -> None:
     """Run a subcommand of LightningCLI, and close the W&B run whatever happens.
 
     Args:
         args: Subcommand (fit, validate, test or predict) and its options.
         data_class: Base class of the data modules.
+        task_class: Class of the task.
+        subclass_mode_data: Whether a configuration names the class of its data, or `data_class` is it.
+        program: What the command line is called in its help.
 
     Raises:
         ArgumentError: If an option or a value is wrong.
@@ -117,17 +127,17 @@ def run_lightning(args: list[str], data_class: type[LightningDataModule]) -> Non
         with warnings.catch_warnings():
             # Of Lightning's own use of torch, nothing a user could act on.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
-            ImageCLI(
-                ImageTask,
+            ProjectCLI(
+                task_class,
                 data_class,
-                subclass_mode_data=True,
+                subclass_mode_data=subclass_mode_data,
                 save_config_callback=SaveResolvedConfig,
                 seed_everything_default=0,
                 trainer_defaults=TRAINER_DEFAULTS,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
                 parser_kwargs={
-                    "prog": "diffstab",
+                    "prog": program,
                     **_RAISING,
                     **{name: dict(_RAISING) for name in SUBCOMMANDS},
                 },
