@@ -24,6 +24,25 @@ def data_root() -> Path:
     return Path(root)
 
 
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder to run in, with no W&B settings; the seeds that a run sets are taken back."""
+    for name in (
+        "WANDB_MODE",
+        "WANDB_API_KEY",
+        "NETRC",
+        "PL_GLOBAL_SEED",
+        "PL_SEED_WORKERS",
+        "DIFFSTAB_DEBUG",
+    ):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        yield tmp_path
+
+
 @pytest.fixture(autouse=True)
 def _global_state_is_left_alone():
     """Fail a test that leaves the global seed, default dtype, grad mode or working directory changed."""

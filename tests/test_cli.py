@@ -29,25 +29,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder to run in, with no W&B settings; the seeds that a run sets are taken back."""
-    for name in (
-        "WANDB_MODE",
-        "WANDB_API_KEY",
-        "NETRC",
-        "PL_GLOBAL_SEED",
-        "PL_SEED_WORKERS",
-        "DIFFSTAB_DEBUG",
-    ):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    with torch.random.fork_rng():
-        yield tmp_path
-
-
 def fit(name, *options):
     return main(["fit", "--config", str(ROOT / "configs" / "fit" / f"{name}.yaml"), *SMALL, *options])
 

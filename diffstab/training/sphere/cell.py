@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import zlib
 from collections.abc import Callable
@@ -23,12 +24,14 @@ from diffstab.stability import output_moments, rotate_towards, squared_changes
 from diffstab.training.sphere import spectra
 from diffstab.training.sphere.experiment import (
     KERNELS,
+    REGIMES,
     Place,
     SphereCell,
     SphereExperiment,
     SphereMethod,
     build_target,
 )
+from diffstab.training.sphere.trained import train_sphere
 
 _STREAMS = ("train", "test", "target", "rotation", "training")
 
@@ -113,7 +116,7 @@ def run_cell(
         The record: one value per column.
     """
     method, started, clock = experiment.methods[cell.method], datetime.now(UTC), time.perf_counter()
-    fitted = fit(method, drawn)
+    fitted = fit(method, drawn, seed=cell.place.seed)
     seconds = time.perf_counter() - clock
     row = {
         "dataset": f"{cell.place.target}, d = {cell.place.dimension}",
@@ -142,13 +145,15 @@ def run_cell(
     }
 
 
-def fit(method: SphereMethod, drawn: Draw) -> Fitted:
-    """Fit one method on the training points of a draw."""
+def fit(method: SphereMethod, drawn: Draw, *, seed: int) -> Fitted:
+    """Fit one method on the training points of a draw; the seed is that of the run."""
     if method.predictor in KERNELS:
         return _fit_kernel(method, drawn)
     if method.predictor == "exact":
         return _fit_exact(method, drawn)
-    raise ArgumentError("predictor", "be ntk, random_features or exact here", repr(method.predictor))
+    if method.predictor == "trained":
+        return _fit_trained(method, drawn, seed)
+    raise ArgumentError("predictor", f"be one of {', '.join(REGIMES)}", repr(method.predictor))
 
 
 def _fit_kernel(method: SphereMethod, drawn: Draw) -> Fitted:
@@ -185,6 +190,21 @@ def _fit_exact(method: SphereMethod, drawn: Draw) -> Fitted:
 
     atoms, weights = torch.from_numpy(estimator.atoms_), torch.from_numpy(estimator.weights_)
     return Fitted(predict, atoms, weights, columns)
+
+
+def _fit_trained(method: SphereMethod, drawn: Draw, seed: int) -> Fitted:
+    settings = dataclasses.replace(method.training, seed=method.training.seed + seed)
+    outcome = train_sphere(drawn.train, drawn.values, settings)
+    columns = {
+        "n_atoms": outcome.history[-1].n_atoms,
+        "objective": outcome.objective,
+        "steps": outcome.steps,
+        "stop_reason": outcome.stop_reason,
+        "history_steps": [float(entry.step) for entry in outcome.history],
+        "history_objective": [entry.objective for entry in outcome.history],
+        "history_atoms": [float(entry.n_atoms) for entry in outcome.history],
+    }
+    return Fitted(outcome.predict, outcome.atoms, outcome.weights, columns)
 
 
 def error_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[str, Any]:

@@ -5,7 +5,9 @@ f(x) = 1/H sum_h w_h relu(v_h . x), full batch, loss 1/(2n) sum_i (y_i - f(x_i))
 g_h = 1/n sum_i r_i relu(v_h . x_i), G_h = 1/n sum_i r_i 1[v_h . x_i > 0] x_i and r = y - f, H times minus the
 gradient of the loss is g in w and w_h G_h in v_h. A step of size s:
 
-- "projected_gd", penalty (lambda/H) sum |w|, |v_h| = 1: w <- soft(w + s g, s lambda), v <- v + s w G, normalised;
+- "projected_gd", penalty (lambda/H) sum |w|, |v_h| = 1: w <- soft(w + s g, s lambda), v <- v + s p G, normalised,
+  with p = w in the plain, published descent. That is stiff once few neurons carry the mass, w_h ~ H / n_A; else
+  p = sign(w) / max(mean |w|, 1), which gives directions the scale of masses whatever their spread;
 - "path_norm", penalty (lambda/H) sum |w_h||v_h|: w <- soft(w + s g, s lambda |v|), v <- v + s w G, then shortened
   by s lambda |w|;
 - "weight_decay", penalty (lambda/2H) sum (w_h^2 + |v_h|^2), whose minimum is that of the path norm, as
@@ -47,12 +49,14 @@ class Problem(NamedTuple):
         values: (n,) targets.
         rule: One of `RULES`.
         penalty: lambda; unused by "alpha_trick".
+        plain: Whether to leave out momentum and, in "projected_gd", the balanced metric: the published descent.
     """
 
     points: Tensor
     values: Tensor
     rule: str
     penalty: float
+    plain: bool = False
 
 
 class State(NamedTuple):
@@ -179,7 +183,7 @@ def _step(problem: Problem, state: State) -> State:
     moved = _move(problem, state)
     momentum = (1 + (1 + 4 * state.momentum.square()).sqrt()) / 2
     reached = moved
-    if problem.rule in ACCELERATED:
+    if problem.rule in ACCELERATED and not problem.plain:
         pull = (state.momentum - 1) / momentum
         reached = (
             moved[0] + pull * (moved[0] - state.last_weights),
@@ -194,7 +198,7 @@ def _step(problem: Problem, state: State) -> State:
         slope, size = _slope(problem, there), state.size * GROWTH
         ceiling = MEMORY * state.ceiling + (1 - MEMORY) * there.objective
         return State(*reached, *moved, there.objective, ceiling, there.loss, slope, size, momentum, steps)
-    if problem.rule in ACCELERATED and state.momentum > 1:
+    if problem.rule in ACCELERATED and not problem.plain and state.momentum > 1:
         one = torch.ones_like(state.momentum)
         return state._replace(momentum=one, steps=steps)
     return state._replace(size=state.size * CUT, steps=steps)
@@ -215,7 +219,8 @@ def _move(problem: Problem, state: State) -> tuple[Tensor, Tensor]:
     shrink = size * problem.penalty
     gain = (neurons * slope).sum(dim=0)
     if problem.rule == "projected_gd":
-        moved = neurons + size * weights * slope
+        pace = weights if problem.plain else weights.sign() / weights.abs().mean().clamp(min=1)
+        moved = neurons + size * pace * slope
         return _soft(weights + size * gain, shrink), moved / moved.norm(dim=0)
     if problem.rule == "path_norm":
         moved = neurons + size * weights * slope

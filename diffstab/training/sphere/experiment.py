@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from diffstab.errors import ArgumentError
 from diffstab.sphere.targets import Target
 from diffstab.training.experiment import class_at
+from diffstab.training.sphere.trained import SphereTraining
 
 KERNELS = {"ntk": "ntk", "random_features": "random_feature"}
 """Lazy predictors and the names of their kernels."""
@@ -52,6 +53,7 @@ class SphereMethod:
         ridge: Of the lazy predictors, added to the diagonal of the kernel; 0 interpolates.
         penalty: Of "exact": lambda in 1/(2n) sum (y - f)^2 + lambda |gamma|; 0 interpolates.
         tolerance: Of "exact": certified relative gap to reach.
+        training: Of "trained": rule, width, penalty and stop rule; its seed is added to the run's.
         largest_n_train: No run on more training points than these, as methods differ in cost; None for no bound.
 
     Raises:
@@ -62,6 +64,7 @@ class SphereMethod:
     ridge: float = 0.0
     penalty: float = 0.0
     tolerance: float = 1e-4
+    training: SphereTraining = field(default_factory=SphereTraining)
     largest_n_train: int | None = None
 
     def __post_init__(self) -> None:

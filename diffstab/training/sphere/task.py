@@ -54,8 +54,9 @@ class SphereTask(LightningModule):
             raise ArgumentError("ckpt_path", "name a checkpoint of a fit", None, "Train first.")
         return relu_sum(x, *neurons_of(self.state))
 
-    def configure_optimizers(self) -> None:
-        """The descent is its own optimiser."""
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return none: the descent is its own optimiser."""
+        return []
 
     def on_train_start(self) -> None:
         """Refuse mini-batches.
@@ -82,8 +83,9 @@ class SphereTask(LightningModule):
             self.trainer.should_stop = True
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure the mean square error."""
-        self._measure("val_error", batch)
+        """Measure the mean square error; Lightning's check before training has nothing to measure."""
+        if not self.trainer.sanity_checking:
+            self._measure("val_error", batch)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Measure the mean square error."""

@@ -32,6 +32,7 @@ class SphereTraining:
         tolerance: Stop when the objective (the loss, for "alpha_trick") falls by less than this part over the last
             half of the steps.
         objective_bound: Stop at this objective; None for no bound.
+        plain: Leave out momentum and, in "projected_gd", the balanced metric: the published descent, for comparisons.
         seed: Seed of the initial neurons.
 
     Raises:
@@ -45,6 +46,7 @@ class SphereTraining:
     max_steps: int = 20_000
     tolerance: float = 1e-4
     objective_bound: float | None = None
+    plain: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -62,7 +64,7 @@ class SphereTraining:
     def problem(self, points: Tensor, values: Tensor) -> Problem:
         """Return what is minimised on points (n, d) and values (n,)."""
         check_data(points, values)
-        return Problem(points, values, self.rule, self.penalty)
+        return Problem(points, values, self.rule, self.penalty, self.plain)
 
     def start(self, problem: Problem) -> State:
         """Return the seeded start of the descent."""

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from diffstab.results import provenance
 from diffstab.sphere import GaussianField, GaussianFieldTarget, TeacherTarget
 from diffstab.training.sphere.cell import draw, error_columns, fit, rotation_columns, run_cell, stream
 from diffstab.training.sphere.experiment import Place, SphereCell, SphereExperiment, SphereMethod
+from diffstab.training.sphere.trained import SphereTraining, train_sphere
 
 TEACHER = {"class_path": "diffstab.sphere.TeacherTarget", "init_args": {"exponent": 1.0, "width": 50}}
 FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
@@ -63,7 +65,7 @@ def test_convention_rotations_are_by_the_asked_angle():
 @pytest.mark.parametrize("ridge", [0.0, 0.1])
 def test_a_lazy_fit_is_kernel_regression(predictor, kernel, ridge):
     drawn = draw(tiny(targets=[TEACHER]), Place(3, "abs_teacher_1", 12, 0))
-    fitted = fit(SphereMethod(predictor=predictor, ridge=ridge), drawn)
+    fitted = fit(SphereMethod(predictor=predictor, ridge=ridge), drawn, seed=0)
     matrix = kernel(drawn.train) + ridge * torch.eye(12, dtype=torch.float64)
     expected = kernel(drawn.test, drawn.train) @ torch.linalg.solve(matrix, drawn.values)
     torch.testing.assert_close(fitted.predict(drawn.test), expected, rtol=1e-7, atol=1e-9)
@@ -74,14 +76,14 @@ def test_a_lazy_fit_is_kernel_regression(predictor, kernel, ridge):
 
 def test_an_exact_fit_interpolates_with_few_neurons():
     drawn = draw(tiny(targets=[TEACHER]), Place(3, "abs_teacher_1", 12, 0))
-    fitted = fit(SphereMethod(predictor="exact"), drawn)
+    fitted = fit(SphereMethod(predictor="exact"), drawn, seed=0)
     torch.testing.assert_close(fitted.predict(drawn.train), drawn.values, rtol=0, atol=1e-8)
     total = torch.relu(drawn.test @ fitted.centres.T) @ fitted.coefficients
     torch.testing.assert_close(fitted.predict(drawn.test), total, rtol=1e-10, atol=1e-10)
     assert fitted.columns["n_atoms"] <= 12
     assert fitted.columns["gap"] <= 1e-4
     assert fitted.columns["objective"] == pytest.approx(float(fitted.coefficients.abs().sum()))
-    penalised = fit(SphereMethod(predictor="exact", penalty=0.1), drawn)
+    penalised = fit(SphereMethod(predictor="exact", penalty=0.1), drawn, seed=0)
     assert float(penalised.coefficients.abs().sum()) < fitted.columns["objective"]
 
 
@@ -161,3 +163,15 @@ def test_a_row_has_everything_and_the_first_seed_its_neurons():
     assert "centres" not in rows[4]
     directions = np.reshape(rows[3]["centres"], (-1, 2))
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-12)
+
+
+def test_a_trained_fit_is_that_of_train_sphere_with_the_seed_of_the_run():
+    drawn = draw(tiny(), Place(3, "constant", 8, 0))
+    settings = SphereTraining(width=30, max_steps=200, seed=4)
+    fitted = fit(SphereMethod(predictor="trained", training=settings), drawn, seed=2)
+    expected = train_sphere(drawn.train, drawn.values, dataclasses.replace(settings, seed=6))
+    torch.testing.assert_close(fitted.predict(drawn.test), expected.predict(drawn.test), rtol=0, atol=0)
+    total = torch.relu(drawn.test @ fitted.centres.T) @ fitted.coefficients
+    torch.testing.assert_close(fitted.predict(drawn.test), total, rtol=1e-10, atol=1e-10)
+    assert fitted.columns["steps"] == 200
+    assert fitted.columns["history_objective"][-1] == fitted.columns["objective"]

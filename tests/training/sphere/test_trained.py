@@ -1,0 +1,197 @@
+import math
+
+import pytest
+import torch
+
+from diffstab.errors import ArgumentError
+from diffstab.nets import FCN, CentredOutput, make_loss
+from diffstab.sphere import MinNormReLU, uniform_points
+from diffstab.training.sphere.descent import RULES, Problem, State, _slope, advance, evaluate, initial_state
+from diffstab.training.sphere.trained import SphereTraining, neurons_of, relu_sum, train_sphere
+
+PENALISED = RULES[:4]
+
+
+@pytest.fixture
+def circle(generator):
+    points = uniform_points(10, 2, generator=generator)
+    return points, torch.ones(10, dtype=torch.float64)
+
+
+def wave(points):
+    return points[:, 0].square() - 0.5 * points[:, 0] * points[:, 1]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_slope_is_that_of_the_loss(circle, rule, generator):
+    points, values = circle
+    problem = Problem(points, values, rule, 0.0)
+    weights = torch.randn(30, dtype=torch.float64, generator=generator).requires_grad_()
+    neurons = torch.randn(2, 30, dtype=torch.float64, generator=generator).requires_grad_()
+    loss = (values - (points @ neurons).relu() @ weights / 30).square().mean() / 2
+    by_weights, by_neurons = torch.autograd.grad(loss, (weights, neurons))
+    with torch.no_grad():
+        slope = _slope(problem, evaluate(problem, weights, neurons))
+    torch.testing.assert_close(-30 * by_neurons, weights.detach() * slope)
+    torch.testing.assert_close(-30 * by_weights, (neurons.detach() * slope).sum(0))
+
+
+@pytest.mark.parametrize("rule", PENALISED)
+def test_rules_approach_the_exact_objective_from_above_and_its_predictor(circle, rule):
+    points, values = circle
+    exact = MinNormReLU(penalty=1e-2, tol=1e-7).fit(points.numpy(), values.numpy())
+    outcome = train_sphere(points, values, SphereTraining(rule=rule, width=200, penalty=1e-2, max_steps=8000))
+    assert exact.objective_ * (1 - 1e-7) <= outcome.objective <= exact.objective_ * 1.005
+    angle = torch.linspace(0, 2 * math.pi, 200, dtype=torch.float64)
+    test = torch.stack([angle.cos(), angle.sin()], 1)
+    apart = outcome.predict(test) - torch.from_numpy(exact.predict(test.numpy()))
+    # The loss alone bounds the misfit on the data; between them the predictors agree to the part that is left.
+    assert apart.square().mean().sqrt() < 0.05
+    assert outcome.history[-1].n_atoms <= len(points)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rule", "dimension"), [("projected_gd", 3), ("weight_decay", 2), ("path_norm", 3)])
+def test_long_training_comes_within_a_few_per_mille(generator, rule, dimension):
+    points = uniform_points(24, dimension, generator=generator)
+    values = wave(points)
+    exact = MinNormReLU(penalty=1e-3, tol=1e-6).fit(points.numpy(), values.numpy())
+    settings = SphereTraining(rule=rule, width=2000, penalty=1e-3, max_steps=100_000, tolerance=1e-4)
+    outcome = train_sphere(points, values, settings)
+    assert exact.objective_ * (1 - 1e-6) <= outcome.objective <= exact.objective_ * 1.005
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_objective_in_the_outcome_is_that_of_its_neurons(circle, rule):
+    points, values = circle
+    settings = SphereTraining(rule=rule, width=50, penalty=1e-3, max_steps=300)
+    outcome = train_sphere(points, values, settings)
+    loss = (outcome.predict(points) - values).square().mean() / 2
+    assert outcome.loss == pytest.approx(float(loss), rel=1e-9)
+    mass = float(outcome.weights.abs().sum())
+    assert outcome.history[-1].mass == pytest.approx(mass)
+    if rule in ("projected_gd", "path_norm", "conic"):
+        assert outcome.objective == pytest.approx(float(loss) + 1e-3 * mass, rel=1e-9)
+    elif rule == "weight_decay":
+        # w^2 + v^2 >= 2 |w||v|: the decay costs at least the path norm.
+        assert outcome.objective >= float(loss) + 1e-3 * mass - 1e-12
+    torch.testing.assert_close(outcome.atoms.norm(dim=1), torch.ones(50, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("rule", PENALISED)
+def test_objective_falls_along_the_history(circle, rule):
+    settings = SphereTraining(rule=rule, width=100, penalty=1e-3, max_steps=2000)
+    outcome = train_sphere(*circle, settings)
+    objectives = [entry.objective for entry in outcome.history]
+    assert objectives[-1] < 0.1 * objectives[0]
+    steps = [entry.step for entry in outcome.history]
+    assert steps == sorted(steps)
+    assert steps[0] == 0
+    assert steps[-1] == outcome.steps
+
+
+def test_alpha_trick_is_the_flow_of_alpha_times_the_net(generator):
+    """Against plain small steps on 1/(2 n alpha) sum (y - alpha f)^2 of the mean-field net, weights of order 1."""
+    alpha, width, points = 0.5, 20, uniform_points(6, 2, generator=generator)
+    values = 1 + wave(points)
+    start = initial_state(
+        Problem(points, values, "alpha_trick", 0.0), width, alpha=alpha, generator=generator
+    )
+    net = FCN(2, (width,), activation="relu", scaling="mean_field", generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        # Undo sqrt(alpha), and the 1/sqrt(d) of the net's first layer.
+        net.weights[0].copy_((start.neurons / alpha**0.5).T * 2**0.5)
+        net.weights[1].copy_(start.weights / alpha**0.5)
+    model, loss = CentredOutput(net, alpha=alpha, xi=0.0), make_loss("mse", alpha=alpha)
+    torch.testing.assert_close(
+        model(points), relu_sum(points, *neurons_of(start)), msg="the same function at the start"
+    )
+    step, first, last = 1e-3, net.weights[0], net.weights[1]
+    flow_weights, flow_neurons = start.weights, start.neurons
+    for _ in range(400):
+        by_first, by_last = torch.autograd.grad(loss(model(points), values), (first, last))
+        with torch.no_grad():
+            # The first layer is v sqrt(d): d times the step makes it the flow of v.
+            first -= 2 * step * width * by_first
+            last -= step * width * by_last
+        there = evaluate(Problem(points, values, "alpha_trick", 0.0), flow_weights, flow_neurons)
+        slope = _slope(Problem(points, values, "alpha_trick", 0.0), there)
+        flow_weights, flow_neurons = (
+            flow_weights + step * (flow_neurons * slope).sum(0),
+            flow_neurons + step * flow_weights * slope,
+        )
+    reached = (points @ flow_neurons).relu() @ flow_weights / width
+    torch.testing.assert_close(model(points).detach(), reached, atol=1e-10, rtol=1e-10)
+    assert (reached - relu_sum(points, *neurons_of(start))).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1e-6])
+def test_alpha_trick_fits_with_few_atoms(circle, alpha):
+    points, values = circle
+    settings = SphereTraining(rule="alpha_trick", width=200, alpha=alpha, max_steps=6000, tolerance=0.0)
+    outcome = train_sphere(points, values, settings)
+    assert outcome.loss < 1e-4
+    assert outcome.history[0].n_atoms > len(points)
+    assert outcome.history[-1].n_atoms <= (len(points) if alpha == 1e-6 else 200)
+
+
+def test_alpha_of_1e_minus_50_stays_within_range(circle):
+    points, values = circle
+    settings = SphereTraining(rule="alpha_trick", width=100, alpha=1e-50, max_steps=6000, tolerance=0.0)
+    outcome = train_sphere(points, values, settings)
+    assert outcome.history[0].mass == pytest.approx(1e-50)
+    assert all(math.isfinite(entry.loss) for entry in outcome.history)
+    # The plateau is left (its loss is that of f = 0, 1/2) and the neurons gather in few directions.
+    assert outcome.loss < 0.25
+    assert outcome.history[-1].n_atoms <= len(points)
+
+
+def test_runs_repeat_to_the_bit_and_go_on_where_they_stood(circle):
+    points, values = circle
+    settings = SphereTraining(width=40, max_steps=400)
+    problem = settings.problem(points, values)
+    whole = advance(problem, settings.start(problem), 400)
+    parts = advance(problem, advance(problem, settings.start(problem), 150), 250)
+    assert all(torch.equal(left, right) for left, right in zip(whole, parts, strict=True))
+    assert isinstance(whole, State)
+
+
+def test_stop_rule(circle):
+    points, values = circle
+    reached = train_sphere(points, values, SphereTraining(width=50, penalty=1e-2, objective_bound=0.1))
+    assert reached.stop_reason == "objective"
+    assert reached.objective <= 0.1
+    short = train_sphere(points, values, SphereTraining(width=50, max_steps=130))
+    assert (short.stop_reason, short.steps) == ("max_steps", 130)
+    settled = train_sphere(points, values, SphereTraining(width=50, penalty=0.1, tolerance=1e-3))
+    assert settled.stop_reason == "converged"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rule": "adam"}, "rule must be one of projected_gd"),
+        ({"width": 0}, "width must be at least 1"),
+        ({"max_steps": 0}, "max_steps must be at least 1"),
+        ({"penalty": -1.0}, "penalty must be finite and at least 0"),
+        ({"tolerance": math.nan}, "tolerance must be finite"),
+        ({"alpha": 0.0}, r"alpha must lie in \(0, 1\]"),
+    ],
+)
+def test_settings_out_of_range_are_refused(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        SphereTraining(**options)
+
+
+@pytest.mark.parametrize(
+    ("points", "values", "message"),
+    [
+        (torch.ones(3), torch.ones(3), r"points must have shape \(n, d\)"),
+        (torch.ones(3, 2), torch.ones(2), r"values must have shape \(3,\)"),
+        (torch.ones(3, 2), torch.ones(3).double(), "must have one floating type"),
+        (torch.ones(3, 2) * math.nan, torch.ones(3), "must be finite"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused(points, values, message):
+    with pytest.raises(ArgumentError, match=message):
+        train_sphere(points, values, SphereTraining(width=3))
