@@ -2,8 +2,8 @@
 
 Constant target, uniform points. Targets on 2 cores: d = 3: n = 64 0.5 s, 256 5 s, 512 30 s, 1024 180 s; d = 5: n = 256
 40 s; and at n = 64 a hundredth of the time that projected gradient descent on 10^4 neurons takes to come within
-1% of the exact objective of the same penalty, for a solution certified to 1% as for one to 1e-4. The descent runs in the
-same process: as published, and in the balanced, accelerated form that diffstab uses by default.
+1% of the exact objective of the same penalty, for a solution certified to 1% and for one to 1e-4. The descent runs in
+the same process: as published, and in the balanced, accelerated form that diffstab uses by default.
 
     python -m benchmarks.bench_minnorm            # a few minutes
     python -m benchmarks.bench_minnorm --quick    # n <= 256, median of 1
