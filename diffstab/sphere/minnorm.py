@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from diffstab.errors import ArgumentError
 from diffstab.sphere.columns import ENUMERATED_DIMENSIONS, Search, Solution, generate_columns
@@ -35,7 +36,7 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
     hand, then new ones where the dual certificate g(theta) = sum_i a_i relu(theta . x_i) exceeds 1 in size.
     With a* = a / max |g| feasible, the gap between the objective and the dual value at a* bounds the distance to
     the optimum. In up to 3 dimensions (of the span of the points) all maxima of |g| are enumerated and the bound is
-    exact; above, they are searched by ascent from many starts.
+    exact; above, they are searched by ascent from many starts. A fit keeps to one thread of linear algebra.
 
     Args:
         penalty: Weight of the total variation, >= 0; 0 interpolates.
@@ -116,7 +117,9 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
             return Solution(nothing, np.empty(0), np.zeros(len(problem.targets)), 0.0, [])
         n_starts = self.n_starts or int(np.clip(8 * len(problem.targets), 1024, 4096))
         search = Search(problem, n_starts=n_starts, generator=check_random_state(self.random_state))
-        return generate_columns(problem, search, tol=self.tol, max_rounds=self.max_rounds)
+        # Factorisations of this size lose on more threads, whose pools (of numpy and of scipy) wait for each other.
+        with threadpool_limits(1, user_api="blas"):
+            return generate_columns(problem, search, tol=self.tol, max_rounds=self.max_rounds)
 
     def _objective_and_gap(self, points: Floats, targets: Floats, dual_value: float) -> tuple[float, float]:
         """The objective of the fitted neurons, evaluated afresh on the data, and its relative gap."""
