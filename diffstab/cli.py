@@ -27,13 +27,16 @@ def main(args: list[str]) -> int:
         args: Arguments without the program's name.
 
     Returns:
-        The exit status: 0 when all went well, 2 when the command or an argument was refused.
+        The exit status: 0 when all went well, 2 when the command or an argument was refused, 130 after Ctrl-C.
     """
     try:
         name, rest = _split(args)
         return COMMANDS[name].run(name, rest) or 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        print("diffstab: interrupted; finished runs are recorded, the same command goes on.", file=sys.stderr)
+        return 130
     except DiffstabError as error:
         if os.environ.get("DIFFSTAB_DEBUG"):
             raise

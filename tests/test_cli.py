@@ -277,3 +277,12 @@ def test_a_failed_run_closes_its_wandb_run(place):
     assert fit("digits_adam", *logger, "--model.optimiser.learning_rate=1e30") == 2
     (path,) = place.glob("runs/wandb/offline-run-*/*.wandb")
     assert [record["exit_code"] for record in _wandb_records(path)["exit"]] == [1]
+
+
+def test_an_interrupted_command_says_so_in_one_line(monkeypatch, capsys):
+    def stopped(name, args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "demo", COMMANDS["demo"]._replace(run=stopped))
+    assert main(["demo"]) == 130
+    assert "interrupted; finished runs are recorded" in capsys.readouterr().err

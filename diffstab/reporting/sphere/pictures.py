@@ -66,7 +66,12 @@ def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> P
             " Lazy errors are averaged exactly over the field, so that seeds differ in their points alone."
         )
     if is_recorded(frame, "theory_error"):
-        caption += " Dotted: theory of kernel regression from the eigenvalues of the kernel, without a fit."
+        caption += (
+            " Dotted: theory of kernel regression from the eigenvalues of the kernel, without a fit; it takes"
+        )
+        caption += (
+            " features to be independent, and is too low for smooth targets in low dimension without a ridge."
+        )
     said = [
         f"{method_name(row.method)}, d = {row.dimension}: exponent {measured_and_predicted(row)}"
         for row in exponents

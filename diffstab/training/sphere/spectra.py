@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -89,14 +88,8 @@ def learnt_degree(predictor: str, dimension: int, n_train: int) -> int:
 def field_of(target: Target, dimension: int) -> GaussianField | None:
     """Return the law of a target that is a Gaussian field, None for another."""
     if isinstance(target, GaussianFieldTarget):
-        return _field(dimension, target.smoothness, target.parity)
+        return GaussianField(dimension, target.smoothness, parity=target.parity)
     return None
-
-
-@lru_cache(maxsize=16)
-def _field(dimension: int, smoothness: float, parity: str) -> GaussianField:
-    # Its table of covariances takes longer to make than a small run.
-    return GaussianField(dimension, smoothness, parity=parity)
 
 
 def target_variances(target: Target, dimension: int, degree_max: int) -> Tensor | None:

