@@ -27,8 +27,8 @@ class SphereTraining:
         rule: "projected_gd", "path_norm", "weight_decay", "conic" or "alpha_trick"; see `descent`.
         width: Number of neurons H.
         penalty: lambda of the penalty; unused by "alpha_trick".
-        alpha: Of "alpha_trick", in (0, 1]. Below about 1e-16 neurons gather to rounding before they fit, and the flow may
-            end at a stationary point that misses some of the data.
+        alpha: Of "alpha_trick", in (0, 1]. Below about 1e-16 neurons gather to rounding before they fit, and the flow
+            may end at a stationary point that misses some of the data.
         max_steps: Steps tried, at most.
         tolerance: Stop when the objective (the loss, for "alpha_trick") falls by less than this part over the last
             half of the steps; 0 for never.
