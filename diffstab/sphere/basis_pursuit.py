@@ -108,13 +108,16 @@ def basis_pursuit(
 
 
 def _start(features: Floats, targets: Floats, dual: Floats | None) -> _State:
-    """A strictly feasible dual and weights on the central path of about the targets' size."""
+    """A strictly feasible dual, and the weights of least square that meet the targets, all lifted off zero."""
     dual = np.zeros(len(targets)) if dual is None else dual
     correlation = features.T @ dual
     scale = min(1.0, 0.9 / max(float(np.abs(correlation).max()), 0.9))
     slack_plus, slack_minus = 1 - scale * correlation, 1 + scale * correlation
-    centre = float(np.abs(targets).mean() / (np.abs(features).mean() * features.shape[1]))
-    return _State(centre / slack_plus, centre / slack_minus, slack_plus, slack_minus, scale * dual)
+    weights = features.T @ cho_solve(_factorise(features @ features.T), targets, check_finite=False)
+    lift = float(np.abs(weights).mean())
+    return _State(
+        np.maximum(weights, 0) + lift, np.maximum(-weights, 0) + lift, slack_plus, slack_minus, scale * dual
+    )
 
 
 def _iterate(features: Floats, residual: Floats, ridge: float, state: _State, *, lag: float) -> _State:

@@ -15,12 +15,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.sphere.columns import ENUMERATED_DIMENSIONS, Search, Solution, generate_columns
 from diffstab.sphere.problem import Problem, prepare
 
 Floats = NDArray[np.float64]
 POINTS_AT_ONCE = 4096
+NOTABLE_RESIDUAL, UNUSABLE_RESIDUAL = 1e-6, 1e-3
+"""Largest training error, over the largest target, from which an interpolant is told of, and refused."""
 
 
 class MinNormReLU(RegressorMixin, BaseEstimator):
@@ -50,6 +52,7 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
         weights_: (n_atoms,) their weights; n_atoms <= n.
         dual_: (n,) feasible dual a.
         objective_: The minimised objective.
+        residual_: Largest |y_i - f(x_i)|.
         gap_: (objective - dual value) / objective, certified; 0 where the objective is 0.
         certificate_: "exact", or "multi-start" where the largest |g| was searched, not enumerated.
         history_: One `Round` per round.
@@ -76,7 +79,10 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
         Raises:
             ArgumentError: If an option is out of range.
             DegenerateError: If penalty is 0 and nothing interpolates the targets: equal points with different targets,
-                or antipodal ones whose differences no linear function has.
+                antipodal ones whose differences no linear function has, or points too close for rounding.
+
+        Warns:
+            ConvergenceWarning: If the gap stays above tol, or an interpolant meets its targets to 1e-6 only.
         """
         self._check_options()
         points, targets = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
@@ -90,6 +96,11 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
         self.history_ = solution.rounds
         self.certificate_ = _certificate_name(problem)
         self.objective_, self.gap_ = self._objective_and_gap(points, targets, solution.dual_value)
+        self.residual_ = float(np.abs(targets - relu_sum(points, self.atoms_, self.weights_)).max())
+        if self.penalty == 0:
+            self._check_residual(
+                self.residual_ / max(float(np.abs(targets).max()), np.finfo(np.float64).tiny)
+            )
         if self.gap_ > self.tol:
             text = f"MinNormReLU stopped at a relative gap of {self.gap_:.1e} > tol = {self.tol:g}."
             warnings.warn(f"{text} Raise max_rounds or tol.", ConvergenceWarning, stacklevel=2)
@@ -100,6 +111,16 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         points = validate_data(self, X, dtype=np.float64, reset=False)
         return relu_sum(points, self.atoms_, self.weights_)
+
+    @staticmethod
+    def _check_residual(relative: float) -> None:
+        """Refuse, or tell, an interpolant that misses its targets: points may be too close for their targets."""
+        text = f"the targets are met only to {relative:.1e} of the largest"
+        if relative > UNUSABLE_RESIDUAL:
+            way_out = "points lie too close to each other for targets so different; set a positive penalty"
+            raise DegenerateError(f"{text}: {way_out}.")
+        if relative > NOTABLE_RESIDUAL:
+            warnings.warn(f"MinNormReLU: {text}.", ConvergenceWarning, stacklevel=3)
 
     def _check_options(self) -> None:
         if not (np.isfinite(self.penalty) and self.penalty >= 0):

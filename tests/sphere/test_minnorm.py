@@ -163,6 +163,24 @@ def test_duplicates_with_different_targets_are_refused_and_averaged_by_a_penalty
     np.testing.assert_allclose(model.predict(points), 1.5, atol=1e-2)
 
 
+def test_close_points_with_different_targets_take_a_large_norm(rng):
+    points = unit(rng, 20, 3)
+    points[1] = points[0] + 1e-4 * unit(rng, 1, 3)
+    targets = rng.standard_normal(20)
+    model = MinNormReLU().fit(points, targets)
+    assert model.residual_ < 1e-6
+    # f has slope at most |gamma|, and must climb from one point to the other.
+    assert model.objective_ > abs(targets[1] - targets[0]) / 1e-4 / 2
+    assert -1e-9 < model.gap_ <= 1e-4
+
+
+def test_points_too_close_for_rounding_are_refused(rng):
+    points = np.repeat(unit(rng, 6, 3), 2, axis=0)
+    points[1::2] += 1e-9 * unit(rng, 6, 3)
+    with pytest.raises(DegenerateError, match="points lie too close"):
+        MinNormReLU(max_rounds=3).fit(points, rng.standard_normal(12))
+
+
 def test_antipodal_points_share_a_kink(rng):
     points = unit(rng, 8, 3)
     points = np.vstack([points, -points])
