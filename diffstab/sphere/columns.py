@@ -112,7 +112,7 @@ class Search:
         self.enumerates = self.dimension <= ENUMERATED_DIMENSIONS
 
     def __call__(self, dual: Floats, near: Floats, *, times: int = 1) -> Maxima:
-        """Maxima with |g| > 1; a search starts at random, from the points and from neurons (k, r) nearby."""
+        """Maxima with |g| > 1; a search starts at random and from neurons (k, r) nearby."""
         function = certificate(self.problem.lines, dual)
         if self.dimension == 1:
             return maxima_on_line(function, floor=1.0)

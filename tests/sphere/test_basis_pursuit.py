@@ -35,7 +35,7 @@ def test_ridge_meets_the_conditions_of_optimality(rng, ridge):
     np.testing.assert_allclose(correlation[used], np.sign(solution.weights[used]), atol=1e-5)
 
 
-def test_warm_start_reaches_the_same_optimum_in_no_more_iterations(rng):
+def test_warm_start_reaches_the_same_optimum(rng):
     features, targets = rng.standard_normal((30, 120)), rng.standard_normal(30)
     cold = basis_pursuit(features, targets, tolerance=1e-8)
     warm = basis_pursuit(features, targets, tolerance=1e-8, dual=cold.dual)

@@ -100,17 +100,17 @@ def initial_state(problem: Problem, width: int, *, alpha: float = 1.0, generator
         problem: What is minimised.
         width: H.
         alpha: Of "alpha_trick".
-        generator: Draws neurons and signs.
+        generator: Draws neurons and signs, on its own device; they go to that of the points.
     """
-    dtype = problem.points.dtype
-    neurons = torch.randn(problem.points.shape[1], width, generator=generator, dtype=dtype)
-    neurons /= neurons.norm(dim=0)
-    signs = 2.0 * torch.randint(0, 2, (width,), generator=generator).to(dtype) - 1
+    like = problem.points
+    drawn = torch.randn(like.shape[1], width, generator=generator, dtype=like.dtype, device=generator.device)
+    neurons = (drawn / _lengths(drawn)).to(like)
+    signs = 2 * torch.randint(0, 2, (width,), generator=generator, device=generator.device).to(like) - 1
     weights = signs * {"projected_gd": 0.0, "alpha_trick": alpha**0.5}.get(problem.rule, 1.0)
     if problem.rule == "alpha_trick":
         neurons *= alpha**0.5
     there = evaluate(problem, weights, neurons)
-    one = torch.ones((), dtype=dtype)
+    one = like.new_ones(())
     return State(
         weights=weights,
         neurons=neurons,
@@ -122,7 +122,7 @@ def initial_state(problem: Problem, width: int, *, alpha: float = 1.0, generator
         slope=_slope(problem, there),
         size=one,
         momentum=one,
-        steps=torch.zeros((), dtype=torch.int64),
+        steps=torch.zeros((), dtype=torch.int64, device=like.device),
     )
 
 

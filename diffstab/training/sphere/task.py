@@ -52,7 +52,9 @@ class SphereTask(LightningModule):
         """
         if self.state is None:
             raise ArgumentError("ckpt_path", "name a checkpoint of a fit", None, "Train first.")
-        return relu_sum(x, *neurons_of(self.state))
+        # A checkpoint is read to the CPU, wherever the points are.
+        atoms, weights = (part.to(x) for part in neurons_of(self.state))
+        return relu_sum(x, atoms, weights)
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return none: the descent is its own optimiser."""

@@ -33,7 +33,7 @@ class SphereTraining:
         tolerance: Stop when the objective (the loss, for "alpha_trick") falls by less than this part over the last
             half of the steps; 0 for never.
         objective_bound: Stop at this objective; None for no bound.
-        plain: Leave out momentum and, in "projected_gd", the balanced metric: the published descent, for comparisons.
+        plain: Leave out momentum and, in "projected_gd", the balanced metric: the published update, whose step adapts.
         seed: Seed of the initial neurons.
 
     Raises:

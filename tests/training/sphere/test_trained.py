@@ -6,7 +6,16 @@ import torch
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN, CentredOutput, make_loss
 from diffstab.sphere import MinNormReLU, uniform_points
-from diffstab.training.sphere.descent import RULES, Problem, State, _slope, advance, evaluate, initial_state
+from diffstab.training.sphere.descent import (
+    RULES,
+    Problem,
+    State,
+    _move,
+    _slope,
+    advance,
+    evaluate,
+    initial_state,
+)
 from diffstab.training.sphere.trained import SphereTraining, neurons_of, relu_sum, train_sphere
 
 PENALISED = RULES[:4]
@@ -195,3 +204,11 @@ def test_settings_out_of_range_are_refused(options, message):
 def test_data_that_do_not_fit_are_refused(points, values, message):
     with pytest.raises(ArgumentError, match=message):
         train_sphere(points, values, SphereTraining(width=3))
+
+
+def test_state_lies_where_the_points_do():
+    # The meta device stands for an accelerator: a tensor left on the CPU fails in the first product with the others.
+    problem = Problem(torch.ones(4, 3, device="meta"), torch.ones(4, device="meta"), "conic", 0.0)
+    state = initial_state(problem, 5, generator=torch.Generator().manual_seed(0))
+    assert {part.device.type for part in state} == {"meta"}
+    assert {part.device.type for part in _move(problem, state)} == {"meta"}
