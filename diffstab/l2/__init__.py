@@ -1,0 +1,29 @@
+"""L2-regularised networks: three forms of the loss, forces, rank, plateau.
+
+Public names are imported when first asked for, so that scipy loads only where it is used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_EXPORTS: dict[str, str] = {
+    "CovariancePair": "covariances",
+    "covariance_loss": "covariances",
+    "covariances_of": "covariances",
+    "Forces": "forces",
+    "forces": "forces",
+    "forward": "network",
+    "Inverse": "inverse",
+    "L2Problem": "problem",
+    "project": "representations",
+    "representation_loss": "representations",
+    "weight_loss": "network",
+    "weights_of": "representations",
+}
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
