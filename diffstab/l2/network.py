@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -55,24 +56,50 @@ def weight_loss(problem: L2Problem, weights: Sequence[Tensor]) -> Tensor:
     return problem.cost_of(forward(problem, weights)[-1]) + problem.penalty * squared_norm(weights)
 
 
-def weight_gradient(problem: L2Problem, weights: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Return the loss (...) and its gradient in every W_l by back-propagation, without autograd."""
-    preactivations = forward(problem, weights)
-    back = problem.cost_gradient(preactivations[-1])
-    gradients: list[Tensor] = []
-    for layer in range(problem.depth - 1, -1, -1):
-        below = (
-            problem.extended(problem.activate(preactivations[layer - 1]))
-            if layer
-            else problem.extended_inputs
-        )
-        gradients.append(back @ below.mT + 2 * problem.penalty * weights[layer])
-        if layer:
-            before = preactivations[layer - 1]
-            incoming = weights[layer][..., : before.shape[-2]]
-            back = (incoming.mT @ back) * problem.slope(before)
-    loss = problem.cost_of(preactivations[-1]) + problem.penalty * squared_norm(weights)
-    return loss, gradients[::-1]
+def weight_gradient(
+    problem: L2Problem, weights: Sequence[Tensor], *, shift: Tensor | None = None
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    r"""Return cost, loss and the gradient of the loss in every W_l, by back-propagation without autograd.
+
+    Args:
+        problem: The problem.
+        weights: W_1 ... W_L, each (..., n_l, n_{l-1} + [b > 0]).
+        shift: D, shape (..., n_L, N): the cost is taken at Z_L - D. None is 0.
+
+    Returns:
+        C (...), C + lambda sum_l |W_l|^2 (...), and the gradients.
+    """
+    preactivations, activations = [weights[0] @ problem.extended_inputs], []
+    for weight in weights[1:]:
+        activations.append(problem.activate(preactivations[-1]))
+        preactivations.append(_times_extended(problem, weight, activations[-1]))
+    outputs = preactivations[-1] if shift is None else preactivations[-1] - shift
+    back = problem.cost_gradient(outputs)
+    gradients = []
+    for layer in range(problem.depth - 1, 0, -1):
+        gradients.append(_against_extended(problem, back, activations[layer - 1]))
+        width = activations[layer - 1].shape[-2]
+        back = problem.through_slope(weights[layer][..., :width].mT @ back, preactivations[layer - 1])
+    gradients.append(back @ problem.extended_inputs.mT)
+    for gradient, weight in zip(gradients, reversed(weights), strict=True):
+        gradient.add_(weight, alpha=2 * problem.penalty)
+    cost = problem.cost_of(outputs)
+    return cost, cost + problem.penalty * squared_norm(weights), gradients[::-1]
+
+
+def _times_extended(problem: L2Problem, weight: Tensor, activations: Tensor) -> Tensor:
+    """Return W [A; b 1^T] without making the extended matrix."""
+    if problem.bias == 0:
+        return weight @ activations
+    return (weight[..., :-1] @ activations).add_(weight[..., -1:], alpha=problem.bias)
+
+
+def _against_extended(problem: L2Problem, back: Tensor, activations: Tensor) -> Tensor:
+    """Return G [A; b 1^T]^T without making the extended matrix."""
+    product = back @ activations.mT
+    if problem.bias == 0:
+        return product
+    return torch.cat([product, problem.bias * back.sum(-1, keepdim=True)], dim=-1)
 
 
 def draw_weights(
@@ -101,7 +128,7 @@ def draw_weights(
     widths = problem.widths(hidden if isinstance(hidden, int) else tuple(hidden))
     extra, lead = int(problem.bias > 0), () if nets is None else (nets,)
     weights = []
-    for below, above in zip(widths, widths[1:], strict=False):
+    for below, above in pairwise(widths):
         deviation = gain * math.sqrt(2 / (below + extra))
         drawn = torch.randn(*lead, above, below + extra, generator=generator, dtype=problem.inputs.dtype)
         weights.append((deviation * drawn).to(problem.inputs.device))

@@ -133,9 +133,15 @@ class L2Problem:
 
     def slope(self, preactivations: Tensor) -> Tensor:
         """Return s'(Z), of the shape of Z; 0 for relu at 0."""
+        return self.through_slope(torch.ones_like(preactivations), preactivations)
+
+    def through_slope(self, back: Tensor, preactivations: Tensor) -> Tensor:
+        """Return G * s'(Z), of the shape of Z: a gradient in A taken back to Z."""
         if self.activation == "linear":
-            return torch.ones_like(preactivations)
-        return Activation(self.activation).value_and_slope(preactivations)[1]
+            return back
+        if self.activation == "relu":
+            return back * (preactivations > 0)
+        return back * Activation(self.activation).value_and_slope(preactivations)[1]
 
     def extended(self, activations: Tensor) -> Tensor:
         """Return Z^s = [A; b 1^T], shape (..., n + 1, N); A itself where b = 0."""

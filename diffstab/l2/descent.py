@@ -1,0 +1,278 @@
+r"""Minima over the weights: many nets at once, by Adam and then full-batch L-BFGS or gradient descent.
+
+Nets of different widths share one padded array: a padding neuron has zero weights in and out, so its gradient is
+zero and it stays dead; neither function nor penalty sees it (Jacot et al. 2022, arXiv 2205.15809, Proposition 6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffstab.errors import ArgumentError
+from diffstab.l2.lbfgs import Minimum, minimise
+from diffstab.l2.network import draw_weights, hidden_widths, weight_gradient, widen
+from diffstab.l2.problem import L2Problem
+
+_OVERHEAD_SECONDS, _FLOPS_PER_SECOND = 5e-4, 4e10
+_INTERPOLATED = 1e-6
+
+
+@dataclass(frozen=True)
+class DescentSettings:
+    """How weights are trained.
+
+    Args:
+        adam_steps: Full-batch steps of Adam, its rate falling to zero along a half cosine; 0 skips them.
+        learning_rate: Of Adam, > 0.
+        finish: "lbfgs" or "gd", full batch with a line search that never raises the loss.
+        finish_steps: At most so many steps of it.
+        tolerance: Stop at |grad| <= tolerance (|grad C| + 2 lambda |W|), the relative stationarity.
+        stall: Stop when the loss has fallen by less than this share in 100 steps: at a kink of relu the gradient
+            does not vanish.
+        gain: Factor on the initial weights' standard deviation.
+
+    Raises:
+        ArgumentError: If a value is out of range.
+    """
+
+    adam_steps: int = 2000
+    learning_rate: float = 0.01
+    finish: str = "lbfgs"
+    finish_steps: int = 5000
+    tolerance: float = 1e-6
+    stall: float = 1e-9
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.finish not in ("lbfgs", "gd"):
+            raise ArgumentError("finish", "be lbfgs or gd", repr(self.finish))
+        for name in ("adam_steps", "finish_steps"):
+            if getattr(self, name) < 0:
+                raise ArgumentError(name, "be at least 0", getattr(self, name))
+        for name in ("learning_rate", "gain"):
+            value = getattr(self, name)
+            if not (value > 0 and math.isfinite(value)):
+                raise ArgumentError(name, "be positive and finite", value)
+        for name in ("tolerance", "stall"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ArgumentError(name, "lie in [0, 1)", getattr(self, name))
+
+
+class Descended(NamedTuple):
+    """One trained net.
+
+    Attributes:
+        hidden: n_1 ... n_{L-1}.
+        restart: Number of the draw.
+        weights: W_1 ... W_L.
+        loss: C + lambda sum |W|^2; in `representation_cost`, sum |W|^2.
+        cost: C.
+        squared_norm: sum_l |W_l|_F^2.
+        stationarity: |grad| / (|grad C| + 2 lambda |W|): 0 at a smooth stationary point.
+        steps: Of Adam and of the finish.
+        converged: Whether the stationarity reached the tolerance.
+        history: Pairs (step, loss).
+    """
+
+    hidden: tuple[int, ...]
+    restart: int
+    weights: list[Tensor]
+    loss: float
+    cost: float
+    squared_norm: float
+    stationarity: float
+    steps: int
+    converged: bool
+    history: list[tuple[int, float]]
+
+
+class PaddedNets:
+    """Nets of one problem and of different widths as one array (nets, parameters).
+
+    Args:
+        problem: The problem.
+        nets: The weights of each.
+    """
+
+    def __init__(self, problem: L2Problem, nets: Sequence[Sequence[Tensor]]) -> None:
+        self.problem = problem
+        self.widths = [hidden_widths(net) for net in nets]
+        padded = tuple(max(layer) for layer in zip(*self.widths, strict=True))
+        wide = [widen(problem, net, padded) for net in nets]
+        self.shapes = [tuple(weight.shape) for weight in wide[0]]
+        self.flat = torch.stack([torch.cat([weight.flatten() for weight in net]) for net in wide])
+
+    def layers(self, flat: Tensor) -> list[Tensor]:
+        """Return W_1 ... W_L, each (nets, rows, columns), as views of an array (nets, parameters)."""
+        sizes = [math.prod(shape) for shape in self.shapes]
+        parts = flat.split(sizes, dim=-1)
+        return [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def evaluate(self, flat: Tensor, shift: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return cost (nets,), loss (nets,) and gradient (nets, parameters)."""
+        cost, loss, gradients = weight_gradient(self.problem, self.layers(flat), shift=shift)
+        return cost, loss, torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
+
+    def net(self, flat: Tensor, index: int) -> list[Tensor]:
+        """Return one net's weights without padding."""
+        extra, below = int(self.problem.bias > 0), self.problem.inputs.shape[0]
+        weights = []
+        widths = (*self.widths[index], self.problem.outputs)
+        for layer, above in zip(self.layers(flat), widths, strict=True):
+            columns = layer[index, :above, :below]
+            bias = layer[index, :above, layer.shape[-1] - extra :]
+            weights.append(torch.cat([columns, bias], dim=1))
+            below = above
+        return weights
+
+
+def train_widths(
+    problem: L2Problem,
+    hidden: Sequence[int | Sequence[int]],
+    *,
+    restarts: int,
+    seed: int,
+    settings: DescentSettings | None = None,
+) -> list[Descended]:
+    """Train nets of several widths from several starts each, all together.
+
+    A start depends on the seed, the widths and its number only; what else is trained beside a net changes its
+    result by rounding alone.
+
+    Args:
+        problem: The problem, of penalty > 0.
+        hidden: Widths: a number for all hidden layers, or one for each.
+        restarts: Starts per width, at least 1.
+        seed: At least 0.
+        settings: How to train; None means the defaults.
+
+    Returns:
+        One trained net per width and start, in that order.
+
+    Raises:
+        ArgumentError: If a width or number is out of range, or the penalty is 0: no minimum need exist then.
+    """
+    if problem.penalty == 0:
+        way_out = "The representation cost at zero loss is representation_cost's."
+        raise ArgumentError("penalty", "be positive to train", 0, way_out)
+    settings = settings or DescentSettings()
+    runs = draw_runs(problem, hidden, restarts=restarts, seed=seed, gain=settings.gain)
+    results: dict[int, Descended] = {}
+    for bucket in _buckets(problem, [hidden_widths(run.weights) for run in runs]):
+        nets = PaddedNets(problem, [runs[index].weights for index in bucket])
+        found = descend(nets, settings)
+        for place, index in enumerate(bucket):
+            results[index] = _descended(nets, found, place, runs[index].restart, settings)
+    return [results[index] for index in range(len(runs))]
+
+
+class Run(NamedTuple):
+    """A net to be trained: its initial weights and the number of its draw."""
+
+    weights: list[Tensor]
+    restart: int
+
+
+def draw_runs(
+    problem: L2Problem, hidden: Sequence[int | Sequence[int]], *, restarts: int, seed: int, gain: float
+) -> list[Run]:
+    """Return the initial nets of all widths and starts; each has a generator of its own."""
+    if restarts < 1:
+        raise ArgumentError("restarts", "be at least 1", restarts)
+    if seed < 0:
+        raise ArgumentError("seed", "be at least 0", seed)
+    if not hidden:
+        raise ArgumentError("hidden", "name at least one width", hidden)
+    runs = []
+    for choice in hidden:
+        widths = problem.widths(choice if isinstance(choice, int) else tuple(choice))[1:-1]
+        for restart in range(restarts):
+            state = np.random.SeedSequence([seed, restart, *widths]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(state[0]) % 2**63)
+            runs.append(Run(draw_weights(problem, widths, generator=generator, gain=gain), restart))
+    return runs
+
+
+def descend(nets: PaddedNets, settings: DescentSettings, *, shift: Tensor | None = None) -> Minimum:
+    """Train padded nets by Adam, then by the finish; `nets.flat` is the start and stays as it is."""
+    flat = _adam(nets, settings, shift)
+
+    def evaluate(points: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        moved = None if shift is None else shift[index]
+        _, loss, gradient = nets.evaluate(points, moved)
+        pull = 2 * nets.problem.penalty * points
+        scale = (gradient - pull).norm(dim=1) + pull.norm(dim=1)
+        return loss, gradient, scale
+
+    return minimise(
+        evaluate,
+        flat,
+        memory=20 if settings.finish == "lbfgs" else 0,
+        steps=settings.finish_steps,
+        tolerance=settings.tolerance,
+        stall=settings.stall,
+    )
+
+
+def _adam(nets: PaddedNets, settings: DescentSettings, shift: Tensor | None) -> Tensor:
+    flat = torch.nn.Parameter(nets.flat.clone())
+    if settings.adam_steps == 0:
+        return flat.detach()
+    optimiser = torch.optim.Adam([flat], lr=settings.learning_rate, fused=True)
+    for step in range(settings.adam_steps):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * math.cos(math.pi / 2 * step / settings.adam_steps) ** 2
+        with torch.no_grad():
+            flat.grad = nets.evaluate(flat, shift)[2]
+        optimiser.step()
+    return flat.detach()
+
+
+def _descended(
+    nets: PaddedNets, found: Minimum, place: int, restart: int, settings: DescentSettings
+) -> Descended:
+    weights = nets.net(found.points, place)
+    loss = float(found.values[place])
+    norm = float(sum(weight.square().sum() for weight in weights))
+    return Descended(
+        hidden=nets.widths[place],
+        restart=restart,
+        weights=weights,
+        loss=loss,
+        cost=loss - nets.problem.penalty * norm,
+        squared_norm=norm,
+        stationarity=float(found.stationarity[place]),
+        steps=settings.adam_steps + int(found.steps[place]),
+        converged=bool(found.stationarity[place] <= settings.tolerance),
+        history=[(settings.adam_steps + step, float(values[place])) for step, values in found.history],
+    )
+
+
+def _buckets(problem: L2Problem, widths: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Return the runs in groups to be padded together: neighbours in size, such that the modelled time is least."""
+    order = sorted(range(len(widths)), key=lambda index: widths[index])
+    # best[k] is the least time of the first k runs and where their last group starts.
+    best: list[tuple[float, int]] = [(0.0, 0)]
+    for end in range(1, len(order) + 1):
+        options = []
+        padded = widths[order[end - 1]]
+        for start in range(end - 1, -1, -1):
+            padded = tuple(map(max, padded, widths[order[start]]))
+            chain = (problem.inputs.shape[0], *padded, problem.outputs)
+            work = sum(6 * below * above for below, above in zip(chain, chain[1:], strict=False))
+            seconds = _OVERHEAD_SECONDS + (end - start) * work * problem.points / _FLOPS_PER_SECOND
+            options.append((best[start][0] + seconds, start))
+        best.append(min(options))
+    groups, end = [], len(order)
+    while end:
+        start = best[end][1]
+        groups.append(order[start:end])
+        end = start
+    return groups[::-1]
