@@ -2,7 +2,8 @@
 
 `Digits` comes with scikit-learn and needs no files; `MNIST`, `FashionMNIST` and `CIFAR10` are read from
 the folder DIFFSTAB_DATA and downloaded when missing; `ImageFolder` reads any folder of images.
-`SphereRegression` draws points on the sphere and a target.
+`SphereRegression` draws points on the sphere and a target, `TeacherNetwork` Gaussian points and a network;
+`CompleteBipartite`, `OneHotClasses` and `ScalarFunction` are small problems with known sparsest networks.
 """
 
 from datamodules.base import ImageDataModule
@@ -11,19 +12,27 @@ from datamodules.cifar import CIFAR10
 from datamodules.digits import Digits
 from datamodules.folder import ImageFolder
 from datamodules.mnist import MNIST, FashionMNIST
+from datamodules.regression import RegressionDataModule
 from datamodules.sphere import SphereRegression
 from datamodules.splits import Source, Split
+from datamodules.teacher import TeacherNetwork
+from datamodules.toys import CompleteBipartite, OneHotClasses, ScalarFunction
 
 __all__ = [
     "CIFAR10",
     "MNIST",
+    "CompleteBipartite",
     "Digits",
     "EpochOrder",
     "FashionMNIST",
     "ImageDataModule",
     "ImageFolder",
+    "OneHotClasses",
+    "RegressionDataModule",
+    "ScalarFunction",
     "Source",
     "SphereRegression",
     "Split",
+    "TeacherNetwork",
     "TensorBatches",
 ]

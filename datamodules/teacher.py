@@ -1,0 +1,71 @@
+"""Regression on the outputs of a random network of relu neurons."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from datamodules.regression import Drawn, RegressionDataModule, check_least
+from datamodules.splits import seeded_generator
+from diffstab.errors import ArgumentError
+
+
+class TeacherNetwork(RegressionDataModule):
+    r"""Standard Gaussian inputs with the outputs of a teacher: relu layers without bias, linear output.
+
+    The teacher's weights are independent Gaussians of variance 1 / n_{l-1}.
+
+    Args:
+        widths: n_0 ... n_L of the teacher.
+        n_train: Number of training points.
+        n_test: Number of test points.
+        seed: Seed of the points and of the noise.
+        teacher_seed: Seed of the teacher: the same network for every seed of the points.
+        noise: Standard deviation of Gaussian noise on the training targets; test targets are the teacher's outputs.
+
+    Raises:
+        ArgumentError: If a number is out of range.
+    """
+
+    name = "teacher"
+
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int] = (10, 10, 10, 1),
+        n_train: int = 100,
+        n_test: int = 1000,
+        seed: int = 0,
+        teacher_seed: int = 0,
+        noise: float = 0.0,
+    ) -> None:
+        super().__init__(n_train=n_train, seed=seed)
+        if len(widths) < 2 or min(widths) < 1:
+            raise ArgumentError("widths", "be at least two numbers of at least 1", list(widths))
+        check_least("n_test", n_test, 1)
+        check_least("teacher_seed", teacher_seed, 0)
+        if not 0 <= noise < math.inf:
+            raise ArgumentError("noise", "be finite and at least 0", noise)
+        self.widths, self.n_test, self.teacher_seed, self.noise = tuple(widths), n_test, teacher_seed, noise
+
+    def draw(self) -> Drawn:
+        """Draw points, noise and, by its own seed, the teacher."""
+        generator = seeded_generator(self.seed)
+        # Test points come first: they are the same for every number of training points.
+        test = torch.randn(self.n_test, self.widths[0], generator=generator, dtype=torch.float64)
+        train = torch.randn(self.n_train, self.widths[0], generator=generator, dtype=torch.float64)
+        clean = self.teach(train)
+        noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+        return Drawn(train, clean + self.noise * noise, test, self.teach(test))
+
+    def teach(self, inputs: Tensor) -> Tensor:
+        """Return the teacher's outputs (n, n_L) at inputs (n, n_0)."""
+        # A stream of its own: the points' one starts with another number.
+        generator = seeded_generator(self.teacher_seed, 1)
+        outputs = inputs
+        for layer, (below, above) in enumerate(pairwise(self.widths)):
+            weight = torch.randn(below, above, generator=generator, dtype=inputs.dtype) / math.sqrt(below)
+            outputs = (outputs.clamp(min=0) if layer else outputs) @ weight
+        return outputs

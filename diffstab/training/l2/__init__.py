@@ -1,0 +1,1 @@
+"""Runs on L2-regularised networks: loss against width, and forces during training."""
