@@ -7,16 +7,23 @@ from importlib import import_module
 from typing import Any
 
 _EXPORTS: dict[str, str] = {
-    "CovariancePair": "covariances",
+    "balance": "prune",
+    "bipartite_gram": "completely_positive",
     "covariance_loss": "covariances",
+    "CovariancePair": "covariances",
     "covariances_of": "covariances",
+    "cp_rank_bounds": "completely_positive",
+    "CPRankBounds": "completely_positive",
     "Forces": "forces",
     "forces": "forces",
     "forward": "network",
+    "groups_of": "prune",
     "Inverse": "inverse",
     "L2Problem": "problem",
     "project": "representations",
+    "Pruned": "prune",
     "representation_loss": "representations",
+    "triangle_free_factor": "completely_positive",
     "weight_loss": "network",
     "weights_of": "representations",
 }
