@@ -145,6 +145,12 @@ def _sphere_report(command: str, args: list[str]) -> None:
     print(write_sphere_report(folder))
 
 
+def _plateau(command: str, args: list[str]) -> int:
+    from diffstab.training.l2 import plateau
+
+    return plateau.main(args)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     from diffstab import demo
 
@@ -158,6 +164,7 @@ COMMANDS = {
     "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
     "compare": Command("train both regimes over seeds and sizes, and measure their stability", _compare),
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
+    "plateau": Command("find the least loss of L2-regularised nets at every width", _plateau),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "demo": Command("a small comparison with its report, on embedded data", _demo),
 }

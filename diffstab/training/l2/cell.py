@@ -1,0 +1,176 @@
+"""The runs of one place of a plateau experiment: train them, put the numbers of each into one row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffstab.errors import ArgumentError
+from diffstab.l2.descent import Descended, train_widths
+from diffstab.l2.network import apply, hidden_widths, squared_norm
+from diffstab.l2.problem import L2Problem
+from diffstab.l2.prune import prune
+from diffstab.results import Provenance, canonical_json
+from diffstab.training.l2.experiment import OPTIMISERS, PlateauCell, PlateauExperiment
+from diffstab.training.l2.points import Points, prediction_error
+
+WEIGHTS_IN_RECORD = 2000
+"""Nets of at most so many weights are kept in their records."""
+
+
+class Found(NamedTuple):
+    """A minimum, whichever form of the loss it was found in.
+
+    Attributes:
+        weights: W_1 ... W_L, of least norm for the representations.
+        loss: What was minimised.
+        stationarity: Relative, 0 at a stationary point; None where a gap says more.
+        converged: Whether the optimiser reached its tolerance.
+        steps: Of the optimiser.
+        history: Pairs (step, loss).
+        columns: What the record says besides.
+    """
+
+    weights: list[Tensor]
+    loss: float
+    stationarity: float | None
+    converged: bool
+    steps: int
+    history: Sequence[tuple[int, float]]
+    columns: dict[str, Any]
+
+
+def run_place(
+    experiment: PlateauExperiment, cells: Sequence[PlateauCell], points: Points, *, origin: Provenance
+) -> Iterator[tuple[PlateauCell, dict[str, Any]]]:
+    """Train the runs of one place and yield each with its record.
+
+    Nets trained by their weights are trained together; their time is that of all of them.
+
+    Args:
+        experiment: Configuration.
+        cells: Runs of one training set, seed and optimiser.
+        points: The points of this place.
+        origin: Commit, versions and hardware of the process that runs it.
+    """
+    together = cells[0].place.optimiser == "weights"
+    problem = experiment.problem(points)
+    for batch in [cells] if together else [[cell] for cell in cells]:
+        started, clock = datetime.now(UTC), time.perf_counter()
+        minima = _minima(experiment, problem, batch)
+        seconds = time.perf_counter() - clock
+        for cell, found in zip(batch, minima, strict=True):
+            yield (
+                cell,
+                {
+                    "kind": "plateau",
+                    "dataset": points.name,
+                    **cell.place._asdict(),
+                    "width": cell.width or max(hidden_widths(found.weights)),
+                    "restart": cell.restart,
+                    **minimum_columns(problem, found),
+                    **error_columns(problem, points, found.weights),
+                    **pruned_columns(experiment, problem, points, found),
+                    **known_columns(experiment, points),
+                    "train_seconds": seconds,
+                    "runs_together": len(batch),
+                    "config": canonical_json({**experiment.resolved(), "cell": experiment.cell_config(cell)}),
+                    **origin,
+                    "started_at": started.isoformat(timespec="seconds"),
+                },
+            )
+
+
+def _minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[PlateauCell]) -> list[Found]:
+    """Return the minimum of each cell, of one place."""
+    optimiser = cells[0].place.optimiser
+    if optimiser == "weights":
+        return _minima_in_weights(experiment, problem, cells)
+    raise ArgumentError("optimisers", f"be among {', '.join(OPTIMISERS)}", repr(optimiser))
+
+
+def _minima_in_weights(
+    experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[PlateauCell]
+) -> list[Found]:
+    widths = sorted({cell.width for cell in cells})
+    restarts = 1 + max(cell.restart for cell in cells)
+    trained = train_widths(
+        problem, widths, restarts=restarts, seed=cells[0].place.seed, settings=experiment.descent
+    )
+    by_run = {(run.hidden[0], run.restart): run for run in trained}
+    return [_found(by_run[cell.width, cell.restart]) for cell in cells]
+
+
+def _found(run: Descended) -> Found:
+    return Found(run.weights, run.loss, run.stationarity, run.converged, run.steps, run.history, {})
+
+
+def minimum_columns(problem: L2Problem, found: Found) -> dict[str, Any]:
+    """Return loss, cost, norm and what the optimiser says; the net itself where it is small."""
+    cost = float(problem.cost_of(apply(problem, found.weights, problem.inputs)))
+    norm = float(squared_norm(found.weights))
+    columns = {
+        "loss": found.loss,
+        "cost": cost,
+        "squared_norm": norm,
+        "representation_cost": norm,
+        "hidden_widths": list(hidden_widths(found.weights)),
+        "input_dimension": problem.inputs.shape[0],
+        "stationarity": found.stationarity,
+        "converged": found.converged,
+        "steps": found.steps,
+        "history_steps": [float(step) for step, _ in found.history],
+        "history_loss": [loss for _, loss in found.history],
+        **found.columns,
+    }
+    flat = torch.cat([weight.flatten() for weight in found.weights])
+    if len(flat) <= WEIGHTS_IN_RECORD:
+        columns["weights"] = flat.double().tolist()
+    return columns
+
+
+def error_columns(problem: L2Problem, points: Points, weights: Sequence[Tensor]) -> dict[str, Any]:
+    """Return the errors on training and test points; the test error is None without a test split."""
+    outputs = apply(problem, weights, points.inputs)
+    columns = {
+        "error_kind": "mean_square" if points.labels is None else "misclassified",
+        "train_error": prediction_error(outputs, points.targets, points.labels),
+        "test_error": None,
+    }
+    if points.test_inputs is not None and points.test_targets is not None:
+        outputs = apply(problem, weights, points.test_inputs)
+        columns["test_error"] = prediction_error(outputs, points.test_targets, points.test_labels)
+    return columns
+
+
+def pruned_columns(
+    experiment: PlateauExperiment, problem: L2Problem, points: Points, found: Found
+) -> dict[str, Any]:
+    """Return how many groups of aligned neurons each layer has, and what the net of one neuron each loses.
+
+    Nothing for an activation that is not homogeneous: its neurons do not merge.
+    """
+    if not problem.is_homogeneous:
+        return {}
+    pruned = prune(problem, found.weights, angle_deg=experiment.prune_angle_deg)
+    cost = float(problem.cost_of(apply(problem, pruned.weights, points.inputs)))
+    loss = pruned.norm_after if experiment.interpolation else cost + problem.penalty * pruned.norm_after
+    return {
+        "n_groups": [len(groups) for groups in pruned.groups],
+        "pruned_widths": list(pruned.widths),
+        "pruned_loss": loss,
+        "pruned_cost": cost,
+        "pruned_change": pruned.max_change,
+    }
+
+
+def known_columns(experiment: PlateauExperiment, points: Points) -> dict[str, Any]:
+    """Return what theory says about the plateau of these points, where it says it."""
+    if experiment.depth != 2 or experiment.bias > 0 or experiment.activation != "relu":
+        return {}
+    return {"known_width": points.plateau_width, "known_cost": points.plateau_cost}

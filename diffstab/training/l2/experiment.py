@@ -1,0 +1,152 @@
+"""What a plateau experiment is made of: the configuration, checked as it is read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+
+from diffstab.errors import ArgumentError
+from diffstab.l2.descent import DescentSettings
+from diffstab.l2.problem import L2Problem
+from diffstab.training.l2.points import Points
+
+OPTIMISERS = ("weights", "representations", "covariances")
+
+
+class PlateauPlace(NamedTuple):
+    """Runs that share their points and optimiser."""
+
+    n_train: int
+    seed: int
+    optimiser: str
+
+
+class PlateauCell(NamedTuple):
+    """One run of the grid; the covariances have no width, so theirs is 0."""
+
+    place: PlateauPlace
+    width: int
+    restart: int
+
+
+@dataclass(frozen=True)
+class PlateauExperiment:
+    """The minimal loss of L2-regularised nets against their width.
+
+    Args:
+        data: Data module: "class_path" and "init_args", without n_train and seed.
+        n_train: Numbers of training points.
+        seeds: Each draws the points and the initial weights.
+        widths: Of all hidden layers.
+        restarts: Initialisations of each width; the best one counts.
+        optimisers: "weights" (Adam, then L-BFGS or gradient descent), "representations" (projected gradient) or
+            "covariances" (Frank-Wolfe over the cone, which finds its own width).
+        cost: "mse" (|z - y|^2 / 2; classes become one-hot targets) or "cross_entropy"; a mean over the points.
+        penalty: lambda; plays no part with `interpolation`.
+        depth: L >= 2, the number of weight matrices.
+        bias: b >= 0, the amount of bias.
+        activation: "relu", "linear" or "softplus".
+        interpolation: Minimise the norm of nets that meet the targets, R(X, Y), in place of the penalised loss.
+        descent: How weights are trained.
+        prune_angle_deg: Neurons within this angle count as aligned.
+        dtype: "float64" or "float32".
+        threads: Of linear algebra; None leaves torch's choice.
+
+    Raises:
+        ArgumentError: If a list is empty, a value is out of range or options exclude each other.
+    """
+
+    data: dict[str, Any] = field(default_factory=lambda: {"class_path": "datamodules.TeacherNetwork"})
+    n_train: list[int] = field(default_factory=lambda: [100])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    widths: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 6, 8, 12, 16])
+    restarts: int = 3
+    optimisers: list[str] = field(default_factory=lambda: ["weights"])
+    cost: str = "mse"
+    penalty: float = 1e-3
+    depth: int = 3
+    bias: float = 1.0
+    activation: str = "relu"
+    interpolation: bool = False
+    descent: DescentSettings = field(default_factory=DescentSettings)
+    prune_angle_deg: float = 1.0
+    dtype: str = "float64"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("n_train", 1), ("seeds", 0), ("widths", 1)):
+            values = getattr(self, name)
+            if not values:
+                raise ArgumentError(name, "not be empty", values)
+            if min(values) < least or len(set(values)) < len(values):
+                raise ArgumentError(name, f"hold different numbers of at least {least}", values)
+        choices = set(self.optimisers)
+        if not choices or choices - set(OPTIMISERS) or len(choices) < len(self.optimisers):
+            condition = f"be different ones of {', '.join(OPTIMISERS)}"
+            raise ArgumentError("optimisers", condition, self.optimisers)
+        for name, least in (("restarts", 1), ("depth", 2), ("threads", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ArgumentError(name, f"be at least {least}", value)
+        if self.dtype not in ("float32", "float64"):
+            raise ArgumentError("dtype", "be float32 or float64", repr(self.dtype))
+        if not 0 < self.prune_angle_deg < 90:
+            raise ArgumentError("prune_angle_deg", "lie in (0, 90)", self.prune_angle_deg)
+        self._check_problem()
+
+    def _check_problem(self) -> None:
+        """Refuse what no problem can be made of, on one point, before any data are read."""
+        point = torch.ones(1, 1)
+        labels = self.cost == "cross_entropy"
+        problem = self._problem(point, torch.zeros(1, dtype=torch.int64) if labels else point, 2)
+        if self.penalty == 0 and not self.interpolation:
+            way_out = "The least norm at zero loss is found with interpolation: true."
+            raise ArgumentError("penalty", "be positive", self.penalty, way_out)
+        if self.interpolation and (labels or self.optimisers != ["weights"]):
+            condition = "be false but for cost mse and the optimiser weights"
+            raise ArgumentError("interpolation", condition, f"{self.cost} and {', '.join(self.optimisers)}")
+        if "covariances" in self.optimisers and not problem.is_homogeneous:
+            raise ArgumentError("activation", "be relu or linear for covariances", repr(self.activation))
+
+    def problem(self, points: Points) -> L2Problem:
+        """Return what is minimised on the points."""
+        return self._problem(points.inputs, points.targets, points.classes)
+
+    def _problem(self, inputs: torch.Tensor, targets: torch.Tensor, classes: int | None) -> L2Problem:
+        return L2Problem(
+            inputs,
+            targets,
+            cost=self.cost,
+            penalty=self.penalty,
+            depth=self.depth,
+            bias=self.bias,
+            activation=self.activation,
+            classes=classes if self.cost == "cross_entropy" else None,
+        )
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The floating type of points and weights."""
+        return torch.float64 if self.dtype == "float64" else torch.float32
+
+    def cells(self) -> Iterator[PlateauCell]:
+        """Yield the runs, smallest training sets first, those of one place one after another."""
+        for place in map(PlateauPlace._make, product(sorted(self.n_train), self.seeds, self.optimisers)):
+            if place.optimiser == "covariances":
+                yield PlateauCell(place, 0, 0)
+                continue
+            for width, restart in product(sorted(self.widths), range(self.restarts)):
+                yield PlateauCell(place, width, restart)
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the configuration as plain nested dictionaries."""
+        return dataclasses.asdict(self)
+
+    def cell_config(self, cell: PlateauCell) -> dict[str, Any]:
+        """Return what distinguishes a run within the experiment: its place in the grid."""
+        return {**cell.place._asdict(), "width": cell.width, "restart": cell.restart}
