@@ -7,13 +7,16 @@ import torch
 from datamodules.regression import Drawn, RegressionDataModule
 from datamodules.splits import seeded_generator
 from diffstab.errors import ArgumentError
+from diffstab.l2.completely_positive import bipartite_gram
 
 
 class CompleteBipartite(RegressionDataModule):
     r"""X = I_N and Y = B, the matrix of the complete bipartite graph on N vertices: B_ii = N/2, and 1 across.
 
     B = sum over edges of (e_i + e_j)(e_i + e_j)^T is completely positive of CP-rank N^2/4, its number of edges, and
-    the minimal norm at depth 2 without bias is 2 Tr B = N^2. Source: Jacot et al. 2022 (arXiv 2205.15809), Proposition 14.
+    the minimal norm at depth 2 without bias is 2 Tr B = N^2.
+
+    Source: Jacot et al. 2022 (arXiv 2205.15809), Proposition 14.
 
     Args:
         n_train: N, the number of vertices, even; the first half is one side.
@@ -33,10 +36,7 @@ class CompleteBipartite(RegressionDataModule):
 
     def draw(self) -> Drawn:
         """Return I_N and B."""
-        side = torch.arange(self.n_train) < self.n_train // 2
-        across = (side[:, None] ^ side).to(torch.float64)
-        identity = torch.eye(self.n_train, dtype=torch.float64)
-        return Drawn(identity, across + self.n_train / 2 * identity)
+        return Drawn(torch.eye(self.n_train, dtype=torch.float64), bipartite_gram(self.n_train))
 
 
 class OneHotClasses(RegressionDataModule):
@@ -73,7 +73,9 @@ class OneHotClasses(RegressionDataModule):
 class ScalarFunction(RegressionDataModule):
     r"""Scalar inputs and outputs: points uniform on [-1, 1] and values of a function there.
 
-    A network of depth 2 with bias needs at most 4 N neurons. Source: Jacot et al. 2022 (arXiv 2205.15809), Proposition 15.
+    A network of depth 2 with bias needs at most 4 N neurons.
+
+    Source: Jacot et al. 2022 (arXiv 2205.15809), Proposition 15.
 
     Args:
         function: "random" (independent standard Gaussian values) or "sine" (sin 2 pi x).
