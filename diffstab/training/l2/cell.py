@@ -11,16 +11,22 @@ import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
+from diffstab.l2.covariances import covariance_pair
 from diffstab.l2.descent import Descended, train_widths
-from diffstab.l2.network import apply, hidden_widths, squared_norm
+from diffstab.l2.network import apply, forward, hidden_widths, squared_norm
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.prune import prune
+from diffstab.l2.rank import rank_bounds
 from diffstab.results import Provenance, canonical_json
 from diffstab.training.l2.experiment import OPTIMISERS, PlateauCell, PlateauExperiment
 from diffstab.training.l2.points import Points, prediction_error
 
 WEIGHTS_IN_RECORD = 2000
 """Nets of at most so many weights are kept in their records."""
+RANKED_POINTS = 16
+"""On at most so many points the rank of the covariances is bounded: it takes long on more."""
+RANK_STARTS = 4
+"""Starts per width in the search for a smaller factor."""
 
 
 class Found(NamedTuple):
@@ -63,27 +69,30 @@ def run_place(
     for batch in [cells] if together else [[cell] for cell in cells]:
         started, clock = datetime.now(UTC), time.perf_counter()
         minima = _minima(experiment, problem, batch)
-        seconds = time.perf_counter() - clock
+        shared = {"train_seconds": time.perf_counter() - clock, "runs_together": len(batch)}
+        shared |= {"started_at": started.isoformat(timespec="seconds"), **origin}
         for cell, found in zip(batch, minima, strict=True):
-            yield (
-                cell,
-                {
-                    "kind": "plateau",
-                    "dataset": points.name,
-                    **cell.place._asdict(),
-                    "width": cell.width or max(hidden_widths(found.weights)),
-                    "restart": cell.restart,
-                    **minimum_columns(problem, found),
-                    **error_columns(problem, points, found.weights),
-                    **pruned_columns(experiment, problem, points, found),
-                    **known_columns(experiment, points),
-                    "train_seconds": seconds,
-                    "runs_together": len(batch),
-                    "config": canonical_json({**experiment.resolved(), "cell": experiment.cell_config(cell)}),
-                    **origin,
-                    "started_at": started.isoformat(timespec="seconds"),
-                },
-            )
+            config = {**experiment.resolved(), "cell": experiment.cell_config(cell)}
+            row = run_columns(experiment, cell, points, problem, found)
+            yield cell, {**row, **shared, "config": canonical_json(config)}
+
+
+def run_columns(
+    experiment: PlateauExperiment, cell: PlateauCell, points: Points, problem: L2Problem, found: Found
+) -> dict[str, Any]:
+    """Return what a record says about one run: its place in the grid, and its minimum measured."""
+    return {
+        "kind": "plateau",
+        "dataset": points.name,
+        **cell.place._asdict(),
+        # The covariances find their width; the other runs are given it.
+        "width": cell.width or max(hidden_widths(found.weights)),
+        "restart": cell.restart,
+        **minimum_columns(problem, found),
+        **error_columns(problem, points, found.weights),
+        **pruned_columns(experiment, problem, points, found),
+        **known_columns(experiment, points),
+    }
 
 
 def _minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[PlateauCell]) -> list[Found]:
@@ -151,7 +160,7 @@ def error_columns(problem: L2Problem, points: Points, weights: Sequence[Tensor])
 def pruned_columns(
     experiment: PlateauExperiment, problem: L2Problem, points: Points, found: Found
 ) -> dict[str, Any]:
-    """Return how many groups of aligned neurons each layer has, and what the net of one neuron each loses.
+    """Return how many groups of aligned neurons each layer has, the loss of the net of one neuron each, and its rank.
 
     Nothing for an activation that is not homogeneous: its neurons do not merge.
     """
@@ -166,7 +175,22 @@ def pruned_columns(
         "pruned_loss": loss,
         "pruned_cost": cost,
         "pruned_change": pruned.max_change,
+        **rank_columns(problem, pruned.weights),
     }
+
+
+def rank_columns(problem: L2Problem, weights: Sequence[Tensor]) -> dict[str, list[int]]:
+    """Return bounds on the rank of the covariances of each hidden layer; nothing for many points."""
+    if problem.points > RANKED_POINTS:
+        return {}
+    representations = [z.double() for z in forward(problem, weights)]
+    bounds = []
+    for z in representations[:-1]:
+        generator = torch.Generator().manual_seed(0)
+        pair = covariance_pair(problem, z)
+        found = rank_bounds(problem, pair, representations=z, restarts=RANK_STARTS, generator=generator)
+        bounds.append(found)
+    return {"rank_lower": [found.lower for found in bounds], "rank_upper": [found.upper for found in bounds]}
 
 
 def known_columns(experiment: PlateauExperiment, points: Points) -> dict[str, Any]:

@@ -1,0 +1,188 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from rich.console import Console
+
+from diffstab.cli import main
+from diffstab.errors import ArgumentError, ResultsError
+from diffstab.l2 import weight_loss
+from diffstab.l2.descent import DescentSettings
+from diffstab.l2.network import apply
+from diffstab.results import read_records
+from diffstab.training.l2 import plateau as module
+from diffstab.training.l2.experiment import PlateauExperiment
+from diffstab.training.l2.plateau import parse, plateau
+from diffstab.training.l2.points import load_points
+
+QUIET = Console(quiet=True)
+FAST = DescentSettings(adam_steps=100, finish_steps=200)
+ONE_HOT = {"class_path": "datamodules.OneHotClasses", "init_args": {"classes": 2}}
+TEACHER = {"class_path": "datamodules.TeacherNetwork", "init_args": {"widths": [2, 2, 1], "n_test": 20}}
+FILES = sorted((Path(__file__).parents[3] / "configs" / "plateau").glob("*.yaml"))
+
+
+def tiny(**changes):
+    settings = {"data": TEACHER, "n_train": [8], "widths": [1, 2], "restarts": 2, "depth": 2, "descent": FAST}
+    return PlateauExperiment(**{**settings, **changes})
+
+
+def records(folder):
+    return read_records(folder).sort_values(["seed", "optimiser", "width", "restart"], ignore_index=True)
+
+
+def numbers(folder):
+    """The measured columns of the records, without times and machines."""
+    left_out = {"started_at", "train_seconds", "runs_together", "git_commit", "git_dirty", "config"}
+    frame = records(folder)
+    return frame[[column for column in frame.columns if column not in left_out]]
+
+
+def net_of(row, depth=2):
+    """The weights of a record, from its one list of numbers."""
+    flat, below, net = torch.tensor(row.weights.tolist(), dtype=torch.float64), row.input_dimension, []
+    outputs = 1
+    for above in [*row.hidden_widths, outputs]:
+        size = int(above) * (int(below) + 1)
+        net.append(flat[:size].reshape(int(above), -1))
+        flat, below = flat[size:], above
+    assert len(net) == depth
+    assert not len(flat)
+    return net
+
+
+def test_a_record_is_that_of_its_net(tmp_path):
+    experiment = tiny()
+    plateau(experiment, tmp_path, console=QUIET)
+    frame = records(tmp_path)
+    points = load_points(TEACHER, n_train=8, seed=0, cost="mse", dtype=torch.float64)
+    problem = experiment.problem(points)
+    assert frame[["width", "restart"]].to_numpy().tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
+    for row in frame.itertuples():
+        net = net_of(row)
+        assert row.loss == pytest.approx(float(weight_loss(problem, net)), rel=1e-10)
+        assert row.loss == pytest.approx(row.cost + problem.penalty * row.squared_norm, rel=1e-10)
+        squares = (apply(problem, net, points.test_inputs) - points.test_targets).square()
+        assert row.test_error == pytest.approx(float(squares.mean()), rel=1e-10)
+        # The cost is half the mean square error.
+        assert row.train_error == pytest.approx(2 * row.cost, rel=1e-10)
+        assert row.history_loss[-1] == pytest.approx(row.loss, rel=1e-10)
+        assert row.pruned_loss <= row.loss * (1 + 1e-3)
+        assert row.rank_lower[0] <= row.rank_upper[0] <= row.n_groups[0] <= row.width
+    assert set(frame["kind"]) == {"plateau"}
+    assert set(frame["runs_together"]) == {4}
+    assert json.loads(frame["config"][3])["cell"]["width"] == 2
+
+
+def test_classes_give_shares_of_errors(tmp_path):
+    data = {"class_path": "datamodules.Digits", "init_args": {"labels": "classes", "n_test": 40}}
+    changes = {"cost": "cross_entropy", "n_train": [30], "widths": [3], "restarts": 1, "dtype": "float32"}
+    plateau(tiny(data=data, **changes), tmp_path, console=QUIET)
+    (row,) = records(tmp_path).itertuples()
+    assert row.error_kind == "misclassified"
+    assert row.test_error * 40 == pytest.approx(round(row.test_error * 40))
+    # Ten classes: chance is 0.9.
+    assert row.train_error < 0.7
+    assert row.input_dimension == 30
+    assert "rank_lower" not in row._fields
+
+
+def test_a_toy_has_no_test_error_and_its_known_numbers(tmp_path):
+    plateau(tiny(data=ONE_HOT, bias=0.0, widths=[2], restarts=1), tmp_path, console=QUIET)
+    (row,) = records(tmp_path).itertuples()
+    assert pd.isna(row.test_error)
+    assert (row.known_width, row.known_cost) == (2, 8.0)
+    plateau(tiny(data=ONE_HOT, widths=[2], restarts=1), tmp_path / "bias", console=QUIET)
+    assert "known_width" not in records(tmp_path / "bias")
+
+
+def test_softplus_neurons_do_not_merge(tmp_path):
+    plateau(tiny(activation="softplus", widths=[2], restarts=1), tmp_path, console=QUIET)
+    frame = records(tmp_path)
+    assert "n_groups" not in frame
+    assert frame["loss"].gt(0).all()
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
+    experiment = tiny(seeds=[0, 1])
+    written = []
+
+    def interrupted(*args, **options):
+        for cell, row in run_place(*args, **options):
+            if len(written) == 5:
+                raise KeyboardInterrupt
+            written.append(cell)
+            yield cell, row
+
+    run_place = module.run_place
+    monkeypatch.setattr(module, "run_place", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plateau(experiment, tmp_path / "a", console=QUIET)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "a" / "records").iterdir()}
+    assert len(before) == 5
+    monkeypatch.undo()
+    plateau(experiment, tmp_path / "a", console=QUIET)
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+    plateau(experiment, tmp_path / "b", console=QUIET)
+    # What a net is trained beside changes its result by rounding alone.
+    pd.testing.assert_frame_equal(numbers(tmp_path / "a"), numbers(tmp_path / "b"), rtol=1e-4, atol=1e-7)
+
+
+def test_a_larger_grid_keeps_the_records_that_are_there(tmp_path):
+    plateau(tiny(), tmp_path, console=QUIET)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    plateau(tiny(widths=[1, 2, 3], restarts=3, seeds=[0, 1]), tmp_path, console=QUIET)
+    assert len(records(tmp_path)) == 3 * 3 * 2
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_the_folder_of_another_configuration_is_left_alone(tmp_path):
+    plateau(tiny(), tmp_path, console=QUIET)
+    with pytest.raises(ResultsError, match=r"another configuration.*penalty \(0.001 there, 0.01 now\)"):
+        plateau(tiny(penalty=0.01), tmp_path, console=QUIET)
+    assert len(records(tmp_path)) == 4
+
+
+def test_wrong_data_leave_no_folder(tmp_path):
+    with pytest.raises(ArgumentError, match="data must have classes"):
+        plateau(tiny(cost="cross_entropy"), tmp_path / "new", console=QUIET)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_file_runs_in_small(path, tmp_path):
+    experiment, folder = parse(["--config", str(path)])
+    assert folder == Path("results") / path.stem
+    changes = {"widths": experiment.widths[:2], "restarts": 1, "seeds": [0], "threads": None}
+    descent = dataclasses.replace(experiment.descent, adam_steps=10, finish_steps=10)
+    if "MNIST" in experiment.data["class_path"]:
+        digits = {"class_path": "datamodules.Digits", "init_args": {"labels": "classes", "n_test": 20}}
+        changes |= {"data": digits, "n_train": [20]}
+    small = dataclasses.replace(experiment, descent=descent, **changes)
+    plateau(small, tmp_path, console=QUIET)
+    frame = records(tmp_path)
+    assert set(frame["optimiser"]) == set(experiment.optimisers)
+    assert len(frame) == len(list(small.cells()))
+
+
+def test_every_file_says_what_it_is_for():
+    for path in FILES:
+        header = [line for line in path.read_text().splitlines() if line.startswith("#")]
+        starts = [line[2:].split(":")[0] for line in header]
+        assert {"Figure", "Command", "Time", "Expected"} <= set(starts), path.name
+        assert f"configs/plateau/{path.name}" in path.read_text()
+        assert yaml.safe_load(path.read_text())["data"]
+
+
+def test_the_command_runs_from_its_file(place, capsys):
+    path = next(path for path in FILES if path.stem == "teacher_small")
+    options = ["--restarts", "1", "--widths", "[1, 2]", "--descent.adam_steps", "20"]
+    assert main(["plateau", "--config", str(path), *options]) == 0
+    assert "diffstab report results/teacher_small" in capsys.readouterr().out
+    assert len(read_records(place / "results" / "teacher_small")) == 2
+    assert main(["plateau", "--config", str(path), "--depth", "1"]) == 2
+    assert "depth must be at least 2" in capsys.readouterr().err
