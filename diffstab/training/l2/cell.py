@@ -13,6 +13,7 @@ from torch import Tensor
 from diffstab.errors import ArgumentError
 from diffstab.l2.covariances import covariance_pair
 from diffstab.l2.descent import Descended, train_widths
+from diffstab.l2.frank_wolfe import minimise_covariances
 from diffstab.l2.network import apply, forward, hidden_widths, squared_norm
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.prune import prune
@@ -100,6 +101,8 @@ def _minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[P
     optimiser = cells[0].place.optimiser
     if optimiser == "weights":
         return _minima_in_weights(experiment, problem, cells)
+    if optimiser == "covariances":
+        return [_minimum_in_covariances(experiment, problem, cell) for cell in cells]
     raise ArgumentError("optimisers", f"be among {', '.join(OPTIMISERS)}", repr(optimiser))
 
 
@@ -117,6 +120,19 @@ def _minima_in_weights(
 
 def _found(run: Descended) -> Found:
     return Found(run.weights, run.loss, run.stationarity, run.converged, run.steps, run.history, {})
+
+
+def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, cell: PlateauCell) -> Found:
+    generator = torch.Generator().manual_seed(cell.place.seed)
+    found = minimise_covariances(problem, generator=generator, settings=experiment.frank_wolfe)
+    columns = {
+        "bound": found.bound,
+        "gap": found.gap,
+        "gap_kind": found.gap_kind,
+        "oracle": found.oracle,
+    }
+    history = [(rounds, loss) for rounds, loss, _ in found.history]
+    return Found(found.weights, found.loss, None, found.converged, found.rounds, history, columns)
 
 
 def minimum_columns(problem: L2Problem, found: Found) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 
 from diffstab.errors import ArgumentError
 from diffstab.l2.descent import DescentSettings
+from diffstab.l2.frank_wolfe import FrankWolfeSettings
 from diffstab.l2.problem import L2Problem
 from diffstab.training.l2.points import Points
 
@@ -53,6 +54,7 @@ class PlateauExperiment:
         activation: "relu", "linear" or "softplus".
         interpolation: Minimise the norm of nets that meet the targets, R(X, Y), in place of the penalised loss.
         descent: How weights are trained.
+        frank_wolfe: How the cone of covariances is searched.
         prune_angle_deg: Neurons within this angle count as aligned.
         dtype: "float64" or "float32".
         threads: Of linear algebra; None leaves torch's choice.
@@ -74,6 +76,7 @@ class PlateauExperiment:
     activation: str = "relu"
     interpolation: bool = False
     descent: DescentSettings = field(default_factory=DescentSettings)
+    frank_wolfe: FrankWolfeSettings = field(default_factory=FrankWolfeSettings)
     prune_angle_deg: float = 1.0
     dtype: str = "float64"
     threads: int | None = None
@@ -110,8 +113,11 @@ class PlateauExperiment:
         if self.interpolation and (labels or self.optimisers != ["weights"]):
             condition = "be false but for cost mse and the optimiser weights"
             raise ArgumentError("interpolation", condition, f"{self.cost} and {', '.join(self.optimisers)}")
-        if "covariances" in self.optimisers and not problem.is_homogeneous:
-            raise ArgumentError("activation", "be relu or linear for covariances", repr(self.activation))
+        if "covariances" in self.optimisers:
+            if not problem.is_homogeneous:
+                raise ArgumentError("activation", "be relu or linear for covariances", repr(self.activation))
+            if self.dtype != "float64":
+                raise ArgumentError("dtype", "be float64 for covariances", repr(self.dtype))
 
     def problem(self, points: Points) -> L2Problem:
         """Return what is minimised on the points."""

@@ -73,6 +73,7 @@ def test_the_problem_is_that_of_the_points():
             {"activation": "softplus", "optimisers": ["covariances"]},
             "activation must be relu or linear for covariances",
         ),
+        ({"dtype": "float32", "optimisers": ["covariances"]}, "dtype must be float64 for covariances"),
     ],
 )
 def test_a_wrong_experiment_is_refused_before_any_data_are_read(changes, message):
