@@ -105,7 +105,7 @@ def _spanning(adjacent: Mask, root: int) -> tuple[Mask, bool, int]:
 def _peel(block: Matrix, tree: Mask, root: int, *, left: Matrix, parts: Matrix) -> None:
     """Take leaves off the tree, except the root; each gives its edge all that is left of its diagonal."""
     degrees = tree.sum(axis=1)
-    leaves = [vertex for vertex in np.flatnonzero(degrees == 1) if vertex != root]
+    leaves = [int(vertex) for vertex in np.flatnonzero(degrees == 1) if vertex != root]
     while leaves:
         leaf = leaves.pop()
         other = int(tree[leaf].argmax())
