@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
+from diffstab.l2.kinks import stationarity
 from diffstab.l2.lbfgs import Minimum, minimise
 from diffstab.l2.network import draw_weights, hidden_widths, weight_gradient, widen
 from diffstab.l2.problem import L2Problem
@@ -33,21 +34,24 @@ class DescentSettings:
         learning_rate: Of Adam, > 0.
         finish: "lbfgs" or "gd", full batch with a line search that never raises the loss.
         finish_steps: At most so many steps of it.
-        tolerance: Stop at |grad| <= tolerance (|grad C| + 2 lambda |W|), the relative stationarity.
+        tolerance: Stop at |grad| <= tolerance (|grad C| + 2 lambda |W|), with the gradient of back-propagation.
         stall: Stop when the loss has fallen by less than this share in 100 steps: at a kink of relu the gradient
             does not vanish.
+        stationary: A net counts as converged when its generalised stationarity (see `diffstab.l2.kinks`) is no
+            larger.
         gain: Factor on the initial weights' standard deviation.
 
     Raises:
         ArgumentError: If a value is out of range.
     """
 
-    adam_steps: int = 2000
+    adam_steps: int = 10_000
     learning_rate: float = 0.01
     finish: str = "lbfgs"
-    finish_steps: int = 5000
+    finish_steps: int = 1000
     tolerance: float = 1e-6
     stall: float = 1e-9
+    stationary: float = 1e-2
     gain: float = 1.0
 
     def __post_init__(self) -> None:
@@ -60,7 +64,7 @@ class DescentSettings:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ArgumentError(name, "be positive and finite", value)
-        for name in ("tolerance", "stall"):
+        for name in ("tolerance", "stall", "stationary"):
             if not 0 <= getattr(self, name) < 1:
                 raise ArgumentError(name, "lie in [0, 1)", getattr(self, name))
 
@@ -75,9 +79,9 @@ class Descended(NamedTuple):
         loss: C + lambda sum |W|^2; in `representation_cost`, sum |W|^2.
         cost: C.
         squared_norm: sum_l |W_l|_F^2.
-        stationarity: |grad| / (|grad C| + 2 lambda |W|): 0 at a smooth stationary point.
+        stationarity: |grad| / (|grad C| + 2 lambda |W|) with the best slopes at kinks: 0 at a stationary point.
         steps: Of Adam and of the finish.
-        converged: Whether the stationarity reached the tolerance.
+        converged: Whether the stationarity is small enough to count.
         history: Pairs (step, loss).
     """
 
@@ -241,6 +245,7 @@ def _descended(
     weights = nets.net(found.points, place)
     loss = float(found.values[place])
     norm = float(sum(weight.square().sum() for weight in weights))
+    distance = stationarity(nets.problem, weights).relative
     return Descended(
         hidden=nets.widths[place],
         restart=restart,
@@ -248,9 +253,9 @@ def _descended(
         loss=loss,
         cost=loss - nets.problem.penalty * norm,
         squared_norm=norm,
-        stationarity=float(found.stationarity[place]),
+        stationarity=distance,
         steps=settings.adam_steps + int(found.steps[place]),
-        converged=bool(found.stationarity[place] <= settings.tolerance),
+        converged=distance <= settings.stationary,
         history=[(settings.adam_steps + step, float(values[place])) for step, values in found.history],
     )
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from diffstab.l2.inverse import EXACT, Inverse
+from diffstab.l2.kinks import KINK, gated
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.representations import factors
 
@@ -38,9 +39,9 @@ class Forces(NamedTuple):
     @property
     def imbalance(self) -> Tensor:
         """|attraction + repulsion|_F / (|attraction|_F + |repulsion|_F), shape (...): 0 where they cancel, at most 1."""
-        total = (self.attraction + self.repulsion).square().sum((-2, -1)).sqrt()
-        sizes = sum(part.square().sum((-2, -1)).sqrt() for part in self)
-        return torch.where(sizes > 0, total / torch.where(sizes > 0, sizes, 1), 0)
+        total = _size(self.attraction + self.repulsion)
+        sizes = _size(self.attraction) + _size(self.repulsion)
+        return torch.where(sizes > 0, total / torch.where(sizes > 0, sizes, 1), torch.zeros_like(sizes))
 
 
 def forces(
@@ -66,3 +67,52 @@ def forces(
         push = -(incoming.mT @ pulls[layer + 1])[..., : z.shape[-2], :] * problem.slope(z)
         found.append(Forces(pulls[layer], push))
     return [*found, Forces(pulls[-1], problem.cost_gradient(representations[-1]))]
+
+
+def constrained_forces(
+    problem: L2Problem,
+    representations: Sequence[Tensor],
+    *,
+    inverse: Inverse = EXACT,
+    kink: float = KINK,
+) -> list[Forces]:
+    r"""Return the forces along the row space constraints, with the slopes at kinks that cancel them best.
+
+    Two things keep the parts of `forces` from cancelling at a minimum, and both are taken into account here.
+    Where Z_l^s has less than full column rank, Z_{l+1} must follow when Z_l moves, by W_{l+1} dZ_l^s outside the row
+    space of Z_l^s, and passes its own repulsion on: with P_l the projector onto that row space,
+
+        repulsion_l = s'(Z_l) * W_{l+1}^T (repulsion_{l+1} (1 - P_l) - attraction_{l+1}).
+
+    And at z = 0 the slope of relu is any number in [0, 1]: minima lie on such kinks, and the slopes are chosen there,
+    from the last layer down, that leave the least sum. Both parts are projected onto the row space of Z_{l-1}^s,
+    along which Z_l may move. The imbalance of each layer is its cancellation number.
+
+    Args:
+        problem: The problem.
+        representations: Z_1 ... Z_L of one net, each (n_l, N), within the row space constraints.
+        inverse: Tolerance, or Tikhonov term.
+        kink: |z| below this share of a neuron's largest counts as 0.
+
+    Raises:
+        ArgumentError: If the shapes do not fit the problem.
+    """
+    below = factors(problem, representations)
+    projectors = [inverse.row_space(factor) for factor in below]
+    inverses = [inverse.of_gram(factor.mT @ factor) for factor in below]
+    pulls = [
+        2 * problem.penalty * z @ inverted for z, inverted in zip(representations, inverses, strict=True)
+    ]
+    push = problem.cost_gradient(representations[-1])
+    found = [Forces(pulls[-1], push @ projectors[-1])]
+    for layer in range(problem.depth - 2, -1, -1):
+        z, above = representations[layer], projectors[layer + 1]
+        weight = (representations[layer + 1] @ inverses[layer + 1] @ below[layer + 1].mT)[:, : len(z)]
+        passed = weight.mT @ (push - push @ above - pulls[layer + 1])
+        push, _ = gated(problem, z, passed, basis=projectors[layer], target=pulls[layer], kink=kink)
+        found.append(Forces(pulls[layer], push @ projectors[layer]))
+    return found[::-1]
+
+
+def _size(matrix: Tensor) -> Tensor:
+    return matrix.square().sum((-2, -1)).sqrt()

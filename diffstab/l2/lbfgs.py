@@ -82,7 +82,9 @@ def minimise(
         else:
             lengths = torch.ones_like(state.values)
         previous = state
-        state, lengths, moved = _line_search(evaluate, state, directions, 2 * lengths if memory == 0 else lengths)
+        state, lengths, moved = _line_search(
+            evaluate, state, directions, 2 * lengths if memory == 0 else lengths
+        )
         curvature.push(state.points - previous.points, state.gradients - previous.gradients)
         ended.note(state, step)
         done = ~moved | (state.gradients.norm(dim=1) <= tolerance * state.scales)
