@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -199,12 +200,12 @@ def rank_columns(problem: L2Problem, weights: Sequence[Tensor]) -> dict[str, lis
     """Return bounds on the rank of the covariances of each hidden layer; nothing for many points."""
     if problem.points > RANKED_POINTS:
         return {}
-    representations = [z.double() for z in forward(problem, weights)]
+    # The rank knows no bias, and without it nothing small is lost in b^2 1 1^T.
+    unbiased = dataclasses.replace(problem, bias=0.0)
     bounds = []
-    for z in representations[:-1]:
-        generator = torch.Generator().manual_seed(0)
-        pair = covariance_pair(problem, z)
-        found = rank_bounds(problem, pair, representations=z, restarts=RANK_STARTS, generator=generator)
+    for z in forward(problem, weights)[:-1]:
+        generator, pair = torch.Generator().manual_seed(0), covariance_pair(unbiased, z.double())
+        found = rank_bounds(unbiased, pair, representations=z, restarts=RANK_STARTS, generator=generator)
         bounds.append(found)
     return {"rank_lower": [found.lower for found in bounds], "rank_upper": [found.upper for found in bounds]}
 
