@@ -71,8 +71,12 @@ def run_place(
     for batch in [cells] if together else [[cell] for cell in cells]:
         started, clock = datetime.now(UTC), time.perf_counter()
         minima = _minima(experiment, problem, batch)
-        shared = {"train_seconds": time.perf_counter() - clock, "runs_together": len(batch)}
-        shared |= {"started_at": started.isoformat(timespec="seconds"), **origin}
+        shared: dict[str, Any] = {
+            "train_seconds": time.perf_counter() - clock,
+            "runs_together": len(batch),
+            "started_at": started.isoformat(timespec="seconds"),
+            **origin,
+        }
         for cell, found in zip(batch, minima, strict=True):
             config = {**experiment.resolved(), "cell": experiment.cell_config(cell)}
             row = run_columns(experiment, cell, points, problem, found)
