@@ -90,7 +90,7 @@ def _check_image(layer: int, gram: Tensor, projector: Tensor) -> None:
     share = float((outside.clamp_min(0) / torch.where(trace > 0, trace, 1)).sqrt().detach().max())
     if share > max(FEASIBLE, 8 * (gram.shape[-1] * torch.finfo(gram.dtype).eps) ** 0.5):
         condition = "lie in the image of the activations' covariance below"
-        way_out = "The loss is infinite there, or the covariances are too ill-conditioned for their type. Give a Tikhonov term."
+        way_out = "The loss is infinite there, or rounding hides it. Give a Tikhonov term."
         raise ArgumentError(
             f"covariance of layer {layer}", condition, f"a share {share:.2g} outside", way_out
         )

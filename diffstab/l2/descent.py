@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +19,11 @@ from torch import Tensor
 from diffstab.errors import ArgumentError
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.lbfgs import Minimum, minimise
-from diffstab.l2.network import draw_weights, hidden_widths, weight_gradient, widen
+from diffstab.l2.network import draw_weights, forward, hidden_widths, weight_gradient, widen
 from diffstab.l2.problem import L2Problem
 
 _OVERHEAD_SECONDS, _FLOPS_PER_SECOND = 5e-4, 4e10
-_INTERPOLATED = 1e-6
+_RELATIVE_PENALTY, _MULTIPLIER_STEPS, _MET = 1e-3, 8, 1e-5
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,17 @@ class PaddedNets:
     def layers(self, flat: Tensor) -> list[Tensor]:
         """Return W_1 ... W_L, each (nets, rows, columns), as views of an array (nets, parameters)."""
         sizes = [math.prod(shape) for shape in self.shapes]
-        parts = flat.split(sizes, dim=-1)
-        return [part.unflatten(-1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        parts = torch.split(flat, sizes, dim=-1)
+        return [part.view(-1, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def evaluate(self, flat: Tensor, shift: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return cost (nets,), loss (nets,) and gradient (nets, parameters)."""
         cost, loss, gradients = weight_gradient(self.problem, self.layers(flat), shift=shift)
         return cost, loss, torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
+
+    def outputs(self, flat: Tensor) -> Tensor:
+        """Return Z_L, shape (nets, n_L, N)."""
+        return forward(self.problem, self.layers(flat))[-1]
 
     def net(self, flat: Tensor, index: int) -> list[Tensor]:
         """Return one net's weights without padding."""
@@ -209,6 +214,7 @@ def descend(nets: PaddedNets, settings: DescentSettings, *, shift: Tensor | None
     flat = _adam(nets, settings, shift)
 
     def evaluate(points: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        # What was missed is asked for again: C is taken at Z - D, so that Z - D = Y.
         moved = None if shift is None else shift[index]
         _, loss, gradient = nets.evaluate(points, moved)
         pull = 2 * nets.problem.penalty * points
@@ -271,7 +277,7 @@ def _buckets(problem: L2Problem, widths: Sequence[tuple[int, ...]]) -> list[list
         for start in range(end - 1, -1, -1):
             padded = tuple(map(max, padded, widths[order[start]]))
             chain = (problem.inputs.shape[0], *padded, problem.outputs)
-            work = sum(6 * below * above for below, above in zip(chain, chain[1:], strict=False))
+            work = sum(6 * below * above for below, above in pairwise(chain))
             seconds = _OVERHEAD_SECONDS + (end - start) * work * problem.points / _FLOPS_PER_SECOND
             options.append((best[start][0] + seconds, start))
         best.append(min(options))
@@ -281,3 +287,70 @@ def _buckets(problem: L2Problem, widths: Sequence[tuple[int, ...]]) -> list[list
         groups.append(order[start:end])
         end = start
     return groups[::-1]
+
+
+def representation_cost(
+    problem: L2Problem,
+    hidden: Sequence[int | Sequence[int]],
+    *,
+    restarts: int,
+    seed: int,
+    settings: DescentSettings | None = None,
+) -> list[Descended]:
+    r"""Minimise sum_l |W_l|_F^2 subject to Z_L = Y, by the method of multipliers: R(X, Y) at each width.
+
+    The penalised problem is solved again and again with targets shifted by what was missed so far, Y + D, which
+    meets the constraint at a fixed penalty. The problem's own penalty plays no part.
+
+    Args:
+        problem: Of cost mse.
+        hidden: Widths: a number for all hidden layers, or one for each.
+        restarts: Starts per width.
+        seed: At least 0.
+        settings: How each penalised problem is solved; None means the defaults.
+
+    Returns:
+        One net per width and start, in that order. Its loss is its squared norm, or infinity where the targets were
+        not met to 1e-5 of their norm: by convention the cost of what a width cannot represent.
+
+    Raises:
+        ArgumentError: If the cost is not mse, the targets are zero or the cost of no layer, or a number is out of
+            range.
+    """
+    if problem.cost != "mse":
+        raise ArgumentError("cost", "be mse: class labels cannot be met exactly", repr(problem.cost))
+    settings = settings or DescentSettings()
+    scale = float(problem.cost_of(torch.zeros_like(problem.targets)))
+    if scale == 0:
+        raise ArgumentError("targets", "not all be zero: their representation cost is 0", "zeros")
+    runs = draw_runs(problem, hidden, restarts=restarts, seed=seed, gain=settings.gain)
+    # The norm grows as the targets to the power 2 / L.
+    guess = problem.depth * float(problem.targets.norm()) ** (2 / problem.depth)
+    held = replace(problem, penalty=_RELATIVE_PENALTY * scale / guess)
+    results: dict[int, Descended] = {}
+    for bucket in _buckets(problem, [hidden_widths(run.weights) for run in runs]):
+        nets = PaddedNets(held, [runs[index].weights for index in bucket])
+        found = _constrained(nets, settings)
+        for place, index in enumerate(bucket):
+            run = _descended(nets, found, place, runs[index].restart, settings)
+            cost = float(problem.cost_of(forward(problem, run.weights)[-1]))
+            met = cost <= _MET**2 * scale
+            results[index] = run._replace(
+                loss=run.squared_norm if met else math.inf, cost=cost, converged=met, stationarity=math.nan
+            )
+    return [results[index] for index in range(len(runs))]
+
+
+def _constrained(nets: PaddedNets, settings: DescentSettings) -> Minimum:
+    """Return the nets that meet the targets with least norm, by shifted targets."""
+    shift = nets.problem.targets.new_zeros(len(nets.flat), *nets.problem.targets.shape)
+    again = replace(settings, learning_rate=settings.learning_rate / 10)
+    found = descend(nets, settings, shift=shift)
+    history = found.history
+    for _ in range(_MULTIPLIER_STEPS):
+        nets.flat = found.points
+        outputs = nets.outputs(found.points)
+        shift = shift + (nets.problem.targets - outputs)
+        found = descend(nets, again, shift=shift)
+        history = [*history, found.history[-1]]
+    return found._replace(history=history)

@@ -20,9 +20,9 @@ from diffstab.l2.problem import L2Problem
 LARGEST_SYSTEM = 2**25
 """Most entries of the Jacobian, 256 MB, up to which widths are searched."""
 
-_STEPS = 150
+_STEPS = 100
 _DAMPING = 1e-2
-_LEAST_DAMPING, _MOST_DAMPING = 1e-12, 1e8
+_LEAST_DAMPING, _MOST_DAMPING = 1e-12, 1e3  # above it a start is stuck at a kink of relu
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,17 +166,22 @@ def fit(goal: Goal, starts: Tensor, *, tolerance: float) -> tuple[Tensor, float]
     """Return the factor (k, N) of least residual that Levenberg-Marquardt reaches from starts (R, k, N), and it."""
     factor, damping = starts, starts.new_full((len(starts),), _DAMPING)
     residuals = goal.residuals(factor)
+    best, least = factor[0], math.inf
     for _ in range(_STEPS):
         trial = _step(goal, factor, residuals, damping)
         moved = goal.residuals(trial)
         better = moved.norm(dim=1) < residuals.norm(dim=1)
         factor = torch.where(better[:, None, None], trial, factor)
         residuals = torch.where(better[:, None], moved, residuals)
-        damping = torch.where(better, damping / 4, damping * 4).clamp(_LEAST_DAMPING, _MOST_DAMPING)
-        if residuals.norm(dim=1).min() <= 1e-3 * tolerance or (damping == _MOST_DAMPING).all():
+        damping = torch.where(better, (damping / 4).clamp_min(_LEAST_DAMPING), damping * 4)
+        value, index = residuals.norm(dim=1).min(dim=0)
+        if value < least:
+            best, least = factor[index], float(value)
+        moving = damping < _MOST_DAMPING
+        if least <= 1e-3 * tolerance or not moving.any():
             break
-    best = residuals.norm(dim=1).argmin()
-    return factor[best], float(residuals[best].norm())
+        factor, residuals, damping = factor[moving], residuals[moving], damping[moving]
+    return best, least
 
 
 def _step(goal: Goal, factor: Tensor, residuals: Tensor, damping: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class Forces(NamedTuple):
 
     @property
     def imbalance(self) -> Tensor:
-        """|attraction + repulsion|_F / (|attraction|_F + |repulsion|_F), shape (...): 0 where they cancel, at most 1."""
+        """|attraction + repulsion| / (|attraction| + |repulsion|), shape (...): 0 where they cancel, at most 1."""
         total = _size(self.attraction + self.repulsion)
         sizes = _size(self.attraction) + _size(self.repulsion)
         return torch.where(sizes > 0, total / torch.where(sizes > 0, sizes, 1), torch.zeros_like(sizes))
@@ -90,7 +90,7 @@ def constrained_forces(
 
     Args:
         problem: The problem.
-        representations: Z_1 ... Z_L of one net, each (n_l, N), within the row space constraints.
+        representations: Z_1 ... Z_L within the row space constraints: of one net, each (n_l, N); of many with kink = 0.
         inverse: Tolerance, or Tikhonov term.
         kink: |z| below this share of a neuron's largest counts as 0.
 
@@ -107,7 +107,8 @@ def constrained_forces(
     found = [Forces(pulls[-1], push @ projectors[-1])]
     for layer in range(problem.depth - 2, -1, -1):
         z, above = representations[layer], projectors[layer + 1]
-        weight = (representations[layer + 1] @ inverses[layer + 1] @ below[layer + 1].mT)[:, : len(z)]
+        weight = representations[layer + 1] @ inverses[layer + 1] @ below[layer + 1].mT
+        weight = weight[..., : z.shape[-2]]
         passed = weight.mT @ (push - push @ above - pulls[layer + 1])
         push, _ = gated(problem, z, passed, basis=projectors[layer], target=pulls[layer], kink=kink)
         found.append(Forces(pulls[layer], push @ projectors[layer]))

@@ -1,7 +1,8 @@
 r"""Minima over the covariances: Frank-Wolfe on the cone of pairs, fully corrective.
 
-A hidden layer's pair (K, K^s - b^2 1 1^T) is a conic combination of generators (z z^T, s(z) s(z)^T), z = u^T Z^s, |u| = 1.
-Each round asks the linear oracle for generators that lower the loss, adds them, and minimises over the combination.
+A hidden layer's pair (K, K^s - b^2 1 1^T) is a conic combination of generators (z z^T, s(z) s(z)^T), z = u^T Z^s with
+|u| = 1. Each round asks the linear oracle for generators that lower the loss, adds them, and minimises over the
+combination.
 
 Depth 2: the loss is convex in the pair and the outputs. Masses and outputs solve a group lasso, and the dual gives a
 lower bound of the minimum over nets of every width: the gap is certified wherever the oracle is exact.

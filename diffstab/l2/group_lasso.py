@@ -1,6 +1,6 @@
 r"""The fully corrective step: masses and outputs for fixed generators, a convex group lasso.
 
-min over V of C(V A + b v 1^T) + 2 lambda sum_j |V_j| + lambda |v|^2, with A the activations of neurons of unit in-weights:
+min over V of C(V A + b v 1^T) + 2 lambda sum_j |V_j| + lambda |v|^2, A the activations of neurons of unit in-weights:
 lambda (|u_j|^2 m_j + |V_j|^2 / m_j) is least at the mass m_j = |V_j|.
 """
 
@@ -53,14 +53,15 @@ def primal_value(problem: L2Problem, activations: Tensor, weights: Tensor) -> Te
     count = activations.shape[0]
     masses, bias = weights[:, :count].norm(dim=0).sum(), weights[:, count:].square().sum()
     outputs = weights @ problem.extended(activations)
-    return problem.cost_of(outputs) + problem.penalty * (2 * masses + bias)
+    value: Tensor = problem.cost_of(outputs) + problem.penalty * (2 * masses + bias)
+    return value
 
 
 def dual_value(problem: L2Problem, slopes: Tensor, largest: Tensor) -> Tensor:
     r"""Return the value of a dual point: a lower bound of the minimum over all generators.
 
-    The dual of the shallow problem is max over G of -C*(G) - b^2 |G 1|^2 / (4 lambda) subject to |G s(z)| <= 2 lambda for
-    every generator; G = dC/dZ is scaled down to be feasible.
+    The dual of the shallow problem is max over G of -C*(G) - b^2 |G 1|^2 / (4 lambda) subject to |G s(z)| <= 2 lambda
+    for every generator; G = dC/dZ is scaled down to be feasible.
 
     Args:
         problem: The problem.
@@ -70,4 +71,5 @@ def dual_value(problem: L2Problem, slopes: Tensor, largest: Tensor) -> Tensor:
     limit = 2 * problem.penalty
     scaled = slopes * (limit / largest).clamp_max(1) if largest > 0 else slopes
     bias = problem.bias**2 * scaled.sum(1).square().sum() / (2 * limit)
-    return -problem.cost_conjugate(scaled) - bias
+    value: Tensor = -problem.cost_conjugate(scaled) - bias
+    return value

@@ -40,13 +40,17 @@ class Inverse:
     def times_factor(self, left: Tensor, factor: Tensor) -> Tensor:
         r"""Return Z B^+, shape (..., m, k), for Z (..., m, N) and B (..., k, N); Z B^T (B^T B + e)^{-1} for e > 0."""
         rotated, values, basis = torch.linalg.svd(factor, full_matrices=False)
-        return ((left @ basis.mT) * self._reciprocal(values, factor.shape).unsqueeze(-2)) @ rotated.mT
+        product: Tensor = (
+            (left @ basis.mT) * self._reciprocal(values, factor.shape).unsqueeze(-2)
+        ) @ rotated.mT
+        return product
 
     def row_space(self, factor: Tensor) -> Tensor:
         """Return the orthogonal projector (..., N, N) onto the row space of B (..., k, N)."""
         _, values, basis = torch.linalg.svd(factor, full_matrices=False)
         kept = (values > self._threshold(values, factor.shape)).to(factor.dtype)
-        return (basis.mT * kept.unsqueeze(-2)) @ basis
+        projector: Tensor = (basis.mT * kept.unsqueeze(-2)) @ basis
+        return projector
 
     def of_gram(self, gram: Tensor) -> Tensor:
         """Return K^+ or (K + e I)^{-1}, shape (..., N, N), of a symmetric positive semi-definite K."""
@@ -58,7 +62,8 @@ class Inverse:
             relative = rounding if self.tolerance is None else max(self.tolerance**2, rounding)
             kept = values > relative * values[..., -1:].clamp_min(0)
             inverted = torch.where(kept, 1 / torch.where(kept, values, 1), 0)
-        return (basis * inverted.unsqueeze(-2)) @ basis.mT
+        inverse: Tensor = (basis * inverted.unsqueeze(-2)) @ basis.mT
+        return inverse
 
     def _threshold(self, values: Tensor, shape: torch.Size) -> Tensor:
         rounding = max(shape[-2:]) * torch.finfo(values.dtype).eps

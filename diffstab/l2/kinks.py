@@ -1,8 +1,8 @@
 r"""Generalised gradients at the kinks of relu: which slopes in [0, 1] make a stationary point stationary.
 
-At z = 0 the slope of relu is any number in [0, 1]. Minima of L2-regularised nets sit on such kinks, so the gradient that
-back-propagation gives does not vanish there, while 0 lies in Clarke's generalised gradient. Layer by layer, from the
-last hidden one down, the slopes ("gates") of the kinks are chosen that make the gradient in the weights below least.
+At z = 0 the slope of relu is any number in [0, 1]. Minima of L2-regularised nets sit on such kinks, so the gradient
+that back-propagation gives does not vanish there, while 0 lies in Clarke's generalised gradient. Layer by layer, from
+the last hidden one down, the slopes ("gates") of the kinks are chosen that make the gradient in the weights least.
 
 Source: Clarke, "Optimization and Nonsmooth Analysis", 1983, chapter 2.
 """
@@ -46,7 +46,7 @@ def stationarity(problem: L2Problem, weights: Sequence[Tensor], *, kink: float =
     Args:
         problem: The problem.
         weights: W_1 ... W_L.
-        kink: A pre-activation counts as zero at this share of its neuron's largest; 0 leaves backpropagation's gradient.
+        kink: A pre-activation counts as zero at this share of its neuron's largest; 0 leaves the gradient as it is.
 
     Raises:
         ArgumentError: If the weights do not fit or are several nets, or `kink` is not in [0, 1).

@@ -44,7 +44,7 @@ class Minimum(NamedTuple):
 class _State(NamedTuple):
     """The functions still at work: which, where, and what is known there."""
 
-    index: Tensor
+    which: Tensor
     points: Tensor
     values: Tensor
     gradients: Tensor
@@ -95,7 +95,7 @@ def minimise(
             kept = ~done
             state, lengths, reference = state.only(kept), lengths[kept], reference[kept]
             curvature.only(kept)
-        if not len(state.index):
+        if not len(state.which):
             break
     return ended.minimum()
 
@@ -105,13 +105,13 @@ class _Ended:
 
     def __init__(self, state: _State) -> None:
         self.state = _State(*(part.clone() for part in state))
-        self.steps = torch.zeros(len(state.index), dtype=torch.int64)
+        self.steps = torch.zeros(len(state.which), dtype=torch.int64)
         self.history = [(0, state.values.clone())]
 
     def note(self, state: _State, step: int) -> None:
         for mine, new in zip(self.state[1:], state[1:], strict=True):
-            mine[state.index] = new
-        self.steps[state.index.cpu()] = step
+            mine[state.which] = new
+        self.steps[state.which.cpu()] = step
         if step % _WINDOW == 0 or step & (step - 1) == 0:
             self.history.append((step, self.state.values.clone()))
 
@@ -152,7 +152,7 @@ class _Pairs:
             share = inverse * (change * found).sum(1, keepdim=True)
             found = found - share * bend
             shares.append(share)
-        for change, bend, inverse in self.pairs:
+        for _, bend, inverse in self.pairs:
             newest = 1 / (inverse * bend.square().sum(1, keepdim=True))
             scale = torch.where(inverse > 0, newest, scale)
         found = found * scale
@@ -172,12 +172,12 @@ def _line_search(
     searching = slopes < 0
     for _ in range(_TRIALS):
         points = state.points + torch.where(searching, lengths, taken)[:, None] * directions
-        values, gradients, scales = evaluate(points, state.index)
+        values, gradients, scales = evaluate(points, state.which)
         falls = values <= state.values + _ARMIJO * lengths * slopes
         flat = (gradients * directions).sum(1) >= _WOLFE * slopes
         better = searching & falls
         best = _State(
-            state.index,
+            state.which,
             torch.where(better[:, None], points, best.points),
             torch.where(better, values, best.values),
             torch.where(better[:, None], gradients, best.gradients),

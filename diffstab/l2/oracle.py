@@ -1,8 +1,8 @@
 r"""The linear oracle of the cone of pairs: the neuron whose addition lowers the loss most.
 
 For a gradient G = dC/dZ_{l+1} at fixed later weights, a neuron of in-weights u, |u| = 1, and small out-weights changes
-the loss by 2 lambda - |G s(u^T Z_{l-1}^s)| per unit of mass at best. So the generator (z z^T, s(z) s(z)^T), z = u^T Z^s, that
-lowers it most maximises |G s(z)| over the unit sphere.
+the loss by 2 lambda - |G s(u^T Z_{l-1}^s)| per unit of mass at best. So the generator (z z^T, s(z) s(z)^T) of the cone,
+z = u^T Z^s, that lowers it most maximises |G s(z)| over the unit sphere.
 
 The hyperplanes z_i = 0 cut the sphere into faces. On a face |G s(z)|^2 = u^T M u is a quadratic form, so that a maximum
 inside it is the top eigenvector of M restricted to the face's span: the best top eigenvector over all faces is the
@@ -95,12 +95,14 @@ class _Search:
 
     def values(self, directions: Tensor) -> Tensor:
         """Return |G s(u^T B)| of rows u, shape (k,)."""
-        return (self.problem.activate(directions @ self.columns) @ self.slopes.T).norm(dim=1)
+        found: Tensor = (self.problem.activate(directions @ self.columns) @ self.slopes.T).norm(dim=1)
+        return found
 
     def top_eigenvectors(self) -> Tensor:
         """Return the maxima for the linear activation, best first."""
         form = self.columns @ self.curvature @ self.columns.T
-        return torch.linalg.eigh(form).eigenvectors.T.flip(0)
+        vectors: Tensor = torch.linalg.eigh(form).eigenvectors.T.flip(0)
+        return vectors
 
     def ascend(self, directions: Tensor) -> Tensor:
         """Ascend from every row; its step grows after success and shrinks after failure."""
@@ -160,7 +162,7 @@ class _Search:
         active.scatter_(2, place, (patterns > 0).expand(*shape, -1))
         rows = self.columns.T[nearest].unsqueeze(1) * (patterns == 0).to(z.dtype)[None, :, :, None]
         decomposed = torch.linalg.svd(rows, full_matrices=False)
-        kept = decomposed.S > 1e-10 * self.columns.norm()
+        kept = self.columns.norm() * 1e-10 < decomposed.S
         span = decomposed.Vh * kept.unsqueeze(-1)
         masked = self.columns * active.unsqueeze(2).to(z.dtype)
         form = masked @ self.curvature @ masked.mT
@@ -168,8 +170,9 @@ class _Search:
         vectors = torch.linalg.eigh(within @ form @ within).eigenvectors[..., -1]
         # An eigenvector has no sign, the face does.
         both = torch.cat([vectors, -vectors], dim=1)
-        best = self.values(both.flatten(0, 1)).unflatten(0, both.shape[:2]).argmax(dim=1)
-        return both[torch.arange(len(z), device=z.device), best]
+        best = self.values(both.flatten(0, 1)).view(both.shape[:2]).argmax(dim=1)
+        chosen: Tensor = both[torch.arange(len(z), device=z.device), best]
+        return chosen
 
 
 def _unit(rows: Tensor) -> Tensor:

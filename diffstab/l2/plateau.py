@@ -61,7 +61,8 @@ def plateau_start(
 
     Args:
         widths: Different widths, rising.
-        losses: Shape (number of widths, restarts), finite, at least 0.
+        losses: Shape (number of widths, restarts), at least 0, one of them finite; infinite for a restart that found
+            no net, as the norm of narrow nets that do not meet the targets.
         tolerance: Share of the floor by which a loss may lie above it, > 0.
         resamples: Tables drawn, at least 1.
         confidence: Nominal coverage of the interval, in (0, 1).
@@ -71,8 +72,8 @@ def plateau_start(
         The start.
 
     Raises:
-        ArgumentError: If shapes do not fit, widths do not rise, a loss is negative or not finite, or an option is out
-            of range.
+        ArgumentError: If shapes do not fit, widths do not rise, a loss is NaN or negative, none is finite, or an
+            option is out of range.
     """
     _check(widths, losses)
     if not 0 < tolerance < math.inf:
@@ -96,7 +97,10 @@ def _cumulative_best(losses: Tensor) -> Tensor:
 
 def _start(best: Tensor, tolerance: float) -> Tensor:
     """Return the index of the least width near the floor, shape (...), of cumulative best losses (..., widths)."""
-    return (best <= (1 + tolerance) * best[..., -1:]).int().argmax(-1)
+    near = (best <= (1 + tolerance) * best[..., -1:]) & best.isfinite()
+    # A table drawn again may hold no finite loss; its start is not below the last width.
+    near[..., -1] = True
+    return near.int().argmax(-1)
 
 
 def _interval(
@@ -125,8 +129,7 @@ def _check(widths: Sequence[int], losses: Tensor) -> None:
         raise ArgumentError("losses", condition, tuple(losses.shape))
     if list(widths) != sorted(set(widths)) or widths[0] < 1:
         raise ArgumentError("widths", "rise from 1 or above", list(widths))
-    if not losses.is_floating_point() or not losses.isfinite().all() or losses.min() < 0:
-        way_out = "Leave out the width or the restart, or train it again."
-        raise ArgumentError(
-            "losses", "be finite and at least 0", "NaN, infinite, negative or integer ones", way_out
-        )
+    if not losses.is_floating_point() or losses.isnan().any() or losses.min() < 0:
+        raise ArgumentError("losses", "be floating numbers of at least 0", "NaN, negative or integer ones")
+    if not losses.isfinite().any():
+        raise ArgumentError("losses", "hold a finite one", "infinite ones", "Try wider nets.")

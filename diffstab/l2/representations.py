@@ -98,7 +98,7 @@ def representation_cost_terms(
 def constraint_violation(
     problem: L2Problem, representations: Sequence[Tensor], *, inverse: Inverse = EXACT
 ) -> Tensor:
-    """Return |Z_l (1 - P_{l-1})|_F / |Z_l|_F, shape (..., L), with P the projector onto the row space below; 0 for Z = 0."""
+    """Return |Z_l (1 - P_{l-1})| / |Z_l|, shape (..., L), P projecting onto the row space below; 0 for Z = 0."""
     shares = []
     for z, factor in zip(representations, factors(problem, representations), strict=True):
         outside = (z - z @ inverse.row_space(factor)).square().sum((-2, -1)).sqrt()
