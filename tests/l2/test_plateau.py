@@ -89,6 +89,15 @@ def test_zero_loss_is_a_floor():
     assert start(torch.tensor([[1.0], [0.0], [0.0], [0.0]]), [1, 2, 3, 4]).width == 2
 
 
+def test_widths_that_cannot_meet_the_targets_lie_before_the_plateau():
+    losses = torch.tensor([[math.inf, math.inf], [math.inf, 4.0], [4.0, 4.0], [4.0, 4.0], [4.0, 4.0]])
+    found = start(losses, [1, 2, 3, 4, 5])
+    assert (found.width, found.low, found.high) == (2, 2, 3)
+    assert found.floor == 4
+    rare = torch.tensor([[math.inf] * 3, [5.0, math.inf, math.inf]])
+    assert start(rare, [1, 2]).high == 2
+
+
 def test_the_generator_decides_the_interval():
     one, again = (start(resamples=20, confidence=0.5) for _ in range(2))
     assert (one.low, one.high) == (again.low, again.high)
@@ -100,10 +109,10 @@ def test_the_generator_decides_the_interval():
         ({"losses": LOSSES[0]}, r"losses must have shape \(6, restarts\)"),
         ({"losses": LOSSES[:3]}, r"losses must have shape \(6, restarts\)"),
         ({"losses": LOSSES[:, :0]}, r"losses must have shape \(6, restarts\), not empty"),
-        ({"losses": LOSSES * math.nan}, "losses must be finite and at least 0"),
-        ({"losses": LOSSES / 0}, "losses must be finite and at least 0"),
-        ({"losses": -LOSSES}, "losses must be finite and at least 0"),
-        ({"losses": torch.ones(6, 2, dtype=torch.uint8)}, "losses must be finite and at least 0"),
+        ({"losses": LOSSES * math.nan}, "losses must be floating numbers of at least 0, got NaN"),
+        ({"losses": LOSSES / 0}, "losses must hold a finite one"),
+        ({"losses": -LOSSES}, "losses must be floating numbers of at least 0"),
+        ({"losses": torch.ones(6, 2, dtype=torch.uint8)}, "losses must be floating numbers of at least 0"),
         ({"widths": [1, 2, 3, 4, 8, 6]}, "widths must rise"),
         ({"widths": [0, 2, 3, 4, 6, 8]}, "widths must rise"),
         ({"tolerance": 0.0}, "tolerance must be positive and finite"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.l2.covariances import covariance_pair
-from diffstab.l2.descent import Descended, train_widths
+from diffstab.l2.descent import Descended, representation_cost, train_widths
 from diffstab.l2.frank_wolfe import minimise_covariances
 from diffstab.l2.network import apply, forward, hidden_widths, squared_norm
 from diffstab.l2.problem import L2Problem
@@ -36,8 +37,8 @@ class Found(NamedTuple):
 
     Attributes:
         weights: W_1 ... W_L, of least norm for the representations.
-        loss: What was minimised.
-        stationarity: Relative, 0 at a stationary point; None where a gap says more.
+        loss: What was minimised; with interpolation the squared norm, infinite where the targets were not met.
+        stationarity: Relative, 0 at a stationary point; None for covariances and with interpolation.
         converged: Whether the optimiser reached its tolerance.
         steps: Of the optimiser.
         history: Pairs (step, loss).
@@ -116,15 +117,17 @@ def _minima_in_weights(
 ) -> list[Found]:
     widths = sorted({cell.width for cell in cells})
     restarts = 1 + max(cell.restart for cell in cells)
-    trained = train_widths(
-        problem, widths, restarts=restarts, seed=cells[0].place.seed, settings=experiment.descent
-    )
+    train = representation_cost if experiment.interpolation else train_widths
+    seed, settings = cells[0].place.seed, experiment.descent
+    trained = train(problem, widths, restarts=restarts, seed=seed, settings=settings)
     by_run = {(run.hidden[0], run.restart): run for run in trained}
     return [_found(by_run[cell.width, cell.restart]) for cell in cells]
 
 
 def _found(run: Descended) -> Found:
-    return Found(run.weights, run.loss, run.stationarity, run.converged, run.steps, run.history, {})
+    # The least norm at given outputs has no stationarity of its own.
+    stationarity = None if math.isnan(run.stationarity) else run.stationarity
+    return Found(run.weights, run.loss, stationarity, run.converged, run.steps, run.history, {})
 
 
 def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, cell: PlateauCell) -> Found:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -98,6 +99,23 @@ def test_a_toy_has_no_test_error_and_its_known_numbers(tmp_path):
     assert (row.known_width, row.known_cost) == (2, 8.0)
     plateau(tiny(data=ONE_HOT, widths=[2], restarts=1), tmp_path / "bias", console=QUIET)
     assert "known_width" not in records(tmp_path / "bias")
+
+
+def test_interpolation_gives_the_least_norm_of_nets_that_meet_the_targets(tmp_path):
+    descent = DescentSettings(adam_steps=300, finish_steps=200)
+    changes = {"widths": [1, 2], "n_train": [4], "bias": 0.0, "interpolation": True, "penalty": 0.0}
+    plateau(tiny(data=ONE_HOT, descent=descent, **changes), tmp_path, console=QUIET)
+    narrow, _, *wide = records(tmp_path).itertuples()
+    # Two classes need two neurons; R = 2 (sqrt 2 + sqrt 2).
+    assert math.isinf(narrow.loss)
+    assert not narrow.converged
+    best = min(wide, key=lambda row: row.loss)
+    assert best.converged
+    assert best.loss == best.squared_norm == pytest.approx(best.known_cost, rel=1e-3)
+    assert best.known_cost == pytest.approx(4 * math.sqrt(2))
+    assert best.rank_lower == best.rank_upper == [2]
+    assert best.pruned_loss == pytest.approx(best.loss, rel=1e-6)
+    assert pd.isna(best.stationarity)
 
 
 def test_softplus_neurons_do_not_merge(tmp_path):
