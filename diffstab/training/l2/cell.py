@@ -18,6 +18,7 @@ from diffstab.l2.descent import Descended, representation_cost, train_widths
 from diffstab.l2.frank_wolfe import minimise_covariances
 from diffstab.l2.network import apply, forward, hidden_widths, squared_norm
 from diffstab.l2.problem import L2Problem
+from diffstab.l2.projected import train_representations
 from diffstab.l2.prune import prune
 from diffstab.l2.rank import rank_bounds
 from diffstab.results import Provenance, canonical_json
@@ -28,6 +29,8 @@ WEIGHTS_IN_RECORD = 2000
 """Nets of at most so many weights are kept in their records."""
 RANKED_POINTS = 16
 """On at most so many points the rank of the covariances is bounded: it takes long on more."""
+RANK_TOLERANCE = 1e-4
+"""Relative size of what is zero in a covariance: minima are reached to a tolerance of their own."""
 RANK_STARTS = 4
 """Starts per width in the search for a smaller factor."""
 
@@ -57,9 +60,9 @@ class Found(NamedTuple):
 def run_place(
     experiment: PlateauExperiment, cells: Sequence[PlateauCell], points: Points, *, origin: Provenance
 ) -> Iterator[tuple[PlateauCell, dict[str, Any]]]:
-    """Train the runs of one place and yield each with its record.
+    """Train the runs of one place together and yield each with its record; their time is that of all of them.
 
-    Nets trained by their weights are trained together; their time is that of all of them.
+    Where some restarts of a width have records, all up to the last one missing are trained again beside it.
 
     Args:
         experiment: Configuration.
@@ -67,21 +70,19 @@ def run_place(
         points: The points of this place.
         origin: Commit, versions and hardware of the process that runs it.
     """
-    together = cells[0].place.optimiser == "weights"
     problem = experiment.problem(points)
-    for batch in [cells] if together else [[cell] for cell in cells]:
-        started, clock = datetime.now(UTC), time.perf_counter()
-        minima = _minima(experiment, problem, batch)
-        shared: dict[str, Any] = {
-            "train_seconds": time.perf_counter() - clock,
-            "runs_together": len(batch),
-            "started_at": started.isoformat(timespec="seconds"),
-            **origin,
-        }
-        for cell, found in zip(batch, minima, strict=True):
-            config = {**experiment.resolved(), "cell": experiment.cell_config(cell)}
-            row = run_columns(experiment, cell, points, problem, found)
-            yield cell, {**row, **shared, "config": canonical_json(config)}
+    started, clock = datetime.now(UTC), time.perf_counter()
+    minima = _minima(experiment, problem, cells)
+    shared: dict[str, Any] = {
+        "train_seconds": time.perf_counter() - clock,
+        "runs_together": len(cells),
+        "started_at": started.isoformat(timespec="seconds"),
+        **origin,
+    }
+    for cell, found in zip(cells, minima, strict=True):
+        config = {**experiment.resolved(), "cell": experiment.cell_config(cell)}
+        row = run_columns(experiment, cell, points, problem, found)
+        yield cell, {**row, **shared, "config": canonical_json(config)}
 
 
 def run_columns(
@@ -104,22 +105,19 @@ def run_columns(
 
 def _minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[PlateauCell]) -> list[Found]:
     """Return the minimum of each cell, of one place."""
-    optimiser = cells[0].place.optimiser
-    if optimiser == "weights":
-        return _minima_in_weights(experiment, problem, cells)
-    if optimiser == "covariances":
-        return [_minimum_in_covariances(experiment, problem, cell) for cell in cells]
-    raise ArgumentError("optimisers", f"be among {', '.join(OPTIMISERS)}", repr(optimiser))
-
-
-def _minima_in_weights(
-    experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[PlateauCell]
-) -> list[Found]:
+    optimiser, seed = cells[0].place.optimiser, cells[0].place.seed
     widths = sorted({cell.width for cell in cells})
     restarts = 1 + max(cell.restart for cell in cells)
-    train = representation_cost if experiment.interpolation else train_widths
-    seed, settings = cells[0].place.seed, experiment.descent
-    trained = train(problem, widths, restarts=restarts, seed=seed, settings=settings)
+    if optimiser == "weights":
+        train = representation_cost if experiment.interpolation else train_widths
+        trained = train(problem, widths, restarts=restarts, seed=seed, settings=experiment.descent)
+    elif optimiser == "representations":
+        settings = experiment.projected
+        trained = train_representations(problem, widths, restarts=restarts, seed=seed, settings=settings)
+    elif optimiser == "covariances":
+        return [_minimum_in_covariances(experiment, problem, seed) for _ in cells]
+    else:
+        raise ArgumentError("optimisers", f"be among {', '.join(OPTIMISERS)}", repr(optimiser))
     by_run = {(run.hidden[0], run.restart): run for run in trained}
     return [_found(by_run[cell.width, cell.restart]) for cell in cells]
 
@@ -130,8 +128,8 @@ def _found(run: Descended) -> Found:
     return Found(run.weights, run.loss, stationarity, run.converged, run.steps, run.history, {})
 
 
-def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, cell: PlateauCell) -> Found:
-    generator = torch.Generator().manual_seed(cell.place.seed)
+def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, seed: int) -> Found:
+    generator = torch.Generator().manual_seed(seed)
     found = minimise_covariances(problem, generator=generator, settings=experiment.frank_wolfe)
     columns = {
         "bound": found.bound,
@@ -212,7 +210,14 @@ def rank_columns(problem: L2Problem, weights: Sequence[Tensor]) -> dict[str, lis
     bounds = []
     for z in forward(problem, weights)[:-1]:
         generator, pair = torch.Generator().manual_seed(0), covariance_pair(unbiased, z.double())
-        found = rank_bounds(unbiased, pair, representations=z, restarts=RANK_STARTS, generator=generator)
+        found = rank_bounds(
+            unbiased,
+            pair,
+            representations=z,
+            restarts=RANK_STARTS,
+            tolerance=RANK_TOLERANCE,
+            generator=generator,
+        )
         bounds.append(found)
     return {"rank_lower": [found.lower for found in bounds], "rank_upper": [found.upper for found in bounds]}
 

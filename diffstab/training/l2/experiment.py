@@ -14,6 +14,7 @@ from diffstab.errors import ArgumentError
 from diffstab.l2.descent import DescentSettings
 from diffstab.l2.frank_wolfe import FrankWolfeSettings
 from diffstab.l2.problem import L2Problem
+from diffstab.l2.projected import ProjectedSettings
 from diffstab.training.l2.points import Points
 
 OPTIMISERS = ("weights", "representations", "covariances")
@@ -54,7 +55,9 @@ class PlateauExperiment:
         activation: "relu", "linear" or "softplus".
         interpolation: Minimise the norm of nets that meet the targets, R(X, Y), in place of the penalised loss.
         descent: How weights are trained.
+        projected: How representations are descended on.
         frank_wolfe: How the cone of covariances is searched.
+        plateau_tolerance: Share of the smallest loss by which a loss of the plateau may lie above it, for the page.
         prune_angle_deg: Neurons within this angle count as aligned.
         dtype: "float64" or "float32".
         threads: Of linear algebra; None leaves torch's choice.
@@ -76,7 +79,9 @@ class PlateauExperiment:
     activation: str = "relu"
     interpolation: bool = False
     descent: DescentSettings = field(default_factory=DescentSettings)
+    projected: ProjectedSettings = field(default_factory=ProjectedSettings)
     frank_wolfe: FrankWolfeSettings = field(default_factory=FrankWolfeSettings)
+    plateau_tolerance: float = 0.01
     prune_angle_deg: float = 1.0
     dtype: str = "float64"
     threads: int | None = None
@@ -98,6 +103,8 @@ class PlateauExperiment:
                 raise ArgumentError(name, f"be at least {least}", value)
         if self.dtype not in ("float32", "float64"):
             raise ArgumentError("dtype", "be float32 or float64", repr(self.dtype))
+        if not 0 < self.plateau_tolerance < 1:
+            raise ArgumentError("plateau_tolerance", "lie in (0, 1)", self.plateau_tolerance)
         if not 0 < self.prune_angle_deg < 90:
             raise ArgumentError("prune_angle_deg", "lie in (0, 90)", self.prune_angle_deg)
         self._check_problem()

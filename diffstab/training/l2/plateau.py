@@ -15,7 +15,7 @@ from diffstab.training.l2.experiment import PlateauCell, PlateauExperiment, Plat
 from diffstab.training.l2.points import Points, load_points
 from diffstab.training.running import limited_threads, progress_bar
 
-GRID_KEYS = ("n_train", "seeds", "widths", "restarts", "optimisers", "threads")
+GRID_KEYS = ("n_train", "seeds", "widths", "restarts", "optimisers", "threads", "plateau_tolerance")
 
 
 def plateau(experiment: PlateauExperiment, folder: str | Path, *, console: Console | None = None) -> Path:

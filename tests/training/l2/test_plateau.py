@@ -14,6 +14,7 @@ from diffstab.errors import ArgumentError, ResultsError
 from diffstab.l2 import weight_loss
 from diffstab.l2.descent import DescentSettings
 from diffstab.l2.network import apply
+from diffstab.l2.projected import ProjectedSettings
 from diffstab.results import read_records
 from diffstab.training.l2 import plateau as module
 from diffstab.training.l2.experiment import PlateauExperiment
@@ -118,6 +119,28 @@ def test_interpolation_gives_the_least_norm_of_nets_that_meet_the_targets(tmp_pa
     assert pd.isna(best.stationarity)
 
 
+def test_three_optimisers_find_one_minimum_from_the_same_starts(tmp_path):
+    experiment = tiny(
+        widths=[2],
+        n_train=[4],
+        bias=0.0,
+        penalty=0.05,
+        optimisers=["weights", "representations", "covariances"],
+        projected=ProjectedSettings(steps=1000),
+        descent=DescentSettings(adam_steps=1000),
+    )
+    plateau(experiment, tmp_path, console=QUIET)
+    groups = records(tmp_path).groupby("optimiser")
+    best = groups["loss"].min()
+    assert best.max() == pytest.approx(best.min(), rel=0.01)
+    assert groups.size().to_dict() == {"covariances": 1, "representations": 2, "weights": 2}
+    (cone,) = groups.get_group("covariances").itertuples()
+    assert cone.gap_kind == "duality"
+    assert cone.loss * (1 - cone.gap) == pytest.approx(cone.bound)
+    assert cone.width == cone.hidden_widths[0]
+    assert pd.isna(cone.stationarity)
+
+
 def test_softplus_neurons_do_not_merge(tmp_path):
     plateau(tiny(activation="softplus", widths=[2], restarts=1), tmp_path, console=QUIET)
     frame = records(tmp_path)
@@ -180,7 +203,11 @@ def test_every_file_runs_in_small(path, tmp_path):
     if "MNIST" in experiment.data["class_path"]:
         digits = {"class_path": "datamodules.Digits", "init_args": {"labels": "classes", "n_test": 20}}
         changes |= {"data": digits, "n_train": [20]}
-    small = dataclasses.replace(experiment, descent=descent, **changes)
+    projected = dataclasses.replace(experiment.projected, steps=10, projected_steps=2)
+    frank_wolfe = dataclasses.replace(experiment.frank_wolfe, rounds=3)
+    small = dataclasses.replace(
+        experiment, descent=descent, projected=projected, frank_wolfe=frank_wolfe, **changes
+    )
     plateau(small, tmp_path, console=QUIET)
     frame = records(tmp_path)
     assert set(frame["optimiser"]) == set(experiment.optimisers)
