@@ -151,6 +151,12 @@ def _plateau(command: str, args: list[str]) -> int:
     return plateau.main(args)
 
 
+def _forces(command: str, args: list[str]) -> int:
+    from diffstab.training.l2 import forces
+
+    return forces.main(args)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     from diffstab import demo
 
@@ -165,6 +171,7 @@ COMMANDS = {
     "compare": Command("train both regimes over seeds and sizes, and measure their stability", _compare),
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
     "plateau": Command("find the least loss of L2-regularised nets at every width", _plateau),
+    "forces": Command("follow attraction and repulsion in L2-regularised nets during training", _forces),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "demo": Command("a small comparison with its report, on embedded data", _demo),
 }
