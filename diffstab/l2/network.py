@@ -69,7 +69,9 @@ def weight_gradient(
     Returns:
         C (...), C + lambda sum_l |W_l|^2 (...), and the gradients.
     """
-    preactivations, activations = [weights[0] @ problem.extended_inputs], []
+    # One product for all nets: a batched one would read the inputs again for each.
+    rows = weights[0].reshape(-1, weights[0].shape[-1]) @ problem.extended_inputs
+    preactivations, activations = [rows.view(*weights[0].shape[:-1], -1)], []
     for weight in weights[1:]:
         activations.append(problem.activate(preactivations[-1]))
         preactivations.append(_times_extended(problem, weight, activations[-1]))
@@ -80,7 +82,8 @@ def weight_gradient(
         gradients.append(_against_extended(problem, back, activations[layer - 1]))
         width = activations[layer - 1].shape[-2]
         back = problem.through_slope(weights[layer][..., :width].mT @ back, preactivations[layer - 1])
-    gradients.append(back @ problem.extended_inputs.mT)
+    rows = back.reshape(-1, problem.points) @ problem.extended_inputs.mT
+    gradients.append(rows.view(*back.shape[:-1], -1))
     for gradient, weight in zip(gradients, reversed(weights), strict=True):
         gradient.add_(weight, alpha=2 * problem.penalty)
     cost = problem.cost_of(outputs)

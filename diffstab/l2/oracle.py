@@ -177,7 +177,8 @@ class _Search:
 
 def _unit(rows: Tensor) -> Tensor:
     sizes = rows.norm(dim=1)
-    return rows[sizes > 0] / sizes[sizes > 0, None]
+    scaled: Tensor = rows[sizes > 0] / sizes[sizes > 0, None]
+    return scaled
 
 
 def _distinct(directions: Tensor, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
