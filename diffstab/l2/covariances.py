@@ -78,7 +78,7 @@ def covariance_loss(
     for layer, (gram, base) in enumerate(zip(above, below, strict=True), start=1):
         inverted = inverse.of_gram(base)
         if inverse.tikhonov == 0:
-            _check_image(layer, gram, base @ inverted)
+            _check_image(layer, gram, inverse.image(base))
         total = total + problem.penalty * (gram * inverted).sum((-2, -1))
     return total
 

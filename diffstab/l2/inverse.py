@@ -58,12 +58,22 @@ class Inverse:
         if self.tikhonov > 0:
             inverted = 1 / (values.clamp_min(0) + self.tikhonov)
         else:
-            rounding = gram.shape[-1] * torch.finfo(gram.dtype).eps
-            relative = rounding if self.tolerance is None else max(self.tolerance**2, rounding)
-            kept = values > relative * values[..., -1:].clamp_min(0)
+            kept = self._counts(values)
             inverted = torch.where(kept, 1 / torch.where(kept, values, 1), 0)
         inverse: Tensor = (basis * inverted.unsqueeze(-2)) @ basis.mT
         return inverse
+
+    def image(self, gram: Tensor) -> Tensor:
+        """Return the orthogonal projector (..., N, N) onto the image of a symmetric positive semi-definite K."""
+        values, basis = torch.linalg.eigh((gram + gram.mT) / 2)
+        projector: Tensor = (basis * self._counts(values).to(gram.dtype).unsqueeze(-2)) @ basis.mT
+        return projector
+
+    def _counts(self, values: Tensor) -> Tensor:
+        """Return which eigenvalues of K, rising, do not count as zero."""
+        rounding = values.shape[-1] * torch.finfo(values.dtype).eps
+        relative = rounding if self.tolerance is None else max(self.tolerance**2, rounding)
+        return values > relative * values[..., -1:].clamp_min(0)
 
     def _threshold(self, values: Tensor, shape: torch.Size) -> Tensor:
         rounding = max(shape[-2:]) * torch.finfo(values.dtype).eps
