@@ -210,14 +210,18 @@ def rank_columns(problem: L2Problem, weights: Sequence[Tensor]) -> dict[str, lis
     bounds = []
     for z in forward(problem, weights)[:-1]:
         generator, pair = torch.Generator().manual_seed(0), covariance_pair(unbiased, z.double())
-        found = rank_bounds(
-            unbiased,
-            pair,
-            representations=z,
-            restarts=RANK_STARTS,
-            tolerance=RANK_TOLERANCE,
-            generator=generator,
-        )
+        try:
+            found = rank_bounds(
+                unbiased,
+                pair,
+                representations=z,
+                restarts=RANK_STARTS,
+                tolerance=RANK_TOLERANCE,
+                generator=generator,
+            )
+        except ArgumentError:
+            # On the rim of the cone rounding can put a pair outside: a trained net is recorded without bounds then.
+            return {}
         bounds.append(found)
     return {"rank_lower": [found.lower for found in bounds], "rank_upper": [found.upper for found in bounds]}
 
