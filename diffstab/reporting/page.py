@@ -25,7 +25,8 @@ def write_report(folder: str | Path) -> Path:
     """Write ``report/index.html`` and ``report/figures/*.png|pdf`` of a results folder.
 
     The page needs no other file and no network. It is built beside the old report and takes its place when it is
-    complete; a report that fails leaves the old one. A folder of learning curves on the sphere gets their page.
+    complete; a report that fails leaves the old one. A folder of learning curves on the sphere or of forces gets its
+    own page.
 
     Args:
         folder: Results folder with ``records/*.parquet`` and, optionally, ``config.yaml`` and ``examples.npz``.
@@ -42,6 +43,10 @@ def write_report(folder: str | Path) -> Path:
         from diffstab.reporting.sphere.page import write_sphere_report
 
         return write_sphere_report(folder)
+    if config.get("kind") == "forces":
+        from diffstab.reporting.l2.forces import write_forces_report
+
+        return write_forces_report(folder)
     records = read_records(folder)
     frame = tables.tidy_records(records)
     grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}

@@ -140,7 +140,7 @@ def layer_numbers(
     experiment: ForcesExperiment,
     labels: Tensor | None,
 ) -> list[dict[str, float]]:
-    """Return what is measured of each layer 1 ... L; of the last, which has no neurons to die or align, the forces alone."""
+    """Return what is measured of each layer 1 ... L; no ranks and rays of the last, which has no neurons to lose."""
     rows: list[dict[str, float]] = []
     for index, z in enumerate(layers.representations):
         found, fixed = layers.forces[index], layers.fixed[index]

@@ -135,7 +135,7 @@ def state_numbers(
 
 def snapshot_arrays(layers: Layers, name: str) -> dict[str, np.ndarray]:
     """Return the hidden layers of a state for pictures, in single precision: Z, attraction and repulsion of each."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for layer, (z, found) in enumerate(
         zip(layers.representations[:-1], layers.forces, strict=False), start=1
     ):

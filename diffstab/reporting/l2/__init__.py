@@ -1,0 +1,1 @@
+"""Pages of runs on L2-regularised networks: loss against width, and forces during training."""
