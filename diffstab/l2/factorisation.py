@@ -82,14 +82,8 @@ class Goal:
         return float(self.residuals(factor).norm())
 
 
-def goal_of(problem: L2Problem, pair: CovariancePair, *, tolerance: float) -> Goal:
-    """Return the goal of a pair, after checking what every pair in the cone satisfies.
-
-    Raises:
-        ArgumentError: If the activation is not homogeneous, a matrix is not a covariance of N points, the tolerance
-            is below the rounding of the pair's type, or the pair is not in the cone: K^s - b^2 1 1^T has negative
-            eigenvalues, or a diagonal above that of K.
-    """
+def check_pair(problem: L2Problem, pair: CovariancePair, *, tolerance: float) -> None:
+    """Raise ArgumentError unless a pair is one of two covariances of N points, known to the tolerance."""
     if not problem.is_homogeneous:
         raise ArgumentError("activation", "be relu or linear for a rank", repr(problem.activation))
     for name, gram in zip(pair._fields, pair, strict=True):
@@ -99,9 +93,25 @@ def goal_of(problem: L2Problem, pair: CovariancePair, *, tolerance: float) -> Go
         least = problem.points * torch.finfo(gram.dtype).eps
         if not least <= tolerance < 1:
             raise ArgumentError("tolerance", f"lie in [{least:.2g}, 1), above the rounding", tolerance)
+
+
+def goal_of(problem: L2Problem, pair: CovariancePair, *, tolerance: float) -> Goal:
+    """Return the goal of a pair, after checking what every pair in the cone satisfies.
+
+    Raises:
+        ArgumentError: If the activation is not homogeneous, a matrix is not a covariance of N points, the tolerance
+            is below the rounding of the pair's type, or the pair is not in the cone: K^s - b^2 1 1^T has negative
+            eigenvalues, or a diagonal above that of K.
+    """
+    check_pair(problem, pair, tolerance=tolerance)
     above, activated = (gram.detach().double().cpu() for gram in pair)
     values, basis = torch.linalg.eigh(activated - problem.bias**2)
     size = max(float(values[-1]), float(above.diagonal().max()))
+    rounding = problem.points * torch.finfo(pair.activations.dtype).eps * float(activated.norm())
+    if problem.bias > 0 and above.any() and rounding > tolerance * float(above.norm()):
+        condition = "exceed the rounding of the activations' covariance, which the bias rules"
+        way_out = "Give the representations, or the pair without bias."
+        raise ArgumentError("preactivations", condition, f"a norm {float(above.norm()):.2g}", way_out)
     if values[0] < -tolerance * size:
         condition = "exceed b^2 1 1^T (be in the cone)"
         raise ArgumentError(

@@ -22,7 +22,8 @@ from diffstab.errors import ArgumentError
 
 Matrix = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-_HALVINGS = 200
+_SQUARINGS = 60
+_HALVINGS = 120
 
 
 def adjacency(matrix: Matrix) -> Mask:
@@ -62,30 +63,40 @@ def edge_factor(block: Matrix, *, tolerance: float) -> Matrix:
     r"""Return V >= 0, shape (k, n), with V^T V = B and the least number of rows.
 
     k is the number of edges if the graph has a cycle, else the rank of B, n - 1 or n. With d the positive least
-    eigenvector of M, p_ij = B_ij d_j / d_i leaves every diagonal entry non-negative; p is chosen so outside a
-    spanning tree and one edge more, leaves of the rest take all that is left of their diagonal, and around the
-    last cycle one number is searched that leaves nothing.
+    eigenvector of M, p_ij = B_ij d_j / d_i leaves a slack >= 0 on every diagonal entry. On a spanning tree and one
+    edge more, leaves pass their slack on, and around the last cycle one number is searched that leaves none.
+    Nothing is subtracted on the way, so entries of very different size keep their digits.
 
     Args:
         block: B, shape (n, n): non-negative, unit diagonal, its graph connected and without triangles.
-        tolerance: Least eigenvalue of M that counts as zero.
+        tolerance: Slack at unit diagonal that counts as zero.
 
     Raises:
         ArgumentError: If M has an eigenvalue below -tolerance: B is not completely positive.
     """
-    values, vectors = np.linalg.eigh(2 * np.diag(np.diag(block)) - block)
-    if values[0] < -tolerance:
+    links = np.where(adjacency(block), block, 0.0)
+    scale = _perron(links)
+    parts = links * scale / scale[:, None]
+    slack = 1 - parts.sum(axis=1)
+    if slack.min() < -tolerance:
         condition = "be completely positive (a comparison matrix without negative eigenvalues)"
-        raise ArgumentError("matrix", condition, f"an eigenvalue {values[0]:.2g} at unit diagonal")
-    scale = np.maximum(np.abs(vectors[:, 0]), np.finfo(float).tiny)
-    tree, extra, root = _spanning(adjacency(block), int(scale.argmax()))
-    parts = np.where(tree, 0, adjacency(block) * block * scale / scale[:, None])
-    left = np.diag(block) - parts.sum(axis=1)
-    _peel(block, tree, root, left=left, parts=parts)
-    if extra:
-        _close(block, tree, root, scale=scale, left=left, parts=parts)
-        left[root] = 0.0
-    return _rows(parts, root, left[root] if values[0] > tolerance or len(block) == 1 else 0.0)
+        raise ArgumentError("matrix", condition, f"an eigenvalue {slack.min():.2g} at unit diagonal")
+    slack = np.maximum(slack, 0.0)
+    tree, has_cycle, root = _spanning(adjacency(block), int(scale.argmax()))
+    _peel(tree, root, slack=slack, parts=parts)
+    if has_cycle:
+        _close(tree, root, slack=slack, parts=parts)
+    return _rows(parts, root, slack[root] if not has_cycle and slack[root] > tolerance else 0.0)
+
+
+def _perron(links: Matrix) -> Matrix:
+    """Return the positive eigenvector of a non-negative irreducible matrix, every entry to its own precision."""
+    power = links + np.eye(len(links))
+    for _ in range(_SQUARINGS):
+        power = power @ power
+        power /= power.max()
+    vector: Matrix = np.maximum(power.sum(axis=1), np.finfo(float).tiny)
+    return vector
 
 
 def _spanning(adjacent: Mask, root: int) -> tuple[Mask, bool, int]:
@@ -102,51 +113,56 @@ def _spanning(adjacent: Mask, root: int) -> tuple[Mask, bool, int]:
     return tree, True, int(first)
 
 
-def _peel(block: Matrix, tree: Mask, root: int, *, left: Matrix, parts: Matrix) -> None:
-    """Take leaves off the tree, except the root; each gives its edge all that is left of its diagonal."""
+def _peel(tree: Mask, root: int, *, slack: Matrix, parts: Matrix) -> None:
+    """Take leaves off the tree, except the root; each gives its edge its slack, which eases the other end."""
     degrees = tree.sum(axis=1)
     leaves = [int(vertex) for vertex in np.flatnonzero(degrees == 1) if vertex != root]
     while leaves:
         leaf = leaves.pop()
         other = int(tree[leaf].argmax())
-        parts[leaf, other] = left[leaf]
-        parts[other, leaf] = block[leaf, other] ** 2 / left[leaf]
-        left[other] -= parts[other, leaf]
+        growth = slack[leaf] / parts[leaf, other]
+        parts[leaf, other] *= 1 + growth
+        parts[other, leaf] /= 1 + growth
+        slack[other] += parts[other, leaf] * growth
+        slack[leaf] = 0.0
         tree[leaf, other] = tree[other, leaf] = False
         degrees[other] -= 1
         if degrees[other] == 1 and other != root:
             leaves.append(other)
 
 
-def _close(block: Matrix, cycle: Mask, root: int, *, scale: Matrix, left: Matrix, parts: Matrix) -> None:
-    """Share what is left of the diagonals among the edges of the cycle that remains."""
+def _close(cycle: Mask, root: int, *, slack: Matrix, parts: Matrix) -> None:
+    """Share the slack of the vertices of the cycle that remains among its edges."""
     path: list[Any] = [root, int(cycle[root].argmax())]
     while path[-1] != root:
         ahead = np.flatnonzero(cycle[path[-1]])
         path.append(int(ahead[ahead != path[-2]][0]))
-    ends = list(pairwise(path))
-    entries = [float(block[end]) for end in ends]
-    diagonals = [float(left[start]) for start, _ in ends]
-    low, high = 0.0, entries[0] * scale[path[1]] / scale[root]
+    forward = [(float(parts[start, end]), float(parts[end, start])) for start, end in pairwise(path)]
+    room = [float(slack[vertex]) for vertex in path[1:]]
+    low, high = 0.0, (room[-1] + forward[-1][1]) / forward[0][0]
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if _excess(middle, entries, diagonals)[0] > 0:
-            low = middle
-        else:
+        if _around(middle, forward, room)[0] > 0:
             high = middle
-    for (start, end), entry, part in zip(ends, entries, _excess(high, entries, diagonals)[1], strict=True):
-        parts[start, end], parts[end, start] = part, entry**2 / part
+        else:
+            low = middle
+    growths = _around(low, forward, room)[1]
+    for (start, end), growth in zip(pairwise(path), growths, strict=True):
+        parts[start, end] *= 1 + growth
+        parts[end, start] /= 1 + growth
+    slack[path[1:]] = 0.0
 
 
-def _excess(first: float, entries: list[float], diagonals: list[float]) -> tuple[float, list[float]]:
-    """Return what the parts around a cycle take too much of the first diagonal, and the parts, from the first part."""
-    parts = [first]
-    for entry, diagonal in zip(entries, diagonals[1:], strict=False):
-        rest = diagonal - entry**2 / parts[-1] if parts[-1] > 0 else -1.0
-        if rest <= 0:
-            return np.inf, parts
-        parts.append(rest)
-    return first + entries[-1] ** 2 / parts[-1] - diagonals[0], parts
+def _around(first: float, forward: list[tuple[float, float]], room: list[float]) -> tuple[float, list[float]]:
+    """Return what edges around a cycle take too much of the first vertex, and by how much each grows, from the first.
+
+    An edge that grows by u takes 1 + u times its part of the vertex behind it, and 1 / (1 + u) of the one ahead.
+    """
+    growths = [first]
+    for (_, ahead), (behind, _), slack in zip(forward, forward[1:], room, strict=False):
+        growths.append((slack + ahead * growths[-1] / (1 + growths[-1])) / behind)
+    taken = forward[0][0] * first - forward[-1][1] * growths[-1] / (1 + growths[-1])
+    return taken - room[-1], growths
 
 
 def _rows(parts: Matrix, root: int, leftover: float) -> Matrix:

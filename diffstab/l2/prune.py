@@ -63,7 +63,7 @@ def prune(
     Args:
         problem: The problem, of a positively homogeneous activation.
         weights: W_1 ... W_L of one net.
-        angle_deg: Largest angle to the leader, in (0, 90) degrees.
+        angle_deg: Largest angle to the leader, in [1e-5, 90) degrees; the cosine does not resolve smaller ones.
         dead: In [0, 1).
 
     Raises:
@@ -132,8 +132,8 @@ def _check(
     for index, weight in enumerate(weights):
         if not weight.isfinite().all():
             raise ArgumentError(f"weights[{index}]", "be finite", "NaN or infinite entries")
-    if not 0 < angle_deg < 90:
-        raise ArgumentError("angle_deg", "lie in (0, 90)", angle_deg)
+    if not 1e-5 <= angle_deg < 90:
+        raise ArgumentError("angle_deg", "lie in [1e-5, 90)", angle_deg)
     if not 0 <= dead < 1:
         raise ArgumentError("dead", "lie in [0, 1)", dead)
 
@@ -158,19 +158,16 @@ def _without_dead(
 
 
 def _aligned(incoming: Tensor, outgoing: Tensor, *, angle_deg: float, signed: bool) -> list[Tensor]:
-    """Return the neurons of each group of aligned ones, its leader first; distances are chords, exact near zero."""
-    size = incoming.norm(dim=1)
-    unit = incoming.double() / size.double()[:, None]
-    chord = 2 * math.sin(math.radians(angle_deg) / 2)
+    """Return the neurons of each group of aligned ones, its leader first."""
+    size = incoming.double().norm(dim=1)
+    unit = incoming.double() / size[:, None]
+    cosines = unit @ unit.mT
+    near = (cosines if signed else cosines.abs()) >= math.cos(math.radians(angle_deg))
+    near.fill_diagonal_(False)
     free, groups = torch.ones_like(size, dtype=torch.bool), []
     for leader in (size * outgoing.norm(dim=0)).argsort(descending=True, stable=True):
         if free[leader]:
-            distance = (unit - unit[leader]).norm(dim=1)
-            if not signed:
-                distance = torch.minimum(distance, (unit + unit[leader]).norm(dim=1))
-            members = free & (distance <= chord)
-            members[leader] = False
-            groups.append(torch.cat([leader[None], members.nonzero()[:, 0]]))
+            groups.append(torch.cat([leader[None], (near[leader] & free).nonzero()[:, 0]]))
             free[groups[-1]] = False
     return groups
 

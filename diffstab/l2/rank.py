@@ -17,8 +17,8 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.l2.completely_positive import cp_rank_bounds, gram_rank, triangle_free_factor
-from diffstab.l2.covariances import CovariancePair
-from diffstab.l2.factorisation import LARGEST_SYSTEM, Goal, draw_factors, fit, goal_of
+from diffstab.l2.covariances import CovariancePair, covariance_pair
+from diffstab.l2.factorisation import LARGEST_SYSTEM, Goal, check_pair, draw_factors, fit, goal_of
 from diffstab.l2.graphs import adjacency, has_triangle
 from diffstab.l2.problem import L2Problem
 
@@ -64,7 +64,8 @@ def rank_bounds(
         problem: The problem, of a positively homogeneous activation.
         pair: (K, K^s) of one layer, the bias included.
         generator: CPU generator of the starts.
-        representations: A Z, shape (n, N), that has this pair: the upper bound is no larger than n.
+        representations: A Z, shape (n, N), that has this pair: the upper bound is no larger than n. The covariances
+            are then computed from it anew, in float64 and without the bias.
         restarts: Starts per width; 0 leaves the search out.
         tolerance: Relative residual of both matrices together that counts as zero, and the tolerance of ranks.
 
@@ -74,12 +75,15 @@ def rank_bounds(
     """
     if restarts < 0:
         raise ArgumentError("restarts", "be at least 0", restarts)
-    goal = goal_of(problem, pair, tolerance=tolerance)
-    lower, lower_from = _lower(goal, tolerance)
+    if representations is None:
+        goal = goal_of(problem, pair, tolerance=tolerance)
+    else:
+        _check_factor(problem, pair, representations, tolerance)
+        goal = _goal_of_rows(problem, representations.detach().double().cpu())
     factor = _known_factor(goal, tolerance)
-    if representations is not None and (factor is None or len(factor) > lower):
-        _check_factor(goal, representations, tolerance)
+    if factor is None and representations is not None:
         factor = reduce_rows(problem, representations, tolerance=tolerance) / math.sqrt(goal.scale)
+    lower, lower_from = _lower(goal, tolerance, enough=math.inf if factor is None else len(factor))
     factor = _search(goal, factor, lower, restarts=restarts, generator=generator, tolerance=tolerance)
     if factor is None:
         most = problem.points * (problem.points + 1)
@@ -134,8 +138,10 @@ def merge_rows(rows: Tensor, *, chord: float) -> Tensor:
 
 
 def _goal_of_rows(problem: L2Problem, rows: Tensor) -> Goal:
-    activated, scale = problem.activate(rows), float((rows.mT @ rows).norm())
-    return Goal(problem, rows.mT @ rows / scale, activated.mT @ activated / scale, scale)
+    """Return the goal of the pair of rows, without the bias, in which small rows would be lost."""
+    gram, activated = rows.mT @ rows, problem.activate(rows)
+    scale = float(gram.norm()) or 1.0
+    return Goal(problem, gram / scale, activated.mT @ activated / scale, scale)
 
 
 def _independent(problem: L2Problem, rows: Tensor) -> Tensor:
@@ -166,14 +172,17 @@ def _half_products(rows: Tensor) -> Tensor:
     return rows[:, first] * rows[:, second] * torch.where(first == second, 1.0, 2.0**0.5)
 
 
-def _lower(goal: Goal, tolerance: float) -> tuple[int, str]:
+def _lower(goal: Goal, tolerance: float, *, enough: float) -> tuple[int, str]:
+    """Return the largest lower bound and its name; the slow CP-rank only if the others are not enough."""
     bounds = [(gram_rank(goal.preactivations, tolerance=tolerance), "rank of K")]
-    if goal.problem.activation != "linear":
-        bounds.append((gram_rank(goal.activations, tolerance=tolerance), "rank of K^s"))
+    if goal.problem.activation == "linear":
+        return bounds[0]
+    whole, positive = goal.preactivations.diagonal(), goal.activations.diagonal()
+    both = torch.minimum(positive, whole - positive) > tolerance * min(goal.sizes)
+    bounds.append((gram_rank(goal.activations, tolerance=tolerance), "rank of K^s"))
+    bounds.append((2 * int(both.any()), "both signs at a point"))
+    if max(bound for bound, _ in bounds) < enough:
         bounds.append((cp_rank_bounds(goal.activations, tolerance=tolerance).lower, "CP-rank of K^s"))
-        whole, positive = goal.preactivations.diagonal(), goal.activations.diagonal()
-        both = torch.minimum(positive, whole - positive) > tolerance * min(goal.sizes)
-        bounds.append((2 * int(both.any()), "both signs at a point"))
     return max(bounds, key=lambda bound: bound[0])
 
 
@@ -193,13 +202,19 @@ def _known_factor(goal: Goal, tolerance: float) -> Tensor | None:
     return factor if goal.residual(factor) <= tolerance else None
 
 
-def _check_factor(goal: Goal, representations: Tensor, tolerance: float) -> None:
-    if representations.ndim != 2 or representations.shape[1] != goal.problem.points:
+def _check_factor(
+    problem: L2Problem, pair: CovariancePair, representations: Tensor, tolerance: float
+) -> None:
+    """Raise ArgumentError unless representations (n, N) have a pair of covariances, bias included."""
+    check_pair(problem, pair, tolerance=tolerance)
+    if representations.ndim != 2 or representations.shape[1] != problem.points:
         received = tuple(representations.shape)
-        raise ArgumentError("representations", f"be a matrix of {goal.problem.points} columns", received)
-    residual = goal.residual(representations.detach().double().cpu() / math.sqrt(goal.scale))
-    if not residual <= tolerance:
-        raise ArgumentError("representations", "have the covariances given", f"a residual {residual:.2g}")
+        raise ArgumentError("representations", f"be a matrix of {problem.points} columns", received)
+    made = covariance_pair(problem, representations.detach().double().cpu())
+    for one, other in zip(made, pair, strict=True):
+        residual = float((one - other.detach().double().cpu()).norm() / (float(other.norm()) or 1.0))
+        if not residual <= tolerance:
+            raise ArgumentError("representations", "have the covariances given", f"a residual {residual:.2g}")
 
 
 def _search(

@@ -48,6 +48,22 @@ def test_cp_rank_without_triangles_is_counted_and_factored(name, diagonal, gener
     torch.testing.assert_close(factor.T @ factor, matrix, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("diagonal", [0.0, 1.0])
+def test_entries_of_very_different_size_keep_their_digits(diagonal, generator):
+    for name in ("C7", "K33", "K24", "two cycles", "path"):
+        edges = GRAPHS[name]
+        rows = torch.zeros(len(edges), 1 + max(max(edge) for edge in edges), dtype=torch.float64)
+        for row, edge in zip(rows, edges, strict=True):
+            row[list(edge)] = (2 * torch.randn(2, generator=generator, dtype=torch.float64)).exp()
+        extra = torch.rand(rows.shape[1], generator=generator, dtype=torch.float64)
+        matrix = rows.T @ rows + diagonal * extra.diag()
+        factor = triangle_free_factor(matrix, tolerance=1e-13)
+        scale = matrix.diagonal().sqrt()
+        error = (factor.T @ factor - matrix) / scale / scale[:, None]
+        assert error.abs().max() < 1e-13
+        assert len(factor) in (len(edges), len(edges) + (name == "path"))
+
+
 @pytest.mark.parametrize(("name", "rank"), [("C4", 4), ("C5", 5), ("K33", 9), ("path", 3)])
 def test_known_cp_ranks(name, rank, generator):
     assert cp_rank_bounds(on_graph(GRAPHS[name], generator, diagonal=0.0)).lower == rank

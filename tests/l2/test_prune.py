@@ -257,7 +257,7 @@ def test_several_nets_and_bad_weights_are_refused(generator):
 @pytest.mark.parametrize("angle_deg", [0.0, -1.0, 90.0, float("nan")])
 def test_angle_out_of_range_is_refused(angle_deg, generator):
     problem = problem_of(generator, depth=2)
-    with pytest.raises(ArgumentError, match=r"angle_deg must lie in \(0, 90\)"):
+    with pytest.raises(ArgumentError, match=r"angle_deg must lie in \[1e-5, 90\)"):
         prune(problem, draw_weights(problem, 2, generator=generator), angle_deg=angle_deg)
 
 

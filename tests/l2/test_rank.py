@@ -186,6 +186,16 @@ def test_scale_of_the_covariances_changes_nothing(generator):
         assert bounds.residual < 1e-12
 
 
+def test_small_rows_under_a_large_bias_are_ranked_by_the_representations(generator):
+    problem, z = problem_of(5, bias=3.0), 1e-9 * draw(3, 5, generator)
+    pair = covariance_pair(problem, z)
+    assert rank_bounds(problem, pair, generator=generator, representations=z)[:2] == (3, 3)
+    with pytest.raises(
+        ArgumentError, match=r"exceed the rounding of the activations' covariance.*Give the repr"
+    ):
+        rank_bounds(problem, pair, generator=generator)
+
+
 def test_same_generator_gives_the_same_factor():
     problem = problem_of(5)
     pair = covariance_pair(problem, draw(3, 5, torch.Generator().manual_seed(1)))
