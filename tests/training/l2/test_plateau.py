@@ -16,8 +16,9 @@ from diffstab.l2.descent import DescentSettings
 from diffstab.l2.network import apply
 from diffstab.l2.projected import ProjectedSettings
 from diffstab.results import read_records
+from diffstab.training.l2 import cell
 from diffstab.training.l2 import plateau as module
-from diffstab.training.l2.experiment import PlateauExperiment
+from diffstab.training.l2.experiment import PlateauCell, PlateauExperiment, PlateauPlace
 from diffstab.training.l2.plateau import parse, plateau
 from diffstab.training.l2.points import load_points
 
@@ -141,6 +142,25 @@ def test_three_optimisers_find_one_minimum_from_the_same_starts(tmp_path):
     assert pd.isna(cone.stationarity)
 
 
+def test_a_net_whose_rank_cannot_be_bounded_is_recorded_without_bounds(tmp_path, monkeypatch):
+    def refused(*args, **options):
+        raise ArgumentError("activations", "have no larger diagonal than the preactivations", "a larger one")
+
+    monkeypatch.setattr(cell, "rank_bounds", refused)
+    plateau(tiny(widths=[2], restarts=1), tmp_path, console=QUIET)
+    frame = records(tmp_path)
+    assert "rank_lower" not in frame
+    assert frame["n_groups"].map(len).eq(1).all()
+
+
+def test_an_unknown_optimiser_is_refused():
+    experiment = tiny()
+    points = load_points(TEACHER, n_train=8, seed=0, cost="mse", dtype=torch.float64)
+    cells = [PlateauCell(PlateauPlace(8, 0, "magic"), 2, 0)]
+    with pytest.raises(ArgumentError, match="optimisers must be among weights, representations, covariances"):
+        list(cell.run_place(experiment, cells, points, origin={}))
+
+
 def test_softplus_neurons_do_not_merge(tmp_path):
     plateau(tiny(activation="softplus", widths=[2], restarts=1), tmp_path, console=QUIET)
     frame = records(tmp_path)
@@ -153,11 +173,11 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
     written = []
 
     def interrupted(*args, **options):
-        for cell, row in run_place(*args, **options):
+        for run in run_place(*args, **options):
             if len(written) == 5:
                 raise KeyboardInterrupt
-            written.append(cell)
-            yield cell, row
+            written.append(run)
+            yield run
 
     run_place = module.run_place
     monkeypatch.setattr(module, "run_place", interrupted)

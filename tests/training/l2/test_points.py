@@ -94,3 +94,16 @@ def test_errors_are_shares_of_classes_or_mean_squares():
 def test_wrong_data_are_refused(choice, options, message):
     with pytest.raises(ArgumentError, match=message):
         load(choice, **options)
+
+
+@pytest.mark.data
+def test_mnist_in_its_span(data_root):
+    options = {"labels": "classes", "n_test": 50, "root": str(data_root)}
+    points = load(
+        {"class_path": "datamodules.MNIST", "init_args": options}, n_train=1000, cost="cross_entropy"
+    )
+    # Pixels that are white in no image are in no direction of the span.
+    assert points.inputs.shape[0] < 784
+    assert points.test_inputs.shape == (len(points.inputs), 50)
+    assert points.targets.bincount().tolist() == [100] * 10
+    torch.testing.assert_close(points.inputs.norm(dim=0), torch.full((1000,), 28.0, dtype=torch.float64))
