@@ -19,7 +19,7 @@ _SMALL = 1e-3
 _DEFINITIONS = (
     "The loss is a function of the representations Z of the layers alone. Its gradient at a hidden layer has two "
     "parts: attraction, from the layer's own term, and repulsion, from the term of the next layer. Imbalance is "
-    "|attraction + repulsion| / (|attraction| + |repulsion|)."
+    "|attraction + repulsion| / (|attraction| + |repulsion|). Numbers are those at the start → at the end of training."
 )
 _TRAINING = (
     "In training the forces are those at the representations that the weights make. Weights hold a part besides that "
@@ -94,8 +94,8 @@ def findings(frame: pd.DataFrame) -> Section:
             ("Do classes part?", f"{_how_many(parted)} Scatter between classes, {'; '.join(shares)}.")
         )
     rays = [
-        f"layer {layer}: {_course(frame, f'aligned_share_{layer}', percent=True)}, on "
-        f"{_course(frame, f'groups_{layer}')} rays"
+        f"layer {layer}: {_course(frame, f'aligned_share_{layer}', percent=True)}, rays "
+        f"{_course(frame, f'groups_{layer}')}"
         for layer in hidden
     ]
     lined = [_rises(frame, f"aligned_share_{layer}") for layer in hidden]
@@ -134,9 +134,7 @@ def _course(frame: pd.DataFrame, name: str, *, percent: bool = False) -> str:
         spread = (
             f" ({number_text(float(ends[:, 1].min()))} to {number_text(float(ends[:, 1].max()))} over runs)"
         )
-    return (
-        f"{number_text(float(first))}{unit} at the start, {number_text(float(last))}{unit} at the end{spread}"
-    )
+    return f"{number_text(float(first))}{unit} → {number_text(float(last))}{unit}{spread}"
 
 
 def layers_section(folder: Path, frame: pd.DataFrame) -> Section:
@@ -190,7 +188,7 @@ def numbers(frame: pd.DataFrame) -> Section:
         text = (
             f"loss {number_text(row['loss'])}, squared norm {number_text(row['squared_norm'])}, stationarity "
             f"{number_text(row['stationarity'])}, {int(row['kinks'])} pairs of neuron and point on a kink, "
-            f"{int(row['step'])} steps, {number_text(row['train_seconds'])} s; part of the norm that makes no "
+            f"{int(row['step'])} steps, {number_text(row['wall_seconds'])} s; part of the norm that makes no "
             f"representation {number_text(row['residual_share'])}"
         )
         facts.append((f"Seed {row['seed']}", text))

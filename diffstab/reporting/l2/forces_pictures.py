@@ -154,11 +154,9 @@ def structure_picture(frame: pd.DataFrame, *, layers: int) -> Picture:
             figures.trace(ax, frame, lines, logarithmic=False).set_ylabel(title)
             ax.set_ylim(bottom=0)
 
-    caption = (
-        ("Share of the scatter of the data points that lies between classes. " if separated else "")
-        + "Share of live neurons with another within a small angle; number of rays (solid) and rank of Z (dotted)."
-    )
-    )
+    caption = "Share of live neurons with another within a small angle; number of rays (solid) and rank of Z (dotted)."
+    if separated:
+        caption = f"Share of the scatter of the data points that lies between classes. {caption}"
     ends = [
         f"layer {layer}: rays {_ends(frame, f'groups_{layer}')}, rank {_ends(frame, f'rank_{layer}')}"
         for layer in hidden

@@ -113,7 +113,7 @@ def run_seed(
         "converged": distance.relative <= experiment.descent.stationary,
         "kinks": distance.kinks,
         **trace,
-        "train_seconds": time.perf_counter() - clock,
+        "wall_seconds": time.perf_counter() - clock,
         "started_at": started.isoformat(timespec="seconds"),
         "config": canonical_json({**experiment.resolved(), "cell": {"seed": seed}}),
         **origin,
