@@ -30,6 +30,7 @@ _EXPORTS: dict[str, str] = {
     "reduce_rows": "rank",
     "reduced_inputs": "reduction",
     "representation_loss": "representations",
+    "shrink": "prune",
     "triangle_free_factor": "completely_positive",
     "weight_loss": "network",
     "weights_of": "representations",

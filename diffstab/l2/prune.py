@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import NamedTuple
 
 import torch
@@ -73,11 +73,16 @@ def prune(
     _check(problem, weights, angle_deg=angle_deg, dead=dead)
     kept, alive = _without_dead(problem, weights, dead=dead)
     groups = []
+    signed = problem.activation != "linear"
     for layer in range(problem.depth - 1):
         incoming, outgoing = kept[layer], kept[layer + 1][:, : len(kept[layer])]
-        found = _aligned(incoming, outgoing, angle_deg=angle_deg, signed=problem.activation != "linear")
-        found = [group for group in found if not _cancels(incoming[group], outgoing[:, group], dead=dead)]
-        merged = [_merge(incoming[group], outgoing[:, group]) for group in found]
+        found = _aligned(incoming, outgoing, angle_deg=angle_deg, signed=signed)
+        merged = [_merge(incoming[group], outgoing[:, group], signed=signed) for group in found]
+        visible = [
+            not _cancels(pair, incoming[group], outgoing[:, group], dead=dead)
+            for group, pair in zip(found, merged, strict=True)
+        ]
+        found, merged = list(compress(found, visible)), list(compress(merged, visible))
         kept[layer] = torch.stack([row for row, _ in merged]) if merged else incoming[:0]
         columns = [column[:, None] for _, column in merged]
         kept[layer + 1] = torch.cat([*columns, kept[layer + 1][:, len(incoming) :]], dim=1)
@@ -94,6 +99,33 @@ def groups_of(
     """Return the number of groups of aligned neurons in each hidden layer, as `prune` finds them."""
     found = prune(problem, weights, angle_deg=angle_deg, dead=dead)
     return tuple(len(groups) for groups in found.groups)
+
+
+def shrink(problem: L2Problem, weights: Sequence[Tensor], hidden: int | Sequence[int]) -> list[Tensor]:
+    r"""Return a net no wider than asked, its most alike neurons merged: a start for training.
+
+    After `prune`, layer by layer, the pair of least m_i m_j / (m_i + m_j) (1 - cos angle_ij) is merged as in `prune`,
+    again and again, with m_j = |u_j| |V_j| and the angle that of the in-weights: the increase of the spread of the
+    neurons about their groups, as in Ward's clustering. The norm never grows; the function changes once neurons that
+    are not aligned merge.
+
+    Args:
+        problem: The problem, of a positively homogeneous activation.
+        weights: W_1 ... W_L of one net.
+        hidden: Largest width of all hidden layers, or of each.
+
+    Raises:
+        ArgumentError: As `prune`, or if the widths do not fit the depth.
+    """
+    widths = problem.widths(hidden if isinstance(hidden, int) else tuple(hidden))[1:-1]
+    kept = prune(problem, weights).weights
+    for layer, width in enumerate(widths):
+        count = len(kept[layer])
+        rows, columns = _merge_closest(
+            kept[layer], kept[layer + 1][:, :count], width, signed=problem.activation != "linear"
+        )
+        kept[layer], kept[layer + 1] = rows, torch.cat([columns, kept[layer + 1][:, count:]], dim=1)
+    return balance(problem, kept)
 
 
 def balance(problem: L2Problem, weights: Sequence[Tensor]) -> list[Tensor]:
@@ -172,19 +204,52 @@ def _aligned(incoming: Tensor, outgoing: Tensor, *, angle_deg: float, signed: bo
     return groups
 
 
-def _merge(incoming: Tensor, outgoing: Tensor) -> tuple[Tensor, Tensor]:
-    """Return in-weights (n_{l-1},) and out-weights (n_{l+1},) of one neuron for a group, the leader first."""
+def _merge(incoming: Tensor, outgoing: Tensor, *, signed: bool) -> tuple[Tensor, Tensor]:
+    """Return in-weights (n_{l-1},) and out-weights (n_{l+1},) of one neuron for a group, the leader first.
+
+    Where the sign matters, a neuron against the others adds nothing.
+    """
     if len(incoming) == 1:
         return incoming[0], outgoing[:, 0]
-    mass = outgoing.norm(dim=0) * torch.where(incoming @ incoming[0] < 0, -1, 1)
-    mean = mass @ incoming
-    direction = mean / mean.norm()
-    return direction, outgoing @ (incoming @ direction)
+    against = incoming @ incoming[0] < 0
+    mean = (outgoing.norm(dim=0) * torch.where(against, 0 if signed else -1, 1)) @ incoming
+    direction = mean / mean.norm().clamp_min(torch.finfo(mean.dtype).tiny)
+    scale = incoming @ direction
+    return direction, outgoing @ (scale.clamp_min(0) if signed else scale)
 
 
-def _cancels(incoming: Tensor, outgoing: Tensor, *, dead: float) -> bool:
+def _merge_closest(incoming: Tensor, outgoing: Tensor, width: int, *, signed: bool) -> tuple[Tensor, Tensor]:
+    """Return in- and out-weights after merging the closest pairs until no more than `width` neurons are left."""
+    rows, columns = incoming.clone(), outgoing.clone()
+    left = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    harm = torch.stack([_harm(rows, columns, index, signed=signed) for index in range(len(rows))])
+    while int(left.sum()) > width:
+        pair = list(divmod(int(harm.argmin()), len(rows)))
+        mass = rows[pair].norm(dim=1) * columns[:, pair].norm(dim=0)
+        first, second = pair if mass[0] >= mass[1] else pair[::-1]
+        rows[first], columns[:, first] = _merge(
+            rows[[first, second]], columns[:, [first, second]], signed=signed
+        )
+        left[second] = False
+        harm[first] = harm[:, first] = _harm(rows, columns, first, signed=signed)
+        harm[~left] = harm[:, ~left] = math.inf
+    return rows[left], columns[:, left]
+
+
+def _harm(rows: Tensor, columns: Tensor, index: int, *, signed: bool) -> Tensor:
+    """Return what merging neuron `index` with each other one costs, shape (n,); infinite with itself."""
+    size = rows.norm(dim=1)
+    mass = (size * columns.norm(dim=0)).clamp_min(torch.finfo(rows.dtype).tiny)
+    cosines = (rows @ rows[index]) / (size * size[index]).clamp_min(torch.finfo(rows.dtype).tiny)
+    spread = 1 - (cosines if signed else cosines.abs())
+    harm: Tensor = spread / (1 / mass + 1 / mass[index])
+    harm[index] = math.inf
+    return harm
+
+
+def _cancels(merged: tuple[Tensor, Tensor], incoming: Tensor, outgoing: Tensor, *, dead: float) -> bool:
     """Return whether the out-weights of a group add up to nothing."""
-    direction, total = _merge(incoming, outgoing)
+    direction, total = merged
     masses = incoming.norm(dim=1) * outgoing.norm(dim=0)
     rounding = 8 * len(incoming) * torch.finfo(incoming.dtype).eps
     return bool(total.norm() * direction.norm() <= max(dead, rounding) * masses.sum())
