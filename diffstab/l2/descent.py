@@ -173,6 +173,11 @@ def train_widths(
         raise ArgumentError("penalty", "be positive to train", 0, way_out)
     settings = settings or DescentSettings()
     runs = draw_runs(problem, hidden, restarts=restarts, seed=seed, gain=settings.gain)
+    return train_from(problem, runs, settings=settings)
+
+
+def train_from(problem: L2Problem, runs: Sequence[Run], *, settings: DescentSettings) -> list[Descended]:
+    """Train nets from given weights, all together; see `train_widths`."""
     results: dict[int, Descended] = {}
     for bucket in _buckets(problem, [hidden_widths(run.weights) for run in runs]):
         nets = PaddedNets(problem, [runs[index].weights for index in bucket])

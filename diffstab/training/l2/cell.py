@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
+from diffstab.l2.continuation import train_shrinking
 from diffstab.l2.covariances import covariance_pair
 from diffstab.l2.descent import Descended, representation_cost, train_widths
 from diffstab.l2.frank_wolfe import minimise_covariances
@@ -111,6 +112,9 @@ def _minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[P
     if optimiser == "weights":
         train = representation_cost if experiment.interpolation else train_widths
         trained = train(problem, widths, restarts=restarts, seed=seed, settings=experiment.descent)
+    elif optimiser == "shrinking":
+        descent, starts = experiment.descent, experiment.restarts
+        trained = train_shrinking(problem, experiment.widths, restarts=starts, seed=seed, settings=descent)
     elif optimiser == "representations":
         settings = experiment.projected
         trained = train_representations(problem, widths, restarts=restarts, seed=seed, settings=settings)

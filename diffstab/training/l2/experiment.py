@@ -17,7 +17,7 @@ from diffstab.l2.problem import L2Problem
 from diffstab.l2.projected import ProjectedSettings
 from diffstab.training.l2.points import Points
 
-OPTIMISERS = ("weights", "representations", "covariances")
+OPTIMISERS = ("weights", "shrinking", "representations", "covariances")
 
 
 class PlateauPlace(NamedTuple):
@@ -46,7 +46,8 @@ class PlateauExperiment:
         seeds: Each draws the points and the initial weights.
         widths: Of all hidden layers.
         restarts: Initialisations of each width; the best one counts.
-        optimisers: "weights" (Adam, then L-BFGS or gradient descent), "representations" (projected gradient) or
+        optimisers: "weights" (Adam, then L-BFGS or gradient descent), "shrinking" (the best of the widest nets,
+            its most alike neurons merged down to each width and trained on), "representations" (projected gradient) or
             "covariances" (Frank-Wolfe over the cone, which finds its own width).
         cost: "mse" (|z - y|^2 / 2; classes become one-hot targets) or "cross_entropy"; a mean over the points.
         penalty: lambda; plays no part with `interpolation`.
@@ -120,11 +121,11 @@ class PlateauExperiment:
         if self.interpolation and (labels or self.optimisers != ["weights"]):
             condition = "be false but for cost mse and the optimiser weights"
             raise ArgumentError("interpolation", condition, f"{self.cost} and {', '.join(self.optimisers)}")
-        if "covariances" in self.optimisers:
+        for optimiser in {"shrinking", "covariances"} & set(self.optimisers):
             if not problem.is_homogeneous:
-                raise ArgumentError("activation", "be relu or linear for covariances", repr(self.activation))
-            if self.dtype != "float64":
-                raise ArgumentError("dtype", "be float64 for covariances", repr(self.dtype))
+                raise ArgumentError("activation", f"be relu or linear for {optimiser}", repr(self.activation))
+        if "covariances" in self.optimisers and self.dtype != "float64":
+            raise ArgumentError("dtype", "be float64 for covariances", repr(self.dtype))
 
     def problem(self, points: Points) -> L2Problem:
         """Return what is minimised on the points."""
@@ -153,7 +154,8 @@ class PlateauExperiment:
             if place.optimiser == "covariances":
                 yield PlateauCell(place, 0, 0)
                 continue
-            for width, restart in product(sorted(self.widths), range(self.restarts)):
+            restarts = 1 if place.optimiser == "shrinking" else self.restarts
+            for width, restart in product(sorted(self.widths), range(restarts)):
                 yield PlateauCell(place, width, restart)
 
     def resolved(self) -> dict[str, Any]:
