@@ -101,7 +101,7 @@ def groups_of(
     return tuple(len(groups) for groups in found.groups)
 
 
-def narrow(problem: L2Problem, weights: Sequence[Tensor], hidden: int | Sequence[int]) -> list[Tensor]:
+def shrink(problem: L2Problem, weights: Sequence[Tensor], hidden: int | Sequence[int]) -> list[Tensor]:
     r"""Return a net no wider than asked, its most alike neurons merged: a start for training.
 
     After `prune`, layer by layer, the pair of least m_i m_j / (m_i + m_j) (1 - cos angle_ij) is merged as in `prune`,

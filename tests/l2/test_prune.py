@@ -9,7 +9,7 @@ import torch
 from diffstab.errors import ArgumentError
 from diffstab.l2.network import apply, draw_weights, forward, squared_norm, weight_loss, widen
 from diffstab.l2.problem import L2Problem
-from diffstab.l2.prune import balance, groups_of, narrow, prune
+from diffstab.l2.prune import balance, groups_of, prune, shrink
 
 PRECISE = {"rtol": 0, "atol": 1e-12}
 
@@ -190,47 +190,47 @@ def test_opposite_neurons_are_one_where_the_activation_is_linear_only(generator)
 
 
 @pytest.mark.parametrize("activation", ["relu", "linear"])
-def test_narrow_joins_the_closest_first(activation, generator):
+def test_shrink_joins_the_closest_first(activation, generator):
     problem = problem_of(generator, depth=2, bias=0.0, activation=activation)
     angles = torch.tensor([0.0, 40.0, 44.0, 85.0], dtype=torch.float64).deg2rad()
     rows = torch.zeros(4, 4, dtype=torch.float64)
     rows[:, 0], rows[:, 1] = angles.cos(), angles.sin()
     weights = [rows, torch.eye(4, dtype=torch.float64)[:2] + 1]
-    shrunk = narrow(problem, weights, 3)
+    shrunk = shrink(problem, weights, 3)
     found = torch.atan2(shrunk[0][:, 1], shrunk[0][:, 0]).rad2deg().sort().values
     torch.testing.assert_close(found, torch.tensor([0.0, 42.0, 85.0]).double(), rtol=0, atol=0.5)
-    assert [len(narrow(problem, weights, width)[0]) for width in (1, 2, 4, 9)] == [1, 2, 4, 4]
+    assert [len(shrink(problem, weights, width)[0]) for width in (1, 2, 4, 9)] == [1, 2, 4, 4]
 
 
-def test_narrow_to_the_groups_keeps_the_function_and_never_raises_the_norm(generator):
+def test_shrink_to_the_groups_keeps_the_function_and_never_raises_the_norm(generator):
     problem = problem_of(generator, depth=4)
     slim = visible_net(problem, 3, generator)
     wide = split(problem, slim, 3, generator)
-    shrunk = narrow(problem, wide, [5, 3, 4])
+    shrunk = shrink(problem, wide, [5, 3, 4])
     assert [len(weight) for weight in shrunk] == [3, 3, 3, 2]
     torch.testing.assert_close(forward(problem, shrunk)[-1], forward(problem, slim)[-1], **PRECISE)
     weights = draw_weights(problem, 12, generator=generator)
     for width in range(12, 0, -1):
-        shrunk = narrow(problem, weights, width)
+        shrunk = shrink(problem, weights, width)
         assert max(len(weight) for weight in shrunk[:-1]) <= width
         assert squared_norm(shrunk) <= squared_norm(weights)
 
 
-def test_narrow_drops_the_lighter_of_two_opposite_relu_neurons(generator):
+def test_shrink_drops_the_lighter_of_two_opposite_relu_neurons(generator):
     problem = problem_of(generator, depth=2, bias=0.0)
     row = problem.inputs[:, :1].T
     weights = [torch.cat([2 * row, -row]), torch.ones(2, 2, dtype=torch.float64)]
     expected = prune(problem, [weights[0][:1], weights[1][:, :1]]).weights
-    for one, other in zip(narrow(problem, weights, 1), expected, strict=True):
+    for one, other in zip(shrink(problem, weights, 1), expected, strict=True):
         torch.testing.assert_close(one, other)
 
 
-def test_narrow_refuses_widths_that_do_not_fit(generator):
+def test_shrink_refuses_widths_that_do_not_fit(generator):
     problem = problem_of(generator, depth=3)
     weights = draw_weights(problem, 4, generator=generator)
     for hidden in (0, [3], [3, 0]):
         with pytest.raises(ArgumentError, match="widths must be 2 numbers of at least 1"):
-            narrow(problem, weights, hidden)
+            shrink(problem, weights, hidden)
 
 
 def test_balance_gives_the_least_norm_under_scaling(generator):
@@ -266,7 +266,7 @@ def test_given_weights_stay(generator):
     weights = split(problem, visible_net(problem, 3, generator), 2, generator)
     copies = [weight.clone() for weight in weights]
     prune(problem, weights)
-    narrow(problem, weights, 2)
+    shrink(problem, weights, 2)
     balance(problem, weights)
     assert all(torch.equal(one, other) for one, other in zip(weights, copies, strict=True))
 
@@ -282,7 +282,7 @@ def test_depth_one_has_nothing_to_prune(generator):
 def test_softplus_is_refused(generator):
     problem = problem_of(generator, depth=2, activation="softplus")
     weights = draw_weights(problem, 3, generator=generator)
-    for call in (prune, groups_of, balance, lambda *given: narrow(*given, 2)):
+    for call in (prune, groups_of, balance, lambda *given: shrink(*given, 2)):
         with pytest.raises(ArgumentError, match="activation must be relu or linear to scale neurons"):
             call(problem, weights)
 
