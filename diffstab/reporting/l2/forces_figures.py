@@ -29,7 +29,7 @@ CLASSES = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#999933", "#000000", "#888888",
 )  # fmt: skip
 """Colours of classes; each is also written as its number, since no ten colours are told apart by all readers."""
-_ARROWS = 40
+_ARROWS = 25
 _REACH = 0.22
 """Length of the longest arrow, of the width of the picture."""
 _DASHES = (0, (4, 3))
@@ -55,7 +55,7 @@ def points_and_forces(ax: Axes, snapshot: Snapshot, *, labels: np.ndarray | None
     """Draw the data points of a layer, columns of Z, on their two principal components, with the forces on some.
 
     Each point is the number of its class, in the colour of the class; without classes it is a disc. Forces on the
-    first 40 points are drawn at one scale. A cross marks the origin, which attraction need not point to: it is scaled
+    first 25 points are drawn at one scale. A cross marks the origin, which attraction need not point to: it is scaled
     by the inverse covariance of the layer below.
 
     Args:

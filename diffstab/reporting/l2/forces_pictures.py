@@ -75,7 +75,7 @@ def layer_picture(layer: int, states: list[Snapshot], *, labels: np.ndarray | No
     points = "discs" if labels is None else "numerals of their class"
     caption = (
         f"Layer {layer}. Above: data points (columns of Z), as {points}, on two principal components about their mean; "
-        f"forces on 40 of them. Below: neurons (rows of Z) as rays from the origin; {_ARROWS} Each panel has its own "
+        f"forces on 25 of them. Below: neurons (rows of Z) as rays from the origin; {_ARROWS} Each panel has its own "
         "components."
     )
     return Picture(stem, rendered, caption, alt, as_png=True, wide=True)

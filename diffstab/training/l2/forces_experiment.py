@@ -85,6 +85,7 @@ class ForcesExperiment:
             raise ArgumentError(
                 "penalty", "be positive and finite", self.penalty, "Both forces scale with it."
             )
+        Inverse(self.tolerance, self.tikhonov)
         self._check_problem()
 
     def _check_problem(self) -> None:
@@ -93,7 +94,6 @@ class ForcesExperiment:
         labels = self.cost == "cross_entropy"
         problem = self._problem(point, torch.zeros(1, dtype=torch.int64) if labels else point, 2)
         problem.widths(self.hidden)
-        self.inverse  # noqa: B018 - a bad Tikhonov term is refused here
 
     def problem(self, points: Points) -> L2Problem:
         """Return what is minimised on the points."""
@@ -118,4 +118,4 @@ class ForcesExperiment:
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration as plain nested dictionaries."""
-        return {**dataclasses.asdict(self), "kind": "forces"}
+        return dataclasses.asdict(self)
