@@ -8,7 +8,7 @@ from dataclasses import replace
 from diffstab.errors import ArgumentError
 from diffstab.l2.descent import Descended, DescentSettings, Run, train_from, train_widths
 from diffstab.l2.problem import L2Problem
-from diffstab.l2.prune import narrow
+from diffstab.l2.prune import shrink
 
 REFIT_STEPS, REFIT_RATE = 0.2, 0.15
 """Share of the steps and of the rate of a training from scratch that follow each merge."""
@@ -54,6 +54,6 @@ def train_shrinking(
     first = train_widths(problem, falling[:1], restarts=restarts, seed=seed, settings=settings)
     found = [min(first, key=lambda run: run.loss)]
     for width in falling[1:]:
-        start = Run(narrow(problem, found[-1].weights, width), 0)
+        start = Run(shrink(problem, found[-1].weights, width), 0)
         found += train_from(problem, [start], settings=refit)
     return found
