@@ -43,7 +43,7 @@ def write_report(folder: str | Path) -> Path:
         from diffstab.reporting.sphere.page import write_sphere_report
 
         return write_sphere_report(folder)
-    if config.get("kind") == "forces":
+    if "snapshots" in config:
         from diffstab.reporting.l2.forces import write_forces_report
 
         return write_forces_report(folder)
