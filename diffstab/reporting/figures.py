@@ -66,7 +66,7 @@ def curve(
     for label, look in shown.items():
         _draw_line(ax, lines[lines["method"] == label], quantity, look)
     sizes_axis(ax, frame["n_train"])
-    _values_axis(ax, display(quantity).factor * column(frame, quantity).dropna().to_numpy())
+    values_axis(ax, display(quantity).factor * column(frame, quantity).dropna().to_numpy())
     unit = display(quantity).unit.strip()
     ax.set_ylabel(display(quantity).label + (f" ({unit})" if unit else ""))
     return _legend(ax, initial=is_recorded(frame, f"init_{quantity}"))
@@ -283,7 +283,7 @@ def sizes_axis(ax: Axes, sizes: pd.Series) -> None:
     ax.set_xlabel("Number of training images, n")
 
 
-def _values_axis(ax: Axes, values: np.ndarray) -> None:
+def values_axis(ax: Axes, values: np.ndarray) -> None:
     """A log axis for positive values that span a factor of three or more, else a linear one."""
     low, high = values.min(), values.max()
     if low <= 0 or high < 3 * low:

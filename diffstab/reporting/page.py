@@ -25,8 +25,8 @@ def write_report(folder: str | Path) -> Path:
     """Write ``report/index.html`` and ``report/figures/*.png|pdf`` of a results folder.
 
     The page needs no other file and no network. It is built beside the old report and takes its place when it is
-    complete; a report that fails leaves the old one. A folder of learning curves on the sphere or of forces gets its
-    own page.
+    complete; a report that fails leaves the old one. A folder of learning curves on the sphere, of forces or of
+    plateaus gets its own page.
 
     Args:
         folder: Results folder with ``records/*.parquet`` and, optionally, ``config.yaml`` and ``examples.npz``.
@@ -48,6 +48,10 @@ def write_report(folder: str | Path) -> Path:
 
         return write_forces_report(folder)
     records = read_records(folder)
+    if "kind" in records and set(records["kind"]) == {"plateau"}:
+        from diffstab.reporting.l2.plateau import write_plateau_report
+
+        return write_plateau_report(folder)
     frame = tables.tidy_records(records)
     grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}
     absent = tables.missing_cells(frame, grid=grid)

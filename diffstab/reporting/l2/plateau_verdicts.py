@@ -1,0 +1,164 @@
+"""Sentences about plateaus, worked out from the records and never assumed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diffstab.reporting.l2.plateau_runs import Start, best_runs, floors, optimisers, relative_heights
+from diffstab.reporting.quantities import number_text
+
+AGREED = 0.01
+"""Relative difference up to which two minima are said to agree."""
+
+
+def start_verdict(starts: Sequence[Start], *, tolerance: float) -> str:
+    """Where the plateau of each optimiser starts, with intervals and sensitivity; the spread over several seeds."""
+    if not starts:
+        return "No net of a given width found a minimum."
+    texts = []
+    for optimiser in dict.fromkeys(start.optimiser for start in starts):
+        mine = [start for start in starts if start.optimiser == optimiser]
+        if len(mine) == 1:
+            texts.append(f"{optimiser}: {_one_start(mine[0], tolerance)}.")
+            continue
+        spread = _span([start.found.width for start in mine])
+        parts = [f"seed {start.seed}: {_one_start(start, tolerance)}" for start in mine]
+        texts.append(f"{optimiser}: at {spread} neurons over {len(mine)} seeds. {'; '.join(parts)}.")
+    return " ".join([f"Within {percent(tolerance)} of the smallest loss.", *texts])
+
+
+def _one_start(start: Start, tolerance: float) -> str:
+    found = start.found
+    if not found.reached:
+        return (
+            f"no plateau seen; the loss reaches its smallest value only at {found.width} neurons, with fewer than two "
+            "wider nets tried"
+        )
+    known = np.isfinite(found.low)
+    interval = f"95 % interval {_span([found.low, found.high])}" if known else "one restart, no interval"
+    text = f"from {found.width} neurons on ({interval}; {found.tighter} at {percent(tolerance / 2)}, "
+    text += f"{found.looser} at {percent(2 * tolerance)})"
+    if start.narrower is None:
+        return f"{text}, the narrowest width tried"
+    if not np.isfinite(start.excess):
+        return f"{text}; no net of {start.narrower} met the targets"
+    return f"{text}; the best net of up to {start.narrower} lies {percent(start.excess)} higher"
+
+
+def restart_verdict(starts: Sequence[Start]) -> str:
+    """How many restarts on the plateau failed to reach it."""
+    texts = []
+    for optimiser in dict.fromkeys(start.optimiser for start in starts):
+        mine = [start for start in starts if start.optimiser == optimiser]
+        failed, tried = sum(start.failed for start in mine), sum(start.tried for start in mine)
+        worst = max(start.worst for start in mine)
+        highest = "" if not failed else f", the worst {percent(worst)} above it"
+        highest = ", some without meeting the targets" if failed and not np.isfinite(worst) else highest
+        texts.append(
+            f"{optimiser}: {failed} of {tried} restarts from the start on ended above the plateau{highest}."
+        )
+    return " ".join(texts)
+
+
+def agreement_verdict(part: pd.DataFrame) -> str:
+    """Whether the optimisers reach the same minimum; "" where there is only one."""
+    names = list(dict.fromkeys([*optimisers(part), *part["optimiser"]]))
+    if len(names) < 2:
+        return ""
+    heights = excess_of_optimisers(part)
+    finite = heights["excess"].max()
+    opening = "Yes" if finite <= AGREED else "No"
+    apart = heights[heights["excess"] > AGREED]
+    texts = [
+        f"{row['optimiser']} end {percent(row['excess'])} above the best at seed {row['seed']}"
+        for _, row in apart.iterrows()
+    ]
+    if not texts:
+        worst = [
+            f"{name} at most {percent(heights['excess'][heights['optimiser'] == name].max())}"
+            for name in names
+        ]
+        texts = [f"above the smallest loss of a seed: {', '.join(worst)}"]
+    seeds = part["seed"].nunique()
+    over = f" over {seeds} seeds" if seeds > 1 else ""
+    return f"{opening}, within {percent(AGREED)}{over}: {'; '.join(texts)}."
+
+
+def excess_of_optimisers(part: pd.DataFrame) -> pd.DataFrame:
+    """Return seed, optimiser and how far its best loss lies above the best of all, as a share of that."""
+    smallest = floors(part)
+    best = part.groupby(["seed", "optimiser"], sort=True)["loss"].min().reset_index()
+    best["excess"] = [
+        float(relative_heights([loss], smallest[int(seed)])[0])
+        for seed, loss in zip(best["seed"], best["loss"], strict=True)
+    ]
+    return best
+
+
+def bound_verdict(part: pd.DataFrame) -> str:
+    """How near the best nets of given width are to the bound from the covariances; "" where there is none."""
+    rows = part[part["bound"].notna()]
+    texts = []
+    for _, row in rows.iterrows():
+        nets = part[(part["seed"] == row["seed"]) & (part["optimiser"] != "covariances")]
+        certified = row["gap_kind"] == "duality" and row["oracle"] == "exact"
+        kind = "proven" if certified else "of first order, or from a search: not proven"
+        text = f"seed {row['seed']}: no net of any width is below {number_text(row['bound'])} ({kind})"
+        if len(nets) and row["bound"] > 0:
+            above = float(nets["loss"].min()) / row["bound"] - 1
+            text += f"; the best net lies {percent(above)} above"
+        texts.append(text)
+    return f"{'; '.join(texts)[:1].upper()}{'; '.join(texts)[1:]}." if texts else ""
+
+
+def pruning_verdict(part: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+    """Whether the best of the widest nets keeps its loss when dead neurons go and aligned ones merge."""
+    if "pruned_loss" not in part:
+        return ""
+    texts, worst = [], 0.0
+    for optimiser in optimisers(part):
+        runs = best_runs(part[part["optimiser"] == optimiser])
+        runs = runs[np.isfinite(runs["loss"]) & runs["pruned_loss"].notna()]
+        for seed, group in runs.groupby("seed", sort=True):
+            row = group.iloc[-1]
+            height = float(relative_heights([row["pruned_loss"]], float(group["loss"].min()))[0])
+            left = " and ".join(str(int(width)) for width in row["pruned_widths"])
+            named = f"seed {seed}: " if part["seed"].nunique() > 1 else ""
+            texts.append(
+                f"{named}the best net of width {row['width']} ({optimiser}) becomes one of {left} neurons, its loss "
+                f"{percent(height, signed=True)} from the plateau"
+            )
+            worst = max(worst, height)
+    if not texts:
+        return ""
+    opening = "Yes" if worst <= AGREED else "Not within that everywhere"
+    angle = settings.get("prune_angle_deg")
+    merged = f" (neurons within {angle:g}° merged)" if angle else ""
+    return f"{opening}, within {percent(AGREED)}{merged}: {'; '.join(texts)}."
+
+
+def convergence_verdict(part: pd.DataFrame) -> str:
+    """How many runs reached the tolerance of their optimiser."""
+    texts = []
+    for optimiser, runs in part.groupby("optimiser", sort=True):
+        done = int(runs["converged"].astype("bool").sum())
+        worst = runs["stationarity"].max()
+        text = f"{optimiser}: {done} of {len(runs)} runs converged"
+        if np.isfinite(worst):
+            median = runs["stationarity"].median()
+            text += f" (stationarity {number_text(median)} in the median, {number_text(worst)} at worst)"
+        texts.append(text)
+    return f"{'; '.join(texts)}."
+
+
+def percent(share: float, *, signed: bool = False) -> str:
+    """A share as a percentage: at most three digits, and what is below a millionth as zero."""
+    shown = 0.0 if abs(share) < 1e-6 else share
+    return f"{number_text(float(f'{100 * shown:.2g}'), signed=signed)} %"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
