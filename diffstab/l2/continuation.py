@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from diffstab.errors import ArgumentError
 from diffstab.l2.descent import Descended, DescentSettings, Run, train_from, train_widths
+from diffstab.l2.network import widen
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.prune import shrink
 
@@ -54,6 +55,7 @@ def train_shrinking(
     first = train_widths(problem, falling[:1], restarts=restarts, seed=seed, settings=settings)
     found = [min(first, key=lambda run: run.loss)]
     for width in falling[1:]:
-        start = Run(shrink(problem, found[-1].weights, width), 0)
-        found += train_from(problem, [start], settings=refit)
+        # Aligned neurons merge first, which may leave fewer than asked for: dead ones fill the width.
+        start = widen(problem, shrink(problem, found[-1].weights, width), width)
+        found += train_from(problem, [Run(start, 0)], settings=refit)
     return found

@@ -54,7 +54,7 @@ def test_the_problem_is_that_of_the_points():
         ({"seeds": [-1]}, "seeds must hold different numbers of at least 0"),
         ({"widths": [2, 2]}, "widths must hold different numbers of at least 1"),
         ({"widths": [0]}, "widths must hold different numbers of at least 1"),
-        ({"optimisers": []}, "optimisers must be different ones of weights, representations, covariances"),
+        ({"optimisers": []}, "optimisers must be different ones of weights, shrinking, representations"),
         ({"optimisers": ["sgd"]}, "optimisers must be different ones of"),
         ({"optimisers": ["weights", "weights"]}, "optimisers must be different ones of"),
         ({"restarts": 0}, "restarts must be at least 1"),

@@ -157,7 +157,7 @@ def test_an_unknown_optimiser_is_refused():
     experiment = tiny()
     points = load_points(TEACHER, n_train=8, seed=0, cost="mse", dtype=torch.float64)
     cells = [PlateauCell(PlateauPlace(8, 0, "magic"), 2, 0)]
-    with pytest.raises(ArgumentError, match="optimisers must be among weights, representations, covariances"):
+    with pytest.raises(ArgumentError, match="optimisers must be among weights, shrinking, representations"):
         list(cell.run_place(experiment, cells, points, origin={}))
 
 
