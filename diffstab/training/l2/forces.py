@@ -84,21 +84,8 @@ def run_seed(
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     problem = experiment.problem(points)
-    generator = torch.Generator().manual_seed(seed)
-    gain = experiment.descent.gain
-    start = draw_weights(problem, experiment.hidden, generator=generator, gain=gain)
-    trace: dict[str, list[Any]] = {}
-    arrays: dict[str, np.ndarray] = {}
-    for state in states(problem, start, experiment):
-        layers = layers_of(problem, state.weights, inverse=experiment.inverse)
-        for name, value in state_numbers(problem, state, layers, experiment, points.labels).items():
-            trace.setdefault(f"trace_{name}", []).append(value)
-        if state.stage in ("start", "gd") and state.step in experiment.snapshots:
-            arrays |= snapshot_arrays(layers, f"step{state.step}")
-    arrays |= snapshot_arrays(layers, f"step{state.step}")
-    if points.labels is not None:
-        arrays["labels"] = points.labels.numpy()
-    distance = stationarity(problem, state.weights)
+    trace, arrays, end = _followed(experiment, problem, seed, points.labels)
+    distance = stationarity(problem, end.weights)
     row = {
         "kind": "forces",
         "dataset": points.name,
@@ -108,17 +95,34 @@ def run_seed(
         "tolerance": experiment.tolerance,
         "tikhonov": experiment.tikhonov,
         "aligned_deg": experiment.aligned_deg,
-        **{name.removeprefix("trace_"): values[-1] for name, values in trace.items()},
+        **{name: values[-1] for name, values in trace.items()},
         "stationarity": distance.relative,
         "converged": distance.relative <= experiment.descent.stationary,
         "kinks": distance.kinks,
-        **trace,
+        **{f"trace_{name}": values for name, values in trace.items()},
         "wall_seconds": time.perf_counter() - clock,
         "started_at": started.isoformat(timespec="seconds"),
         "config": canonical_json({**experiment.resolved(), "cell": {"seed": seed}}),
         **origin,
     }
     return row, arrays
+
+
+def _followed(
+    experiment: ForcesExperiment, problem: L2Problem, seed: int, labels: Tensor | None
+) -> tuple[dict[str, list[Any]], dict[str, np.ndarray], State]:
+    """Train a net; return the numbers of all its states, the arrays of the pictured ones, and the last."""
+    generator = torch.Generator().manual_seed(seed)
+    start = draw_weights(problem, experiment.hidden, generator=generator, gain=experiment.descent.gain)
+    trace: dict[str, list[Any]] = {}
+    arrays = {} if labels is None else {"labels": labels.numpy()}
+    for state in states(problem, start, experiment):
+        layers = layers_of(problem, state.weights, inverse=experiment.inverse)
+        for name, value in state_numbers(problem, state, layers, experiment, labels).items():
+            trace.setdefault(name, []).append(value)
+        if state.stage in ("start", "gd") and state.step in experiment.snapshots:
+            arrays |= snapshot_arrays(layers, f"step{state.step}")
+    return trace, arrays | snapshot_arrays(layers, f"step{state.step}"), state
 
 
 def state_numbers(
