@@ -50,7 +50,7 @@ def losses(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], tolerance: 
     Returns:
         The same axes.
     """
-    if starts:
+    if starts and starts[0].found.reached:
         _plateau(ax, starts[0], tolerance)
     _covariances(ax, part[part["optimiser"] == "covariances"])
     for start in starts:
@@ -79,8 +79,10 @@ def excess(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], floor: floa
     Returns:
         The same axes.
     """
-    ax.axhspan(LOWEST / 3, tolerance, color=_BAND, alpha=0.5, linewidth=0, label="plateau")
-    if starts:
+    ax.axhspan(
+        LOWEST / 3, tolerance, color=_BAND, alpha=0.5, linewidth=0, label=f"within {100 * tolerance:g} %"
+    )
+    if starts and starts[0].found.reached:
         ax.axvline(starts[0].found.width, color=INK, linewidth=0.9, linestyle=_DASHES)
     for start in starts:
         runs = part[part["optimiser"] == start.optimiser]
@@ -132,7 +134,7 @@ def against_width(ax: Axes, part: pd.DataFrame, lines: Mapping[tuple[str, str], 
 
 
 def ranks(ax: Axes, part: pd.DataFrame, *, layers: Mapping[int, Look]) -> Axes:
-    """Draw how many neurons are left of the best net of each width, with the bounds on the rank as bars.
+    """Draw how many neurons are left of the best net of each width, with the bounds on the rank as bars, on log axes.
 
     Args:
         ax: Axes to draw on.
@@ -140,7 +142,7 @@ def ranks(ax: Axes, part: pd.DataFrame, *, layers: Mapping[int, Look]) -> Axes:
         layers: Look of each hidden layer.
 
     Returns:
-        The same axes, equal in scale, with the line where as many are left as there were.
+        The same axes, with the line where as many are left as there were.
     """
     best = best_runs(part)
     best = best[np.isfinite(best["loss"])]
@@ -154,6 +156,10 @@ def ranks(ax: Axes, part: pd.DataFrame, *, layers: Mapping[int, Look]) -> Axes:
         name = "neurons left" if len(layers) == 1 else f"neurons left, layer {layer}"
         lines[str(part["optimiser"].iloc[0]), f"pruned_widths_{layer}"] = Line(name, look)
     against_width(ax, part, lines)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(ax.xaxis.get_major_locator())
+    ax.yaxis.set_major_formatter(ax.xaxis.get_major_formatter())
+    ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylabel("Neurons of a hidden layer")
     return ax
 

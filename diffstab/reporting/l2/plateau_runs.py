@@ -21,6 +21,13 @@ PER_LAYER = ("pruned_widths", "rank_lower", "rank_upper")
 WITHOUT_WIDTH = "covariances"
 """The optimiser that finds its own width."""
 _RESAMPLES_SEED = 0
+_NAMES = {
+    "mnist": "MNIST",
+    "teacher": "Teacher",
+    "complete_bipartite": "Complete bipartite graph",
+    "one_hot": "One-hot classes",
+    "scalar": "Scalar function",
+}
 
 
 class Start(NamedTuple):
@@ -93,7 +100,7 @@ def run_settings(frame: pd.DataFrame, config: Mapping[str, Any]) -> dict[str, An
 def cases(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return (title, records) of each data set and size."""
     groups = frame.groupby(["dataset", "n_train"], sort=True)
-    return [(f"{dataset}, n = {n}", part) for (dataset, n), part in groups]
+    return [(f"{_NAMES.get(dataset, dataset)}, n = {n}", part) for (dataset, n), part in groups]
 
 
 def optimisers(part: pd.DataFrame) -> list[str]:
@@ -142,6 +149,44 @@ def _start(seed: int, optimiser: str, group: pd.DataFrame, tolerance: float) -> 
     worst = float(failed.max()) if len(failed) else 0.0
     narrower = widths[index - 1] if index else None
     return Start(seed, optimiser, found, narrower, below, len(failed), len(heights), worst)
+
+
+class Fewest(NamedTuple):
+    """A net of few neurons on the plateau.
+
+    Attributes:
+        neurons: Of its widest hidden layer.
+        optimiser: What found the net that it was pruned from.
+        width: Of that net.
+        excess: Relative height of its loss above the smallest.
+    """
+
+    neurons: int
+    optimiser: str
+    width: int
+    excess: float
+
+
+def fewest_neurons(runs: pd.DataFrame, floor: float, *, tolerance: float) -> Fewest | None:
+    """Find the pruned net of fewest neurons whose loss is within a tolerance of the smallest.
+
+    Args:
+        runs: Records of one data set, size and seed.
+        floor: The smallest loss.
+        tolerance: Share of it.
+
+    Returns:
+        The net, of least loss among equals; None where none is recorded.
+    """
+    heights = relative_heights(column(runs, "pruned_loss"), floor)
+    near = runs.assign(excess=heights)[heights <= tolerance]
+    if near.empty:
+        return None
+    near = near.assign(neurons=[int(max(widths)) for widths in near["pruned_widths"]])
+    row = near.sort_values(["neurons", "excess"], kind="stable").iloc[0]
+    return Fewest(
+        int(row["neurons"]), str(row["optimiser"]), int(row["width"]), max(0.0, float(row["excess"]))
+    )
 
 
 def relative_heights(losses: Sequence[float] | pd.Series, floor: float) -> np.ndarray:

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from diffstab.reporting.l2.plateau_runs import Start, best_runs, floors, optimisers, relative_heights
+from diffstab.reporting.l2.plateau_runs import (
+    Start,
+    best_runs,
+    fewest_neurons,
+    floors,
+    optimisers,
+    relative_heights,
+)
 from diffstab.reporting.quantities import number_text
 
 AGREED = 0.01
@@ -25,26 +32,46 @@ def start_verdict(starts: Sequence[Start], *, tolerance: float) -> str:
             continue
         spread = _span([start.found.width for start in mine])
         parts = [f"seed {start.seed}: {_one_start(start, tolerance)}" for start in mine]
-        texts.append(f"{optimiser}: at {spread} neurons over {len(mine)} seeds. {'; '.join(parts)}.")
-    return " ".join([f"Within {percent(tolerance)} of the smallest loss.", *texts])
+        texts.append(f"{optimiser}: at {spread} neurons over {len(mine)} seeds; {'; '.join(parts)}.")
+    return " ".join(texts)
 
 
 def _one_start(start: Start, tolerance: float) -> str:
     found = start.found
     if not found.reached:
-        return (
-            f"no plateau seen; the loss reaches its smallest value only at {found.width} neurons, with fewer than two "
-            "wider nets tried"
-        )
+        text = f"no plateau seen: the loss comes within {percent(tolerance)} of its smallest value only at"
+        return f"{text} {found.width} neurons, and fewer than two wider nets were tried"
     known = np.isfinite(found.low)
     interval = f"95 % interval {_span([found.low, found.high])}" if known else "one restart, no interval"
-    text = f"from {found.width} neurons on ({interval}; {found.tighter} at {percent(tolerance / 2)}, "
-    text += f"{found.looser} at {percent(2 * tolerance)})"
+    text = (
+        f"within {percent(tolerance)} of the smallest loss from {found.width} neurons on ({interval}; within "
+    )
+    text += (
+        f"{percent(tolerance / 2)} from {found.tighter}, within {percent(2 * tolerance)} from {found.looser})"
+    )
     if start.narrower is None:
         return f"{text}, the narrowest width tried"
     if not np.isfinite(start.excess):
         return f"{text}; no net of {start.narrower} met the targets"
     return f"{text}; the best net of up to {start.narrower} lies {percent(start.excess)} higher"
+
+
+def fewest_verdict(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: float) -> str:
+    """Nets of fewer neurons than the start that have the loss of the plateau all the same; "" where none is known.
+
+    They come from merging neurons of wider nets, or from the covariances: the restarts of their width missed them.
+    """
+    smallest, texts = floors(part), []
+    for start in starts:
+        runs = part[part["seed"] == start.seed]
+        fewest = fewest_neurons(runs, smallest[start.seed], tolerance=tolerance)
+        if fewest is not None and fewest.neurons < start.found.width:
+            missed = f"restarts of {start.optimiser} of fewer than {start.found.width} missed it"
+            texts.append(
+                f"seed {start.seed}: a net of {fewest.neurons} neurons from {fewest.optimiser} (width {fewest.width}, "
+                f"dead and aligned neurons merged) lies {percent(fewest.excess)} above the smallest loss; {missed}"
+            )
+    return f"Yes. {'; '.join(texts)}." if texts else ""
 
 
 def restart_verdict(starts: Sequence[Start]) -> str:
@@ -128,7 +155,7 @@ def pruning_verdict(part: pd.DataFrame, settings: Mapping[str, Any]) -> str:
             named = f"seed {seed}: " if part["seed"].nunique() > 1 else ""
             texts.append(
                 f"{named}the best net of width {row['width']} ({optimiser}) becomes one of {left} neurons, its loss "
-                f"{percent(height, signed=True)} from the plateau"
+                f"{percent(height, signed=True)} from the smallest one"
             )
             worst = max(worst, height)
     if not texts:
@@ -154,9 +181,13 @@ def convergence_verdict(part: pd.DataFrame) -> str:
 
 
 def percent(share: float, *, signed: bool = False) -> str:
-    """A share as a percentage: at most three digits, and what is below a millionth as zero."""
-    shown = 0.0 if abs(share) < 1e-6 else share
-    return f"{number_text(float(f'{100 * shown:.2g}'), signed=signed)} %"
+    """A share as a percentage of two digits, and what is below a millionth as zero; infinity as such."""
+    value = 100 * share if abs(share) >= 1e-6 else 0.0
+    if not np.isfinite(value):
+        return "infinitely"
+    sign = "+" if signed and value else ""
+    digits = f"{value:{sign}.2g}".replace("-", "−")
+    return f"{digits if abs(value) < 100 else number_text(value, decimals=0, signed=signed)} %"
 
 
 def _span(values: Sequence[float]) -> str:
