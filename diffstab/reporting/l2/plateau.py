@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from diffstab.reporting.document import Section
-from diffstab.reporting.l2 import plateau_pictures as pictures
-from diffstab.reporting.l2.plateau_claims import claims, claims_table
+from diffstab.reporting.l2.plateau_claims import GENERAL_CLAIMS, claims, claims_section
+from diffstab.reporting.l2.plateau_pictures import case_pictures
 from diffstab.reporting.l2.plateau_runs import (
     WITHOUT_WIDTH,
     Start,
@@ -24,6 +24,7 @@ from diffstab.reporting.l2.plateau_verdicts import (
     agreement_verdict,
     bound_verdict,
     convergence_verdict,
+    fewest_verdict,
     pruning_verdict,
     restart_verdict,
     start_verdict,
@@ -65,9 +66,10 @@ def write_plateau_report(folder: str | Path) -> Path:
     settings = run_settings(frame, config)
     tolerance = float(settings["plateau_tolerance"])
     found = {title: starts(part, tolerance=tolerance) for title, part in cases(frame)}
-    parts = [findings(frame, found, settings)]
+    parts = [Section("What the numbers say", [_RULE.format(f"{100 * tolerance:g}")])]
+    parts += [findings(title, part, found[title], settings) for title, part in cases(frame)]
     for title, part in cases(frame):
-        parts.append(case_section(title, part, found[title], settings))
+        parts += case_sections(title, part, found[title], settings)
     parts.append(provenance(frame, config=source))
     notes = [*cautions(frame, records=len(frame), absent=0), *plateau_cautions(frame, found)]
     if (absent := grid_size(config) - len(frame)) > 0:
@@ -86,46 +88,44 @@ def grid_size(config: Mapping[str, Any]) -> int:
     return len(sizes) * len(seeds) * runs
 
 
-def findings(frame: pd.DataFrame, found: Mapping[str, list[Start]], settings: Mapping[str, Any]) -> Section:
-    """Where plateaus start, what theory says, whether optimisers agree and pruned nets keep their loss."""
-    tolerance, listed = float(settings["plateau_tolerance"]), []
-    for title, part in cases(frame):
-        theory = [
-            f"{claim.said} Measured: {claim.measured}: {claim.verdict}."
-            for claim in claims(part, found[title], settings)[2:]
-        ]
-        verdicts = {
-            "Where does the plateau start?": start_verdict(found[title], tolerance=tolerance),
-            "Is it what theory or the source says?": " ".join(theory),
-            "Do the optimisers agree?": agreement_verdict(part),
-            "How low can it be?": bound_verdict(part),
-            "Is the pruned wide net as good?": pruning_verdict(part, settings),
-            "Did restarts fail?": restart_verdict(found[title]),
-            "Did they converge?": convergence_verdict(part),
-        }
-        listed += [(f"{label} ({title})", text) for label, text in verdicts.items() if text]
-    return Section("What the numbers say", [_RULE.format(f"{100 * tolerance:g}")], verdicts=listed)
+def findings(title: str, part: pd.DataFrame, found: list[Start], settings: Mapping[str, Any]) -> Section:
+    """Where a plateau starts, what theory says, whether optimisers agree and pruned nets keep their loss."""
+    tolerance = float(settings["plateau_tolerance"])
+    theory = [
+        f"{claim.said} {claim.verdict.capitalize()}: {claim.measured}."
+        for claim in claims(part, found, settings)
+    ]
+    verdicts = {
+        "Where does the plateau start?": start_verdict(found, tolerance=tolerance),
+        "Do fewer neurons suffice?": fewest_verdict(part, found, tolerance=tolerance),
+        "Is it what the source says?": " ".join(theory[GENERAL_CLAIMS:]),
+        "Do the optimisers agree?": agreement_verdict(part),
+        "How low can it be?": bound_verdict(part),
+        "Is the pruned wide net as good?": pruning_verdict(part, settings),
+        "Did restarts fail?": restart_verdict(found),
+        "Did they converge?": convergence_verdict(part),
+    }
+    return Section(title, verdicts=[(label, text) for label, text in verdicts.items() if text], level=3)
 
 
-def case_section(title: str, part: pd.DataFrame, found: list[Start], settings: Mapping[str, Any]) -> Section:
-    """The figures and tables of one data set and size."""
-    drawn = []
-    if found:
-        drawn = [
-            pictures.loss_picture(part, found, tolerance=float(settings["plateau_tolerance"])),
-            pictures.norm_picture(part, interpolation=bool(settings.get("interpolation"))),
-            pictures.error_picture(part),
-            pictures.rank_picture(part),
-        ]
-    tables = [claims_table(claims(part, found, settings))] if found else []
-    tables += [optimisers_table(part), widths_table(part, found)]
-    return Section(
-        title[:1].upper() + title[1:],
+def case_sections(
+    title: str, part: pd.DataFrame, found: list[Start], settings: Mapping[str, Any]
+) -> list[Section]:
+    """The figures of one data set and size, the source beside them, and the tables."""
+    tables = Section(
+        "How it was minimised",
         [_SOLVED],
-        pictures=[picture for picture in drawn if picture is not None],
-        tables=tables,
+        tables=[optimisers_table(part), widths_table(part, found)],
         facts=solver_facts(part),
+        level=3,
     )
+    if not found:
+        return [Section(title), tables]
+    return [
+        Section(title, pictures=case_pictures(part, found, settings)),
+        claims_section(claims(part, found, settings)),
+        tables,
+    ]
 
 
 def plateau_cautions(frame: pd.DataFrame, found: Mapping[str, list[Start]]) -> list[str]:

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from diffstab.reporting.document import Cell, Table
+from diffstab.reporting.document import Section
 from diffstab.reporting.l2.plateau_runs import Start, best_runs, hidden_layers
 from diffstab.reporting.l2.plateau_verdicts import percent
 from diffstab.reporting.quantities import number_text
 from diffstab.reporting.tables import is_recorded
 
 AS_SAID, NOT_AS_SAID, UNDECIDED = "as said", "not as said", "undecided"
+GENERAL_CLAIMS = 2
+"""So many claims, the first ones, hold for all data."""
 NEAR_NEURONS = 2
 """Neurons by which a start may differ from "roughly" 10."""
 MNIST_START = 10
@@ -60,10 +62,12 @@ def claims(part: pd.DataFrame, starts: Sequence[Start], settings: Mapping[str, A
     return found
 
 
-def claims_table(rows: Sequence[Claim]) -> Table:
-    """The statements as a table."""
-    lines = [[Cell(text, text) for text in row] for row in rows]
-    return Table("The source beside what was measured", ["Source", "It says", "Measured", "Verdict"], lines)
+def claims_section(rows: Sequence[Claim]) -> Section:
+    """The statements as a list."""
+    listed = [
+        (row.place, f"{row.said} Measured: {row.measured}. {row.verdict.capitalize()}.") for row in rows
+    ]
+    return Section("The source beside what was measured", verdicts=listed, level=3)
 
 
 def _falling(part: pd.DataFrame, starts: Sequence[Start], tolerance: float) -> Claim:

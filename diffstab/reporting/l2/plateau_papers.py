@@ -3,10 +3,13 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
-from diffstab.reporting.l2 import plateau_pictures as pictures
+import pandas as pd
+
 from diffstab.reporting.l2.plateau_claims import Claim, claims
-from diffstab.reporting.l2.plateau_runs import cases, plateau_frame, run_settings, starts
+from diffstab.reporting.l2.plateau_pictures import case_pictures
+from diffstab.reporting.l2.plateau_runs import Start, cases, plateau_frame, run_settings, starts
 from diffstab.reporting.page import read_config
 from diffstab.reporting.papers import write_figure
 from diffstab.results import read_records, write_atomically
@@ -24,17 +27,12 @@ def write_plateaus(folder: str | Path) -> list[Path]:
     Raises:
         ResultsError: There are no records, or the files cannot be written.
     """
-    folder, drawn = Path(folder), []
-    frame = plateau_frame(read_records(folder))
-    settings = run_settings(frame, read_config(folder / "config.yaml")[1])
-    tolerance = float(settings["plateau_tolerance"])
-    for _, part in cases(frame):
-        if found := starts(part, tolerance=tolerance):
-            drawn.append(pictures.loss_picture(part, found, tolerance=tolerance))
-            drawn.append(pictures.norm_picture(part, interpolation=bool(settings.get("interpolation"))))
-            drawn += [pictures.error_picture(part), pictures.rank_picture(part)]
-    kept = [picture for picture in drawn if picture is not None]
-    return [path for picture in kept for path in write_figure(folder, picture.stem, picture.rendered)]
+    written = []
+    settings, listed = _read(folder)
+    for _, part, found in listed:
+        for picture in case_pictures(part, found, settings) if found else []:
+            written += write_figure(folder, picture.stem, picture.rendered)
+    return written
 
 
 def write_claims(folder: str | Path) -> Path:
@@ -49,13 +47,18 @@ def write_claims(folder: str | Path) -> Path:
     Raises:
         ResultsError: There are no records, or the file cannot be written.
     """
-    folder = Path(folder)
-    frame = plateau_frame(read_records(folder))
-    settings = run_settings(frame, read_config(folder / "config.yaml")[1])
+    settings, listed = _read(folder)
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["data", *Claim._fields])
-    for title, part in cases(frame):
-        found = starts(part, tolerance=float(settings["plateau_tolerance"]))
+    for title, part, found in listed:
         lines.writerows([title, *row] for row in claims(part, found, settings))
-    return write_atomically(folder / "claims.csv", text.getvalue().encode("utf-8"))
+    return write_atomically(Path(folder) / "claims.csv", text.getvalue().encode("utf-8"))
+
+
+def _read(folder: str | Path) -> tuple[dict[str, Any], list[tuple[str, pd.DataFrame, list[Start]]]]:
+    """Return the settings of a folder, and (title, records, plateaus) of each data set and size."""
+    frame = plateau_frame(read_records(folder))
+    settings = run_settings(frame, read_config(Path(folder) / "config.yaml")[1])
+    tolerance = float(settings["plateau_tolerance"])
+    return settings, [(title, part, starts(part, tolerance=tolerance)) for title, part in cases(frame)]

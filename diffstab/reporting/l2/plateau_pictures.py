@@ -1,6 +1,7 @@
 """The pictures of the page of plateaus: each figure drawn, named, captioned and put into words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,23 @@ _SEEDS = 4
 def case_stem(part: pd.DataFrame) -> str:
     """The part of a file name that stands for the data set and size."""
     return f"{file_stem(str(part['dataset'].iloc[0]))}-n{part['n_train'].iloc[0]}"
+
+
+def case_pictures(part: pd.DataFrame, starts: Sequence[Start], settings: Mapping[str, Any]) -> list[Picture]:
+    """All pictures of one data set and size.
+
+    Args:
+        part: Its records as returned by `plateau_frame`.
+        starts: Its plateaus, one at least.
+        settings: As returned by `run_settings`.
+    """
+    drawn = [
+        loss_picture(part, starts, tolerance=float(settings["plateau_tolerance"])),
+        norm_picture(part, interpolation=bool(settings.get("interpolation"))),
+        error_picture(part),
+        rank_picture(part),
+    ]
+    return [picture for picture in drawn if picture is not None]
 
 
 def loss_picture(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: float) -> Picture:

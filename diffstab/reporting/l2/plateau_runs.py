@@ -100,7 +100,7 @@ def run_settings(frame: pd.DataFrame, config: Mapping[str, Any]) -> dict[str, An
 def cases(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return (title, records) of each data set and size."""
     groups = frame.groupby(["dataset", "n_train"], sort=True)
-    return [(f"{_NAMES.get(dataset, dataset)}, n = {n}", part) for (dataset, n), part in groups]
+    return [(f"{_NAMES.get(str(name), str(name))}, n = {n}", part) for (name, n), part in groups]
 
 
 def optimisers(part: pd.DataFrame) -> list[str]:
