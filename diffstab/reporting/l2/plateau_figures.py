@@ -22,6 +22,8 @@ LOOKS = {
 """Look of each optimiser."""
 LOWEST = 1e-6
 """Relative heights below this are drawn here: minima are not reached more exactly."""
+_FAR = 10.0
+"""Losses above so many times the worst of the best nets are not drawn at their height."""
 _DASHES = (0, (4, 3))
 _BAND = "#f2d9a8"
 _FAILED = "#CC79A7"
@@ -38,8 +40,8 @@ class Line(NamedTuple):
 def losses(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], tolerance: float) -> Axes:
     """Draw the loss of every restart against the width, and the best of each width as a line.
 
-    Small discs: restarts; crosses: those from the start of the plateau on that ended above it; ticks at the top: those
-    that met no targets. The band is the plateau, dashed its start with its interval, and the line across the minimum
+    Small discs: restarts; crosses: those from the start of the plateau on that ended above it; triangles at the top:
+    those that met no targets or ended far above the best nets. The band is the plateau, dashed its start with its interval, and the line across the minimum
     over the covariances with its lower bound.
 
     Args:
@@ -61,10 +63,16 @@ def losses(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], tolerance: 
         best = best[np.isfinite(best["loss"])]
         _line(ax, best["width"], best["loss"], start.optimiser, f"{start.optimiser}, best of each width")
     _widths_axis(ax, part)
-    finite = part["loss"][np.isfinite(part["loss"])]
-    values_axis(ax, finite.to_numpy())
+    values_axis(ax, near(part, part["loss"].to_numpy()))
     ax.set_ylabel("Loss")
     return _legend(ax)
+
+
+def near(part: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    """Return the values of runs whose loss is neither infinite nor far above that of the best nets."""
+    best = best_runs(part)["loss"]
+    kept: np.ndarray = values[(part["loss"] <= _FAR * best[np.isfinite(best)].max()).to_numpy()]
+    return kept
 
 
 def excess(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], floor: float, tolerance: float) -> Axes:

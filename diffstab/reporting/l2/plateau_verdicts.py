@@ -27,51 +27,56 @@ def start_verdict(starts: Sequence[Start], *, tolerance: float) -> str:
     texts = []
     for optimiser in dict.fromkeys(start.optimiser for start in starts):
         mine = [start for start in starts if start.optimiser == optimiser]
-        if len(mine) == 1:
-            texts.append(f"{optimiser}: {_one_start(mine[0], tolerance)}.")
+        if not all(start.found.reached for start in mine):
+            texts.append(f"{optimiser}: {_unseen(mine)}.")
             continue
-        spread = _span([start.found.width for start in mine])
-        parts = [f"seed {start.seed}: {_one_start(start, tolerance)}" for start in mine]
-        texts.append(f"{optimiser}: at {spread} neurons over {len(mine)} seeds; {'; '.join(parts)}.")
+        near, far = (_span([getattr(start.found, name) for start in mine]) for name in ("tighter", "looser"))
+        text = f"{optimiser}: from {_span([start.found.width for start in mine])} neurons on"
+        text += f" over {len(mine)} seeds" if len(mine) > 1 else ""
+        text += f" (from {near} at a tolerance of {percent(tolerance / 2)}, {far} at {percent(2 * tolerance)})."
+        texts += [text, *(_one_start(start, named=len(mine) > 1) for start in mine)]
     return " ".join(texts)
 
 
-def _one_start(start: Start, tolerance: float) -> str:
+def _unseen(mine: Sequence[Start]) -> str:
+    late = [start for start in mine if not start.found.reached]
+    seeds = f" at {len(late)} of {len(mine)} seeds" if len(mine) > 1 else ""
+    widths = _span([start.found.width for start in late])
+    return f"no plateau seen{seeds}: the loss falls up to {widths} neurons, and fewer than two wider nets were tried"
+
+
+def _one_start(start: Start, *, named: bool) -> str:
     found = start.found
-    if not found.reached:
-        text = f"no plateau seen: the loss comes within {percent(tolerance)} of its smallest value only at"
-        return f"{text} {found.width} neurons, and fewer than two wider nets were tried"
-    known = np.isfinite(found.low)
-    interval = f"95 % interval {_span([found.low, found.high])}" if known else "one restart, no interval"
-    text = (
-        f"within {percent(tolerance)} of the smallest loss from {found.width} neurons on ({interval}; within "
-    )
-    text += (
-        f"{percent(tolerance / 2)} from {found.tighter}, within {percent(2 * tolerance)} from {found.looser})"
-    )
+    interval = f"95 % interval {_span([found.low, found.high])}" if np.isfinite(found.low) else "no interval"
+    head = f"Seed {start.seed}: {found.width}, {interval}" if named else interval[:1].upper() + interval[1:]
+    if not np.isfinite(found.low):
+        head += " from one restart"
     if start.narrower is None:
-        return f"{text}, the narrowest width tried"
+        return f"{head}; no narrower net was tried."
     if not np.isfinite(start.excess):
-        return f"{text}; no net of {start.narrower} met the targets"
-    return f"{text}; the best net of up to {start.narrower} lies {percent(start.excess)} higher"
+        return f"{head}; no net of {start.narrower} met the targets."
+    return f"{head}; the best net of up to {start.narrower} lies {percent(start.excess)} higher."
 
 
 def fewest_verdict(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: float) -> str:
     """Nets of fewer neurons than the start that have the loss of the plateau all the same; "" where none is known.
 
-    They come from merging neurons of wider nets, or from the covariances: the restarts of their width missed them.
+    They come from merging neurons of wider nets, or from the covariances.
     """
     smallest, texts = floors(part), []
     for start in starts:
         runs = part[part["seed"] == start.seed]
-        fewest = fewest_neurons(runs, smallest[start.seed], tolerance=tolerance)
-        if fewest is not None and fewest.neurons < start.found.width:
-            missed = f"restarts of {start.optimiser} of fewer than {start.found.width} missed it"
-            texts.append(
-                f"seed {start.seed}: a net of {fewest.neurons} neurons from {fewest.optimiser} (width {fewest.width}, "
-                f"dead and aligned neurons merged) lies {percent(fewest.excess)} above the smallest loss; {missed}"
-            )
-    return f"Yes. {'; '.join(texts)}." if texts else ""
+        found = fewest_neurons(runs, smallest[start.seed], tolerance=tolerance)
+        if found is None or found.neurons >= start.found.width:
+            continue
+        tried = sorted(set(runs["width"][runs["optimiser"] == start.optimiser]))
+        missed = [str(width) for width in tried if found.neurons <= width < start.found.width]
+        between = f"restarts of width {', '.join(missed)} missed it" if missed else "no width between was tried"
+        texts.append(
+            f"seed {start.seed}: {found.neurons} neurons, left of a net of {found.width} by {found.optimiser} when dead "
+            f"and aligned ones merge, lie {percent(found.excess)} above the smallest loss; {between} by {start.optimiser}"
+        )
+    return f"Yes, {'. '.join(_capital(text) if index else text for index, text in enumerate(texts))}." if texts else ""
 
 
 def restart_verdict(starts: Sequence[Start]) -> str:
@@ -137,7 +142,7 @@ def bound_verdict(part: pd.DataFrame) -> str:
             above = float(nets["loss"].min()) / row["bound"] - 1
             text += f"; the best net lies {percent(above)} above"
         texts.append(text)
-    return f"{'; '.join(texts)[:1].upper()}{'; '.join(texts)[1:]}." if texts else ""
+    return f"{_capital('; '.join(texts))}." if texts else ""
 
 
 def pruning_verdict(part: pd.DataFrame, settings: Mapping[str, Any]) -> str:
@@ -152,18 +157,17 @@ def pruning_verdict(part: pd.DataFrame, settings: Mapping[str, Any]) -> str:
             row = group.iloc[-1]
             height = float(relative_heights([row["pruned_loss"]], float(group["loss"].min()))[0])
             left = " and ".join(str(int(width)) for width in row["pruned_widths"])
-            named = f"seed {seed}: " if part["seed"].nunique() > 1 else ""
+            named = f"seed {seed}, " if part["seed"].nunique() > 1 else ""
             texts.append(
-                f"{named}the best net of width {row['width']} ({optimiser}) becomes one of {left} neurons, its loss "
-                f"{percent(height, signed=True)} from the smallest one"
+                f"{named}{optimiser}: of width {row['width']} {left} neurons are left, loss {percent(height, signed=True)}"
             )
             worst = max(worst, height)
     if not texts:
         return ""
-    opening = "Yes" if worst <= AGREED else "Not within that everywhere"
+    opening = "Yes" if worst <= AGREED else "Not everywhere"
     angle = settings.get("prune_angle_deg")
-    merged = f" (neurons within {angle:g}° merged)" if angle else ""
-    return f"{opening}, within {percent(AGREED)}{merged}: {'; '.join(texts)}."
+    merged = f" when dead neurons go and those within {angle:g}° merge" if angle else ""
+    return f"{opening}, within {percent(AGREED)} of the smallest loss{merged}. {_capital('; '.join(texts))}."
 
 
 def convergence_verdict(part: pd.DataFrame) -> str:
@@ -181,10 +185,10 @@ def convergence_verdict(part: pd.DataFrame) -> str:
 
 
 def percent(share: float, *, signed: bool = False) -> str:
-    """A share as a percentage of two digits, and what is below a millionth as zero; infinity as such."""
+    """A share as a percentage of two digits; what is below a millionth as zero, above a thousand as a factor."""
     value = 100 * share if abs(share) >= 1e-6 else 0.0
-    if not np.isfinite(value):
-        return "infinitely"
+    if share > 1000:
+        return f"{share:.0e}-fold" if np.isfinite(share) else "infinitely"
     sign = "+" if signed and value else ""
     digits = f"{value:{sign}.2g}".replace("-", "−")
     return f"{digits if abs(value) < 100 else number_text(value, decimals=0, signed=signed)} %"
@@ -193,3 +197,7 @@ def percent(share: float, *, signed: bool = False) -> str:
 def _span(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
