@@ -41,8 +41,8 @@ def losses(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], tolerance: 
     """Draw the loss of every restart against the width, and the best of each width as a line.
 
     Small discs: restarts; crosses: those from the start of the plateau on that ended above it; triangles at the top:
-    those that met no targets or ended far above the best nets. The band is the plateau, dashed its start with its interval, and the line across the minimum
-    over the covariances with its lower bound.
+    those that met no targets or ended far above the best nets. The band is the plateau, dashed its start with its
+    interval, and the line across the minimum over the covariances with its lower bound.
 
     Args:
         ax: Axes to draw on.
@@ -63,15 +63,15 @@ def losses(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], tolerance: 
         best = best[np.isfinite(best["loss"])]
         _line(ax, best["width"], best["loss"], start.optimiser, f"{start.optimiser}, best of each width")
     _widths_axis(ax, part)
-    values_axis(ax, near(part, part["loss"].to_numpy()))
+    values_axis(ax, part["loss"].to_numpy()[in_reach(part)])
     ax.set_ylabel("Loss")
     return _legend(ax)
 
 
-def near(part: pd.DataFrame, values: np.ndarray) -> np.ndarray:
-    """Return the values of runs whose loss is neither infinite nor far above that of the best nets."""
+def in_reach(part: pd.DataFrame) -> np.ndarray:
+    """Return for each run whether its loss is neither infinite nor far above that of the best nets."""
     best = best_runs(part)["loss"]
-    kept: np.ndarray = values[(part["loss"] <= _FAR * best[np.isfinite(best)].max()).to_numpy()]
+    kept: np.ndarray = (part["loss"] <= _FAR * best[np.isfinite(best)].max()).to_numpy()
     return kept
 
 
@@ -198,12 +198,12 @@ def _covariances(ax: Axes, found: pd.DataFrame) -> None:
 
 
 def _restarts(ax: Axes, runs: pd.DataFrame, heights: np.ndarray, start: Start, tolerance: float) -> None:
-    """Every restart at a height of the axis; failed ones as crosses, those without a finite loss as ticks on top."""
+    """Every restart at a height of the axis; failed ones as crosses, those out of reach as triangles on top."""
     look, widths = LOOKS[start.optimiser], runs["width"].to_numpy()
-    finite = np.isfinite(heights)
+    reached = in_reach(runs)
     late = widths >= start.found.width
-    failed = finite & late & (relative_heights(runs["loss"], start.found.floor) > tolerance)
-    met = finite & ~failed
+    failed = reached & late & (relative_heights(runs["loss"], start.found.floor) > tolerance)
+    met = reached & ~failed
     ax.scatter(widths[met], heights[met], s=14, color=look.colour, alpha=0.45, linewidths=0, zorder=2.5)
     if failed.any():
         ax.scatter(
@@ -216,8 +216,8 @@ def _restarts(ax: Axes, runs: pd.DataFrame, heights: np.ndarray, start: Start, t
             label="failed restarts",
             zorder=2.6,
         )
-    if not finite.all():
-        top = np.unique(widths[~finite])
+    if not reached.all():
+        top = np.unique(widths[~reached])
         ax.plot(top, np.full(len(top), 0.98), "v", color=look.colour, transform=ax.get_xaxis_transform())
 
 

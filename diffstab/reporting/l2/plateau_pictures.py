@@ -65,8 +65,8 @@ def loss_picture(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: floa
         "above the band. Right: the same losses as shares above the smallest one of all optimisers; what is below "
         "10⁻⁶ is drawn there."
     )
-    if not np.isfinite(part["loss"]).all():
-        caption += " Triangles at the top: widths with restarts that met no targets."
+    if not figures.in_reach(part).all():
+        caption += " Triangles at the top: widths with restarts that met no targets or ended far above the best nets."
     if (part["optimiser"] == "covariances").any():
         caption += " Dashed across: the minimum over the covariances, with the gap to its lower bound shaded."
     said = [

@@ -33,7 +33,9 @@ def start_verdict(starts: Sequence[Start], *, tolerance: float) -> str:
         near, far = (_span([getattr(start.found, name) for start in mine]) for name in ("tighter", "looser"))
         text = f"{optimiser}: from {_span([start.found.width for start in mine])} neurons on"
         text += f" over {len(mine)} seeds" if len(mine) > 1 else ""
-        text += f" (from {near} at a tolerance of {percent(tolerance / 2)}, {far} at {percent(2 * tolerance)})."
+        text += (
+            f" (from {near} at a tolerance of {percent(tolerance / 2)}, {far} at {percent(2 * tolerance)})."
+        )
         texts += [text, *(_one_start(start, named=len(mine) > 1) for start in mine)]
     return " ".join(texts)
 
@@ -71,12 +73,18 @@ def fewest_verdict(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: fl
             continue
         tried = sorted(set(runs["width"][runs["optimiser"] == start.optimiser]))
         missed = [str(width) for width in tried if found.neurons <= width < start.found.width]
-        between = f"restarts of width {', '.join(missed)} missed it" if missed else "no width between was tried"
-        texts.append(
-            f"seed {start.seed}: {found.neurons} neurons, left of a net of {found.width} by {found.optimiser} when dead "
-            f"and aligned ones merge, lie {percent(found.excess)} above the smallest loss; {between} by {start.optimiser}"
+        between = (
+            f"restarts of width {' and '.join(missed)} missed it" if missed else "no width between was tried"
         )
-    return f"Yes, {'. '.join(_capital(text) if index else text for index, text in enumerate(texts))}." if texts else ""
+        texts.append(
+            f"seed {start.seed}: {found.neurons} neurons lie {percent(found.excess)} above the smallest loss (left of "
+            f"width {found.width}, {found.optimiser}, when dead and aligned ones merge); {between} ({start.optimiser})"
+        )
+    return (
+        f"Yes, {'. '.join(_capital(text) if index else text for index, text in enumerate(texts))}."
+        if texts
+        else ""
+    )
 
 
 def restart_verdict(starts: Sequence[Start]) -> str:
@@ -159,7 +167,8 @@ def pruning_verdict(part: pd.DataFrame, settings: Mapping[str, Any]) -> str:
             left = " and ".join(str(int(width)) for width in row["pruned_widths"])
             named = f"seed {seed}, " if part["seed"].nunique() > 1 else ""
             texts.append(
-                f"{named}{optimiser}: of width {row['width']} {left} neurons are left, loss {percent(height, signed=True)}"
+                f"{named}{optimiser}: {left} of {row['width']} neurons are left, loss "
+                f"{percent(height, signed=True)}"
             )
             worst = max(worst, height)
     if not texts:
@@ -188,7 +197,7 @@ def percent(share: float, *, signed: bool = False) -> str:
     """A share as a percentage of two digits; what is below a millionth as zero, above a thousand as a factor."""
     value = 100 * share if abs(share) >= 1e-6 else 0.0
     if share > 1000:
-        return f"{share:.0e}-fold" if np.isfinite(share) else "infinitely"
+        return f"{number_text(share)}-fold" if np.isfinite(share) else "infinitely"
     sign = "+" if signed and value else ""
     digits = f"{value:{sign}.2g}".replace("-", "−")
     return f"{digits if abs(value) < 100 else number_text(value, decimals=0, signed=signed)} %"
