@@ -8,6 +8,14 @@ from diffstab.reporting.document import Section
 from diffstab.reporting.quantities import method_name, number_text, quantity
 from diffstab.reporting.tables import HEADLINE, column, counts_text, is_recorded
 
+_DEFORMATIONS = {
+    "delta_px": "asked δ {} px",
+    "measured_delta_px": "measured δ {} px",
+    "temperature": "temperature {}",
+    "cutoff": "cut-off {}",
+}
+"""How the columns that describe deformations are shown; pages of runs without deformations have none of them."""
+
 
 def subtitle(frame: pd.DataFrame) -> str:
     """Data sets, methods, sizes and seeds of the records in one line."""
@@ -76,6 +84,8 @@ def provenance(frame: pd.DataFrame, *, config: str) -> Section:
         "Started": " to ".join(dict.fromkeys([started.min(), started.max()])) if len(started) else "",
         "Time": f"{number_text(float(seconds.sum()))} s over all runs" if seconds.notna().any() else "",
     }
+    if not any(name in frame for name in _DEFORMATIONS):
+        del facts["Deformations"]
     known = [(label, value or "not recorded") for label, value in facts.items()]
     return Section("Settings and provenance", facts=known, source=config)
 
@@ -86,14 +96,8 @@ def _is_dirty(frame: pd.DataFrame) -> pd.Series:
 
 
 def _deformations(frame: pd.DataFrame) -> str:
-    shown = {
-        "delta_px": "asked δ {} px",
-        "measured_delta_px": "measured δ {} px",
-        "temperature": "temperature {}",
-        "cutoff": "cut-off {}",
-    }
     texts = []
-    for name, text in shown.items():
+    for name, text in _DEFORMATIONS.items():
         values = column(frame, name).dropna()
         if len(values):
             ends = dict.fromkeys(number_text(value) for value in (values.min(), values.max()))

@@ -29,6 +29,7 @@ def start_verdict(starts: Sequence[Start], *, tolerance: float) -> str:
         mine = [start for start in starts if start.optimiser == optimiser]
         if not all(start.found.reached for start in mine):
             texts.append(f"{optimiser}: {_unseen(mine)}.")
+            texts += [_one_start(start, named=True) for start in mine if start.found.reached]
             continue
         near, far = (_span([getattr(start.found, name) for start in mine]) for name in ("tighter", "looser"))
         text = f"{optimiser}: from {_span([start.found.width for start in mine])} neurons on"
