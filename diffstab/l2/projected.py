@@ -108,7 +108,8 @@ def _descended_together(
 ) -> list[Descended]:
     start = [torch.stack(layer) for layer in zip(*(run.weights for run in runs), strict=True)]
     smooth, history = _on_tikhonov(problem, forward(problem, start), settings)
-    exact, steps = _on_exact(problem, project(problem, smooth), settings.projected_steps)
+    begin = _feasible(problem, smooth, Inverse(tikhonov=settings.tikhonov_end))
+    exact, steps = _on_exact(problem, begin, settings.projected_steps)
     weights = weights_of(problem, exact)
     losses = representation_loss(problem, exact)
     history.append((settings.steps + steps, losses))
@@ -156,6 +157,17 @@ def _on_tikhonov(
             scale = (spread / (1 - _SECOND ** (step + 1))).sqrt_().add_(torch.finfo(z.dtype).eps)
             z.addcdiv_(mean, scale, value=-rate / (1 - _FIRST ** (step + 1)))
     return representations, history
+
+
+def _feasible(problem: L2Problem, smooth: Sequence[Tensor], inverse: Inverse) -> list[Tensor]:
+    """Return representations within the constraints: projected, or those of the Tikhonov weights where that is lower.
+
+    Where a layer has almost lost a rank, the exact inverse makes the projected loss huge and the other stays near.
+    """
+    candidates = [project(problem, smooth), forward(problem, weights_of(problem, smooth, inverse=inverse))]
+    first, second = (representation_loss(problem, found) for found in candidates)
+    lower = (first <= second)[:, None, None]
+    return [torch.where(lower, one, other) for one, other in zip(*candidates, strict=True)]
 
 
 def _on_exact(problem: L2Problem, start: Sequence[Tensor], steps: int) -> tuple[list[Tensor], int]:

@@ -16,6 +16,7 @@ from diffstab.errors import ArgumentError, FoldingWarning
 from diffstab.results import RecordStore, provenance, write_atomically
 from diffstab.stability import diffeomorphism, draw_pairs
 from diffstab.training.cell import draw_probes, run_cell, seeded
+from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.experiment import Cell, Experiment, build_data
 from diffstab.training.optimise import TrainingOutcome
 from diffstab.training.running import limited_threads, progress_bar
@@ -115,7 +116,7 @@ def main(args: Sequence[str]) -> int:
     """Parse the options of `diffstab compare`, run it, and print where the results are."""
     experiment, folder = parse(args)
     compare(experiment, folder)
-    Console().print(f"Results in {folder}. Next: diffstab report {folder}", highlight=False)
+    Console().print(f"Results in {folder}. Next: diffstab report {folder}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -127,28 +128,11 @@ def parse(args: Sequence[str]) -> tuple[Experiment, Path]:
     Raises:
         ArgumentError: If an option or a value is wrong.
     """
-    from jsonargparse import ArgumentError as ParseError
-    from jsonargparse import ArgumentParser
-    from pytorch_lightning import LightningDataModule
-
-    about = (
-        "Train and measure every method of an experiment on every size and seed; recorded runs are skipped."
+    return parse_experiment(
+        args,
+        Experiment,
+        program="diffstab compare",
+        about="Train and measure every method of an experiment on every size and seed; recorded runs are skipped.",
+        part="data",
+        add_part=lambda parser: add_data_module(parser, Experiment().data),
     )
-    parser = ArgumentParser(prog="diffstab compare", description=about, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file of the experiment")
-    parser.add_argument("--results", type=str, default=None, help="results folder")
-
-    parser.add_subclass_arguments(LightningDataModule, "data", skip={"n_train", "seed"})
-    parser.set_defaults({"data": Experiment().data})
-    parser.add_class_arguments(Experiment, nested_key=None, as_group=False, skip={"data"})
-    try:
-        options = parser.parse_args(list(args))
-        # The data module is made run by run, so it stays a description here.
-        data = options.pop("data").as_dict()
-        values = parser.instantiate(options)
-    except ParseError as error:
-        raise ArgumentError("configuration", "fit the options of diffstab compare", str(error)) from error
-    configs = options.config or []
-    folder = options.results or f"results/{Path(str(configs[-1])).stem if configs else 'compare'}"
-    chosen = {name: getattr(values, name) for name in Experiment.__dataclass_fields__ if name != "data"}
-    return Experiment(data=data, **chosen), Path(folder)

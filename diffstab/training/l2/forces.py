@@ -14,11 +14,11 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from diffstab.errors import ArgumentError
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights
 from diffstab.l2.problem import L2Problem
 from diffstab.results import Provenance, RecordStore, canonical_json, provenance, write_atomically
+from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.l2.force_trace import Layers, State, layer_numbers, layers_of, net_numbers, states
 from diffstab.training.l2.forces_experiment import ForcesExperiment
 from diffstab.training.l2.points import Points, load_points
@@ -164,37 +164,24 @@ def main(args: Sequence[str]) -> int:
     """Parse the options of `diffstab forces`, run it, and print where the results are."""
     experiment, folder = parse(args)
     forces_during_training(experiment, folder)
-    Console().print(f"Results in {folder}. Next: diffstab report {folder}", highlight=False)
+    Console().print(f"Results in {folder}. Next: diffstab report {folder}", highlight=False, soft_wrap=True)
     return 0
 
 
 def parse(args: Sequence[str]) -> tuple[ForcesExperiment, Path]:
     """Return the experiment and the results folder that command-line arguments ask for.
 
-    The folder is `--results`, or `results/` and the name of the config file.
+    The folder is `--results`, or `results/forces_` and the name of the config file.
 
     Raises:
         ArgumentError: If an option or a value is wrong.
     """
-    from jsonargparse import ArgumentError as ParseError
-    from jsonargparse import ArgumentParser
-    from pytorch_lightning import LightningDataModule
-
-    about = "Train a net and record the forces on its representations; recorded seeds are skipped."
-    parser = ArgumentParser(prog="diffstab forces", description=about, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file of the experiment")
-    parser.add_argument("--results", type=str, default=None, help="results folder")
-    parser.add_subclass_arguments(LightningDataModule, "data", skip={"n_train", "seed"})
-    parser.set_defaults({"data": ForcesExperiment().data})
-    parser.add_class_arguments(ForcesExperiment, nested_key=None, as_group=False, skip={"data"})
-    try:
-        options = parser.parse_args(list(args))
-        # The data module is made seed by seed, so it stays a description here.
-        data = options.pop("data").as_dict()
-        values = parser.instantiate(options)
-    except ParseError as error:
-        raise ArgumentError("configuration", "fit the options of diffstab forces", str(error)) from error
-    configs = options.config or []
-    folder = options.results or f"results/{Path(str(configs[-1])).stem if configs else 'forces'}"
-    names = [name for name in ForcesExperiment.__dataclass_fields__ if name != "data"]
-    return ForcesExperiment(data=data, **{name: getattr(values, name) for name in names}), Path(folder)
+    return parse_experiment(
+        args,
+        ForcesExperiment,
+        program="diffstab forces",
+        about="Train a net and record the forces on its representations; recorded seeds are skipped.",
+        part="data",
+        add_part=lambda parser: add_data_module(parser, ForcesExperiment().data),
+        prefix="forces_",
+    )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from diffstab.errors import ArgumentError
 from diffstab.results import RecordStore, provenance
+from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.l2.cell import run_place
 from diffstab.training.l2.experiment import PlateauCell, PlateauExperiment, PlateauPlace
 from diffstab.training.l2.points import Points, load_points
@@ -72,37 +72,24 @@ def main(args: Sequence[str]) -> int:
     """Parse the options of `diffstab plateau`, run it, and print where the results are."""
     experiment, folder = parse(args)
     plateau(experiment, folder)
-    Console().print(f"Results in {folder}. Next: diffstab report {folder}", highlight=False)
+    Console().print(f"Results in {folder}. Next: diffstab report {folder}", highlight=False, soft_wrap=True)
     return 0
 
 
 def parse(args: Sequence[str]) -> tuple[PlateauExperiment, Path]:
     """Return the experiment and the results folder that command-line arguments ask for.
 
-    The folder is `--results`, or `results/` and the name of the config file.
+    The folder is `--results`, or `results/plateau_` and the name of the config file.
 
     Raises:
         ArgumentError: If an option or a value is wrong.
     """
-    from jsonargparse import ArgumentError as ParseError
-    from jsonargparse import ArgumentParser
-    from pytorch_lightning import LightningDataModule
-
-    about = "Minimise the L2-regularised loss at every width, from several starts; recorded runs are skipped."
-    parser = ArgumentParser(prog="diffstab plateau", description=about, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file of the experiment")
-    parser.add_argument("--results", type=str, default=None, help="results folder")
-    parser.add_subclass_arguments(LightningDataModule, "data", skip={"n_train", "seed"})
-    parser.set_defaults({"data": PlateauExperiment().data})
-    parser.add_class_arguments(PlateauExperiment, nested_key=None, as_group=False, skip={"data"})
-    try:
-        options = parser.parse_args(list(args))
-        # The data module is made place by place, so it stays a description here.
-        data = options.pop("data").as_dict()
-        values = parser.instantiate(options)
-    except ParseError as error:
-        raise ArgumentError("configuration", "fit the options of diffstab plateau", str(error)) from error
-    configs = options.config or []
-    folder = options.results or f"results/{Path(str(configs[-1])).stem if configs else 'plateau'}"
-    names = [name for name in PlateauExperiment.__dataclass_fields__ if name != "data"]
-    return PlateauExperiment(data=data, **{name: getattr(values, name) for name in names}), Path(folder)
+    return parse_experiment(
+        args,
+        PlateauExperiment,
+        program="diffstab plateau",
+        about="Minimise the L2-regularised loss at every width, from several starts; recorded runs are skipped.",
+        part="data",
+        add_part=lambda parser: add_data_module(parser, PlateauExperiment().data),
+        prefix="plateau_",
+    )

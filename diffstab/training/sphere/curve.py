@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from diffstab.errors import ArgumentError
 from diffstab.results import Provenance, RecordStore, provenance
 from diffstab.sphere.targets import Target
+from diffstab.training.command_line import parse_experiment
 from diffstab.training.running import limited_threads, progress_bar
 from diffstab.training.sphere.cell import draw, run_cell
 from diffstab.training.sphere.experiment import SphereCell, SphereExperiment
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
 GRID_KEYS = ("dimensions", "targets", "n_train", "seeds", "methods", "workers")
 
@@ -100,7 +102,9 @@ def main(args: Sequence[str]) -> int:
     """Parse the options of `diffstab sphere curve`, run it, and print where the results are."""
     experiment, folder = parse(args)
     learning_curve(experiment, folder)
-    Console().print(f"Results in {folder}. Next: diffstab sphere report {folder}", highlight=False)
+    Console().print(
+        f"Results in {folder}. Next: diffstab sphere report {folder}", highlight=False, soft_wrap=True
+    )
     return 0
 
 
@@ -112,30 +116,16 @@ def parse(args: Sequence[str]) -> tuple[SphereExperiment, Path]:
     Raises:
         ArgumentError: If an option or a value is wrong.
     """
-    from jsonargparse import ArgumentError as ParseError
-    from jsonargparse import ArgumentParser
+    return parse_experiment(
+        args,
+        SphereExperiment,
+        program="diffstab sphere curve",
+        about="Fit and measure every method on every dimension, target, size and seed; recorded runs are skipped.",
+        part="targets",
+        add_part=_add_targets,
+    )
 
-    about = (
-        "Fit and measure every method on every dimension, target, size and seed; recorded runs are skipped."
-    )
-    parser = ArgumentParser(prog="diffstab sphere curve", description=about, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file of the experiment")
-    parser.add_argument("--results", "--output", type=str, default=None, help="results folder")
-    parser.add_argument(
-        "--targets", type=list[Target], default=SphereExperiment().targets, help="functions to learn"
-    )
-    parser.add_class_arguments(SphereExperiment, nested_key=None, as_group=False, skip={"targets"})
-    try:
-        options = parser.parse_args(list(args))
-        # Targets are made place by place, so they stay descriptions here.
-        targets = [choice.as_dict() for choice in options.pop("targets")]
-        values = parser.instantiate(options)
-    except ParseError as error:
-        raise ArgumentError(
-            "configuration", "fit the options of diffstab sphere curve", str(error)
-        ) from error
-    configs = options.config or []
-    folder = options.results or f"results/{Path(str(configs[-1])).stem if configs else 'sphere_curve'}"
-    names = [part.name for part in dataclasses.fields(SphereExperiment) if part.name != "targets"]
-    chosen = {name: getattr(values, name) for name in names}
-    return SphereExperiment(targets=targets, **chosen), Path(folder)
+
+def _add_targets(parser: ArgumentParser) -> None:
+    targets = SphereExperiment().targets
+    parser.add_argument("--targets", type=list[Target], default=targets, help="functions to learn")

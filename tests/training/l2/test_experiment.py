@@ -102,7 +102,7 @@ def test_command_line_beats_the_file(tmp_path):
     assert experiment.widths == [3]
     assert experiment.data == {"class_path": "datamodules.OneHotClasses", "init_args": {"classes": 4}}
     assert experiment.descent == DescentSettings(adam_steps=7)
-    assert str(folder) == "results/curve"
+    assert str(folder) == "results/plateau_curve"
     assert str(parse(["--results", "elsewhere"])[1]) == "elsewhere"
 
 

@@ -178,7 +178,7 @@ def test_recorded_seeds_are_skipped_and_repeat_to_the_bit(tmp_path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_configuration_runs_in_small(path, tmp_path):
     experiment, folder = parse(["--config", str(path)])
-    assert folder == Path("results") / path.stem
+    assert folder == Path("results") / f"forces_{path.stem}"
     changes = {"data": DIGITS, "n_train": 12, "seeds": [0], "gd_steps": 8, "snapshots": [0], "descent": FAST}
     forces_during_training(dataclasses.replace(experiment, **changes), tmp_path, console=QUIET)
     assert one_record(tmp_path)[0]["n_train"] == 12

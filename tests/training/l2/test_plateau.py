@@ -217,7 +217,7 @@ def test_wrong_data_leave_no_folder(tmp_path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_file_runs_in_small(path, tmp_path):
     experiment, folder = parse(["--config", str(path)])
-    assert folder == Path("results") / path.stem
+    assert folder == Path("results") / f"plateau_{path.stem}"
     changes = {"widths": experiment.widths[:2], "restarts": 1, "seeds": [0], "threads": None}
     descent = dataclasses.replace(experiment.descent, adam_steps=10, finish_steps=10)
     if "MNIST" in experiment.data["class_path"]:
@@ -247,7 +247,7 @@ def test_the_command_runs_from_its_file(place, capsys):
     path = next(path for path in FILES if path.stem == "teacher_small")
     options = ["--restarts", "1", "--widths", "[1, 2]", "--descent.adam_steps", "20"]
     assert main(["plateau", "--config", str(path), *options]) == 0
-    assert "diffstab report results/teacher_small" in capsys.readouterr().out
-    assert len(read_records(place / "results" / "teacher_small")) == 2
+    assert "diffstab report results/plateau_teacher_small" in capsys.readouterr().out
+    assert len(read_records(place / "results" / "plateau_teacher_small")) == 2
     assert main(["plateau", "--config", str(path), "--depth", "1"]) == 2
     assert "depth must be at least 2" in capsys.readouterr().err

@@ -1,0 +1,75 @@
+"""How the commands that run a grid read their options: a config file, the fields of an experiment, a results folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from diffstab.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+Experiment = TypeVar("Experiment")
+
+
+def parse_experiment(
+    args: Sequence[str],
+    experiment: type[Experiment],
+    *,
+    program: str,
+    about: str,
+    part: str,
+    add_part: Callable[[ArgumentParser], object],
+    prefix: str = "",
+) -> tuple[Experiment, Path]:
+    """Return the experiment and the results folder that command-line arguments ask for.
+
+    The folder is `--results`, or `results/`, the prefix and the name of the config file.
+
+    Args:
+        args: Arguments after the command's name.
+        experiment: Class of the experiment, a dataclass with a default for every field.
+        program: Name of the command.
+        about: What it does, for its help.
+        part: Field that stays a description (class_path and init_args) because it is made run by run.
+        add_part: Adds the argument of that field to a parser.
+        prefix: Put before the config's name in the default folder.
+
+    Raises:
+        ArgumentError: If an option or a value is wrong.
+    """
+    from jsonargparse import ArgumentError as ParseError
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog=program, description=about, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="YAML file of the experiment")
+    parser.add_argument("--results", "--output", type=str, default=None, help="results folder")
+    add_part(parser)
+    parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip={part})
+    try:
+        options = parser.parse_args(list(args))
+        described = _described(options.pop(part))
+        values = parser.instantiate(options)
+    except ParseError as error:
+        raise ArgumentError("configuration", f"fit the options of {program}", str(error)) from error
+    configs = options.config or []
+    name = Path(str(configs[-1])).stem if configs else program.split(maxsplit=1)[1].replace(" ", "_")
+    folder = options.results or f"results/{prefix if configs else ''}{name}"
+    names = [field.name for field in dataclasses.fields(experiment) if field.name != part]  # type: ignore[arg-type]
+    return experiment(**{part: described}, **{name: getattr(values, name) for name in names}), Path(folder)
+
+
+def add_data_module(parser: ArgumentParser, default: dict[str, Any]) -> None:
+    """Add `data`, a LightningDataModule that is made run by run from a size and a seed."""
+    from pytorch_lightning import LightningDataModule
+
+    parser.add_subclass_arguments(LightningDataModule, "data", skip={"n_train", "seed"})
+    parser.set_defaults({"data": default})
+
+
+def _described(choice: Any) -> Any:
+    """Return parsed class choices as plain dictionaries."""
+    return [part.as_dict() for part in choice] if isinstance(choice, list) else choice.as_dict()
