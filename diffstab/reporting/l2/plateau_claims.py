@@ -86,7 +86,7 @@ def _falling(part: pd.DataFrame, starts: Sequence[Start], tolerance: float) -> C
 def _latest_start(part: pd.DataFrame, starts: Sequence[Start]) -> Claim:
     n = int(part["n_train"].iloc[0])
     most = n * (n + 1)
-    said = f"From N (N + 1) = {number_text(most)} neurons on at the latest the smallest loss is constant."
+    said = f"From N (N + 1) = {number_text(most, decimals=0)} neurons on at the latest the smallest loss is constant."
     return Claim("Proposition 7, Lemma 10", said, _measured(starts), _verdict(starts, lambda w: w <= most))
 
 

@@ -61,7 +61,7 @@ def losses(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], tolerance: 
         _restarts(ax, runs, runs["loss"].to_numpy(), start, tolerance)
         best = best_runs(runs)
         best = best[np.isfinite(best["loss"])]
-        _line(ax, best["width"], best["loss"], start.optimiser, f"{start.optimiser}, best of each width")
+        _line(ax, best["width"], best["loss"], start.optimiser)
     _widths_axis(ax, part)
     values_axis(ax, part["loss"].to_numpy()[in_reach(part)])
     ax.set_ylabel("Loss")
@@ -100,7 +100,7 @@ def excess(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], floor: floa
         best = best_runs(runs)
         lowest = np.maximum(relative_heights(best["loss"], floor), LOWEST)
         known = np.isfinite(lowest)
-        _line(ax, best["width"][known], lowest[known], start.optimiser, start.optimiser)
+        _line(ax, best["width"][known], lowest[known], start.optimiser)
     found = part[part["optimiser"] == "covariances"]
     look = LOOKS["covariances"]
     heights = np.maximum(relative_heights(found["loss"], floor), LOWEST)
@@ -192,7 +192,7 @@ def _covariances(ax: Axes, found: pd.DataFrame) -> None:
         if np.isfinite(row["bound"]):
             ax.axhspan(row["bound"], row["loss"], color=look.colour, alpha=0.15, linewidth=0)
         text = f"covariances: {number_text(row['loss'])}, at least {number_text(row['bound'])}"
-        label = "covariances, no width given" if index == 0 else None
+        label = "covariances" if index == 0 else None
         line = ax.axhline(row["loss"], color=look.colour, linewidth=1.2, linestyle=look.linestyle)
         line.set(label=label, gid=f"{HOVER}{text}")
 
@@ -221,11 +221,9 @@ def _restarts(ax: Axes, runs: pd.DataFrame, heights: np.ndarray, start: Start, t
         ax.plot(top, np.full(len(top), 0.98), "v", color=look.colour, transform=ax.get_xaxis_transform())
 
 
-def _line(
-    ax: Axes, widths: pd.Series, values: pd.Series | np.ndarray, optimiser: str, label: str | None
-) -> None:
+def _line(ax: Axes, widths: pd.Series, values: pd.Series | np.ndarray, optimiser: str) -> None:
     table = pd.Series(np.asarray(values), index=np.asarray(widths))
-    _marked(ax, table, Line(label or "", LOOKS[optimiser]))
+    _marked(ax, table, Line(optimiser, LOOKS[optimiser]))
 
 
 def _marked(ax: Axes, values: pd.Series, line: Line) -> None:

@@ -68,7 +68,7 @@ def loss_picture(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: floa
     if not figures.in_reach(part).all():
         caption += " Triangles at the top: widths with restarts that met no targets or ended far above the best nets."
     if (part["optimiser"] == "covariances").any():
-        caption += " Dashed across: the minimum over the covariances, with the gap to its lower bound shaded."
+        caption += " Dashed across: the minimum over the covariances, for which no width is given, with the gap to its lower bound shaded."
     said = [
         f"seed {start.seed}, {start.optimiser}: the best loss falls to {number_text(start.found.floor)} and is within "
         f"{100 * tolerance:g} % of it from {start.found.width} neurons on"
@@ -141,7 +141,7 @@ def rank_picture(part: pd.DataFrame) -> Picture | None:
     n = int(part["n_train"].iloc[0])
     caption = (
         f"Neurons left of the best net of each width ({optimiser}) when dead ones are dropped and aligned ones merged. "
-        f"Theory: at a minimum at most N (N + 1) = {number_text(n * (n + 1))} are needed.{_spread(part)}"
+        f"Theory: at a minimum at most N (N + 1) = {number_text(n * (n + 1), decimals=0)} are needed.{_spread(part)}"
     )
     if any(is_recorded(runs, f"rank_lower_{layer}") for layer in looks):
         caption += " Bars: lower and upper bound of the rank of its covariances."

@@ -44,11 +44,11 @@ def test_losses_show_every_restart_the_best_the_band_and_the_failed_ones(ax, pla
     # 18 restarts, 3 of them failed ones from the start on.
     assert len(points(ax, 15)) == 15
     assert set(points(ax, 3)[:, 0]) == {4, 6, 8}
-    best = marks(ax, "weights, best")
+    best = marks(ax, "weights, width")
     assert [float(line.get_ydata()[0]) for line in best] == pytest.approx([2.6, 2.4, 2.2, 2.0, 2.0, 2.0])
     dashed = marks(ax, "start of the plateau")
     assert list(dashed[0].get_xdata()) == [4, 4]
-    assert {"plateau", "its start", "failed restarts", "covariances, no width given"} <= set(legend(ax))
+    assert {"plateau", "its start", "failed restarts", "covariances", "weights"} <= set(legend(ax))
     across = marks(ax, "covariances: 2, at least")
     assert list(across[0].get_ydata()) == [2.0, 2.0]
 
