@@ -53,7 +53,7 @@ def train_shrinking(
     )
     falling = sorted(widths, reverse=True)
     first = train_widths(problem, falling[:1], restarts=restarts, seed=seed, settings=settings)
-    found = [min(first, key=lambda run: run.loss)]
+    found = [min(first, key=lambda run: run.loss)._replace(restart=0)]
     for width in falling[1:]:
         # Aligned neurons merge first, which may leave fewer than asked for: dead ones fill the width.
         start = widen(problem, shrink(problem, found[-1].weights, width), width)
