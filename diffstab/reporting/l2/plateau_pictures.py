@@ -68,8 +68,10 @@ def loss_picture(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: floa
     if not figures.in_reach(part).all():
         caption += " Triangles at the top: widths with restarts that met no targets or ended far above the best nets."
     if (part["optimiser"] == "covariances").any():
-        caption += " Dashed across: the minimum over the covariances, which find their own width (diamond), with the gap"
-        caption += " to its lower bound shaded."
+        caption += (
+            " Dashed across: the minimum over the covariances, which find their own width (diamond), with the"
+        )
+        caption += " gap to its lower bound shaded."
     said = [
         f"seed {start.seed}, {start.optimiser}: the best loss falls to {number_text(start.found.floor)} and is within "
         f"{100 * tolerance:g} % of it from {start.found.width} neurons on"
