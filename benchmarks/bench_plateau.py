@@ -1,7 +1,7 @@
 """Time to train restarts x widths of L2-regularised nets together, against one net after another.
 
-Baseline, in the same run: `torch.nn` modules and `torch.optim.Adam` with autograd, net by net, on the same inputs, from the
-same initial weights, for the same steps at the same rates. Target: at least 4 times faster, same losses.
+Baseline, in the same run: `torch.nn` modules and `torch.optim.Adam` with autograd, net by net, on the same inputs, from
+the same initial weights, for the same steps at the same rates. Target: at least 4 times faster, same losses.
 
     python -m benchmarks.bench_plateau                       # a teacher, and MNIST if DIFFSTAB_DATA is set
     python -m benchmarks.bench_plateau --steps 50            # quick look
@@ -55,6 +55,7 @@ class Net(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the outputs, one row per point."""
         return self.layers(inputs)
 
 

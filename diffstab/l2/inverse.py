@@ -54,12 +54,13 @@ class Inverse:
 
     def of_gram(self, gram: Tensor) -> Tensor:
         """Return K^+ or (K + e I)^{-1}, shape (..., N, N), of a symmetric positive semi-definite K."""
-        values, basis = torch.linalg.eigh((gram + gram.mT) / 2)
         if self.tikhonov > 0:
-            inverted = 1 / (values.clamp_min(0) + self.tikhonov)
-        else:
-            kept = self._counts(values)
-            inverted = torch.where(kept, 1 / torch.where(kept, values, 1), 0)
+            shifted = gram + self.tikhonov * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+            solved: Tensor = torch.linalg.inv(shifted)
+            return solved
+        values, basis = torch.linalg.eigh((gram + gram.mT) / 2)
+        kept = self._counts(values)
+        inverted = torch.where(kept, 1 / torch.where(kept, values, 1), 0)
         inverse: Tensor = (basis * inverted.unsqueeze(-2)) @ basis.mT
         return inverse
 

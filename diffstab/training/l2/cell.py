@@ -45,6 +45,7 @@ class Found(NamedTuple):
         stationarity: Relative, 0 at a stationary point; None for covariances and with interpolation.
         converged: Whether the optimiser reached its tolerance.
         steps: Of the optimiser.
+        is_best: Whether no other start of its width ended lower: only then is the rank bounded, which takes longest.
         history: Pairs (step, loss).
         columns: What the record says besides.
     """
@@ -54,6 +55,7 @@ class Found(NamedTuple):
     stationarity: float | None
     converged: bool
     steps: int
+    is_best: bool
     history: Sequence[tuple[int, float]]
     columns: dict[str, Any]
 
@@ -123,13 +125,15 @@ def _minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[P
     else:
         raise ArgumentError("optimisers", f"be among {', '.join(OPTIMISERS)}", repr(optimiser))
     by_run = {(run.hidden[0], run.restart): run for run in trained}
-    return [_found(by_run[cell.width, cell.restart]) for cell in cells]
+    least = {width: min(run.loss for run in trained if run.hidden[0] == width) for width in widths}
+    return [_found(by_run[cell.width, cell.restart], least[cell.width]) for cell in cells]
 
 
-def _found(run: Descended) -> Found:
+def _found(run: Descended, least: float) -> Found:
     # The least norm at given outputs has no stationarity of its own.
     stationarity = None if math.isnan(run.stationarity) else run.stationarity
-    return Found(run.weights, run.loss, stationarity, run.converged, run.steps, run.history, {})
+    best = run.loss <= least
+    return Found(run.weights, run.loss, stationarity, run.converged, run.steps, best, run.history, {})
 
 
 def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, seed: int) -> Found:
@@ -142,7 +146,7 @@ def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, s
         "oracle": found.oracle,
     }
     history = [(rounds, loss) for rounds, loss, _ in found.history]
-    return Found(found.weights, found.loss, None, found.converged, found.rounds, history, columns)
+    return Found(found.weights, found.loss, None, found.converged, found.rounds, True, history, columns)
 
 
 def minimum_columns(problem: L2Problem, found: Found) -> dict[str, Any]:
@@ -194,14 +198,17 @@ def pruned_columns(
         return {}
     pruned = prune(problem, found.weights, angle_deg=experiment.prune_angle_deg)
     cost = float(problem.cost_of(apply(problem, pruned.weights, points.inputs)))
-    loss = pruned.norm_after if experiment.interpolation else cost + problem.penalty * pruned.norm_after
+    loss = cost + problem.penalty * pruned.norm_after
+    if experiment.interpolation:
+        # What misses the targets has no finite cost, pruned or not.
+        loss = pruned.norm_after if math.isfinite(found.loss) else math.inf
     return {
         "n_groups": [len(groups) for groups in pruned.groups],
         "pruned_widths": list(pruned.widths),
         "pruned_loss": loss,
         "pruned_cost": cost,
         "pruned_change": pruned.max_change,
-        **rank_columns(problem, pruned.weights),
+        **(rank_columns(problem, pruned.weights) if found.is_best else {}),
     }
 
 
