@@ -76,7 +76,7 @@ def weight_gradient(
         activations.append(problem.activate(preactivations[-1]))
         preactivations.append(_times_extended(problem, weight, activations[-1]))
     outputs = preactivations[-1] if shift is None else preactivations[-1] - shift
-    back = problem.cost_gradient(outputs)
+    cost, back = problem.cost_and_gradient(outputs)
     gradients = []
     for layer in range(problem.depth - 1, 0, -1):
         gradients.append(_against_extended(problem, back, activations[layer - 1]))
@@ -86,7 +86,6 @@ def weight_gradient(
     gradients.append(rows.view(*back.shape[:-1], -1))
     for gradient, weight in zip(gradients, reversed(weights), strict=True):
         gradient.add_(weight, alpha=2 * problem.penalty)
-    cost = problem.cost_of(outputs)
     return cost, cost + problem.penalty * squared_norm(weights), gradients[::-1]
 
 

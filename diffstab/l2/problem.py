@@ -140,7 +140,8 @@ class L2Problem:
         if self.activation == "linear":
             return back
         if self.activation == "relu":
-            return back * (preactivations > 0)
+            # One pass over memory, with relu's own backward kernel: slope 0 at 0.
+            return torch.ops.aten.threshold_backward(back, preactivations, 0)  # type: ignore[no-any-return]
         return back * Activation(self.activation).value_and_slope(preactivations)[1]
 
     def extended(self, activations: Tensor) -> Tensor:
@@ -167,6 +168,15 @@ class L2Problem:
         if self.cost == "mse":
             return (outputs - self.targets) / self.points
         return (functional.softmax(outputs, dim=-2) - self._one_hot) / self.points
+
+    def cost_and_gradient(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `cost_of` and `cost_gradient` of outputs (..., n_L, N), sharing what both need."""
+        if self.cost == "mse":
+            missed = outputs - self.targets
+            return missed.square().sum((-2, -1)) / (2 * self.points), missed.div_(self.points)
+        log_shares = functional.log_softmax(outputs, dim=-2)
+        cost = -(log_shares * self._one_hot).sum((-2, -1)) / self.points
+        return cost, log_shares.exp_().sub_(self._one_hot).div_(self.points)
 
     def cost_conjugate(self, dual: Tensor) -> Tensor:
         r"""Return C*(G) = sup_Z <G, Z> - C(Z), shape (...), of G (..., n_L, N); infinite outside its domain.

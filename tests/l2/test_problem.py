@@ -33,6 +33,9 @@ def test_cost_gradient_is_autograds(cost, generator):
     outputs = torch.randn(4, problem.outputs, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     problem.cost_of(outputs).sum().backward()
     torch.testing.assert_close(problem.cost_gradient(outputs.detach()), outputs.grad)
+    both = problem.cost_and_gradient(outputs.detach())
+    torch.testing.assert_close(both[0], problem.cost_of(outputs.detach()))
+    torch.testing.assert_close(both[1], outputs.grad)
 
 
 @pytest.mark.parametrize("cost", ["mse", "cross_entropy"])
