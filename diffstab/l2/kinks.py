@@ -113,7 +113,10 @@ def _gated_row(back: Tensor, push: Tensor, at: Tensor, *, basis: Tensor, target:
     smooth = torch.where(at, 0, back)
     matrix = (push[at, None] * basis[at]).T.double().cpu().numpy()
     wanted = -(smooth @ basis + target).double().cpu().numpy()
-    gates = lsq_linear(matrix, wanted, bounds=(0, 1), method="bvls" if at.sum() <= len(wanted) else "trf").x
+    # The gates see the k columns of their span only: k numbers for each neuron below, of hundreds, would be too many.
+    frame, triangle = np.linalg.qr(matrix)
+    method = "bvls" if triangle.shape[0] == triangle.shape[1] else "trf"
+    gates = lsq_linear(triangle, frame.T @ wanted, bounds=(0, 1), method=method).x
     filled = smooth.clone()
     filled[at] = push[at] * torch.from_numpy(np.asarray(gates)).to(push)
     return filled
