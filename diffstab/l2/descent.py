@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.optim.adam import adam
 
@@ -183,8 +184,10 @@ def train_from(problem: L2Problem, runs: Sequence[Run], *, settings: DescentSett
     for bucket in _buckets(problem, [hidden_widths(run.weights) for run in runs]):
         nets = PaddedNets(problem, [runs[index].weights for index in bucket])
         found = descend(nets, settings)
-        for place, index in enumerate(bucket):
-            results[index] = _descended(nets, found, place, runs[index].restart, settings)
+        # Many tiny least-squares problems: threads of two linear algebras would wait for each other.
+        with threadpool_limits(1, user_api="blas"):
+            for place, index in enumerate(bucket):
+                results[index] = _descended(nets, found, place, runs[index].restart, settings)
     return [results[index] for index in range(len(runs))]
 
 
