@@ -65,7 +65,8 @@ def test_a_record_is_that_of_its_net(tmp_path):
     points = load_points(TEACHER, n_train=8, seed=0, cost="mse", dtype=torch.float64)
     problem = experiment.problem(points)
     assert frame[["width", "restart"]].to_numpy().tolist() == [[1, 0], [1, 1], [2, 0], [2, 1]]
-    for row in frame.itertuples():
+    least = frame.groupby("width")["loss"].transform("min")
+    for row, best in zip(frame.itertuples(), frame["loss"] == least, strict=True):
         net = net_of(row)
         assert row.loss == pytest.approx(float(weight_loss(problem, net)), rel=1e-10)
         assert row.loss == pytest.approx(row.cost + problem.penalty * row.squared_norm, rel=1e-10)
@@ -75,7 +76,10 @@ def test_a_record_is_that_of_its_net(tmp_path):
         assert row.train_error == pytest.approx(2 * row.cost, rel=1e-10)
         assert row.history_loss[-1] == pytest.approx(row.loss, rel=1e-10)
         assert row.pruned_loss <= row.loss * (1 + 1e-3)
-        assert row.rank_lower[0] <= row.rank_upper[0] <= row.n_groups[0] <= row.width
+        # The rank takes longest: it is bounded for the best net of a width.
+        assert (row.rank_lower is not None) == best
+        if best:
+            assert row.rank_lower[0] <= row.rank_upper[0] <= row.n_groups[0] <= row.width
     assert set(frame["kind"]) == {"plateau"}
     assert set(frame["runs_together"]) == {4}
     assert json.loads(frame["config"][3])["cell"]["width"] == 2
@@ -224,7 +228,7 @@ def test_every_file_runs_in_small(path, tmp_path):
         digits = {"class_path": "datamodules.Digits", "init_args": {"labels": "classes", "n_test": 20}}
         changes |= {"data": digits, "n_train": [20]}
     projected = dataclasses.replace(experiment.projected, steps=10, projected_steps=2)
-    frank_wolfe = dataclasses.replace(experiment.frank_wolfe, rounds=3)
+    frank_wolfe = dataclasses.replace(experiment.frank_wolfe, rounds=2, polish_steps=50, restarts=1)
     small = dataclasses.replace(
         experiment, descent=descent, projected=projected, frank_wolfe=frank_wolfe, **changes
     )
