@@ -84,8 +84,9 @@ def grid_size(config: Mapping[str, Any]) -> int:
     if not all(isinstance(axis, list) for axis in axes) or not isinstance(restarts, int):
         return 0
     sizes, seeds, widths, methods = (list(axis or ()) for axis in axes)
-    runs = sum(1 if method == WITHOUT_WIDTH else len(widths) * restarts for method in methods)
-    return len(sizes) * len(seeds) * runs
+    # The covariances find their width, and shrinking goes through the widths once.
+    runs = {WITHOUT_WIDTH: 1, "shrinking": len(widths)}
+    return len(sizes) * len(seeds) * sum(runs.get(method, len(widths) * restarts) for method in methods)
 
 
 def findings(title: str, part: pd.DataFrame, found: list[Start], settings: Mapping[str, Any]) -> Section:

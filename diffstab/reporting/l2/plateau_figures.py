@@ -15,7 +15,7 @@ from diffstab.reporting.style import FAINT, INK, Look, plain
 
 LOOKS = {
     "weights": Look("#0072B2", "o", "-"),
-    "shrinking": Look("#CC79A7", "^", ":"),
+    "shrinking": Look("#56B4E9", "^", "--"),
     "representations": Look("#009E73", "s", "-."),
     "covariances": Look("#D55E00", "D", "--"),
 }

@@ -114,16 +114,18 @@ def error_picture(part: pd.DataFrame) -> Picture:
     for optimiser in optimisers(part):
         look = LOOKS[optimiser]
         for name in names:
-            kind = "test" if name == "test_error" else "training"
-            shown = look if name == "test_error" else look._replace(linestyle=":")
-            lines[optimiser, name] = Line(f"{kind}, {optimiser}", shown, factor)
+            # One entry of the legend for each optimiser: the kinds of points differ by the line.
+            is_test = name == names[-1]
+            shown = look._replace(linestyle="-" if is_test else ":")
+            lines[optimiser, name] = Line(optimiser if is_test else f"_{optimiser}", shown, factor)
 
     def draw(axes: np.ndarray) -> None:
         ax = figures.against_width(axes.item(), part, lines)
         ax.set_ylabel("Misclassified (%)" if classes else "Mean square error")
 
     kind = "Share of misclassified points" if classes else "Mean square error"
-    caption = f"{kind} of the best net of each width.{_spread(part)}"
+    which = "Solid: test points; dotted: training points." if len(names) > 1 else "Training points."
+    caption = f"{kind} of the best net of each width. {which}{_spread(part)}"
     if "test_error" not in names:
         caption += " These data have no test points."
     said = [_course(part, name, optimiser, factor=factor) for optimiser in optimisers(part) for name in names]

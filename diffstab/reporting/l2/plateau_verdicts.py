@@ -67,7 +67,10 @@ def fewest_verdict(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: fl
     They come from merging neurons of wider nets, or from the covariances.
     """
     smallest, texts = floors(part), []
-    for start in starts:
+    earliest: dict[int, Start] = {}
+    for start in sorted(starts, key=lambda start: start.found.width):
+        earliest.setdefault(start.seed, start)
+    for start in sorted(earliest.values(), key=lambda start: start.seed):
         runs = part[part["seed"] == start.seed]
         found = fewest_neurons(runs, smallest[start.seed], tolerance=tolerance)
         if found is None or found.neurons >= start.found.width:
@@ -145,8 +148,10 @@ def bound_verdict(part: pd.DataFrame) -> str:
     for _, row in rows.iterrows():
         nets = part[(part["seed"] == row["seed"]) & (part["optimiser"] != "covariances")]
         certified = row["gap_kind"] == "duality" and row["oracle"] == "exact"
-        kind = "proven" if certified else "of first order, or from a search: not proven"
-        text = f"seed {row['seed']}: no net of any width is below {number_text(row['bound'])} ({kind})"
+        text = f"seed {row['seed']}: no net of any width is below {number_text(row['bound'])} (proven)"
+        if not certified:
+            kind = "a search" if row["gap_kind"] == "duality" else "first order"
+            text = f"seed {row['seed']}: the bound by {kind}, no proof, is {number_text(row['bound'])}"
         if len(nets) and row["bound"] > 0:
             above = float(nets["loss"].min()) / row["bound"] - 1
             text += f"; the best net lies {percent(above)} above"

@@ -107,7 +107,7 @@ def test_optimisers_that_agree_and_one_that_does_not(plateau_runs):
     assert agreement_verdict(plateau_runs(cone=False)) == ""
 
 
-@pytest.mark.parametrize(("oracle", "said"), [("exact", "(proven)"), ("multi-start", "not proven")])
+@pytest.mark.parametrize(("oracle", "said"), [("exact", "(proven)"), ("multi-start", "no proof")])
 def test_a_bound_is_proven_only_with_an_exact_oracle(plateau_runs, oracle, said):
     def change(row):
         return row | ({"oracle": oracle} if row["optimiser"] == "covariances" else {})
