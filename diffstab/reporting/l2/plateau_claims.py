@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from diffstab.reporting.document import Section
-from diffstab.reporting.l2.plateau_runs import Start, best_runs, hidden_layers
+from diffstab.reporting.l2.plateau_runs import Start, best_runs, earliest, hidden_layers
 from diffstab.reporting.l2.plateau_verdicts import percent
 from diffstab.reporting.quantities import number_text
 from diffstab.reporting.tables import is_recorded
@@ -40,23 +40,24 @@ def claims(part: pd.DataFrame, starts: Sequence[Start], settings: Mapping[str, A
 
     Args:
         part: Records of one data set and size as returned by `plateau_frame`.
-        starts: Its plateaus; those of the first optimiser count.
+        starts: Its plateaus: the earliest of each seed counts, and for losses and failed trials the first optimiser.
         settings: As returned by `run_settings`.
     """
+    first = earliest(starts)
     starts = [start for start in starts if start.optimiser == starts[0].optimiser]
     if not starts:
         return []
     tolerance = float(settings["plateau_tolerance"])
-    found = [_falling(part, starts, tolerance), _latest_start(part, starts)]
+    found = [_falling(part, starts, tolerance), _latest_start(part, first)]
     if is_recorded(part, "known_width"):
-        found.append(_known_width(part, starts))
+        found.append(_known_width(part, first))
     if is_recorded(part, "known_cost"):
         found.append(_known_cost(part, starts, interpolation=bool(settings.get("interpolation"))))
     dataset, shallow = str(part["dataset"].iloc[0]), hidden_layers(part) == 1
     if dataset == "scalar" and shallow and settings.get("activation") == "relu":
-        found.append(_scalar(part, starts))
+        found.append(_scalar(part, first))
     elif dataset == "mnist" and settings.get("cost") == "cross_entropy":
-        found.append(_mnist(starts))
+        found.append(_mnist(first))
     elif dataset == "teacher":
         found.append(_failed_trials(starts))
     return found
@@ -140,7 +141,8 @@ def _measured(starts: Sequence[Start]) -> str:
         interval = f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) else ""
         seed = f"seed {start.seed}: " if len(starts) > 1 else ""
         missing = "" if found.reached else ", no plateau seen"
-        texts.append(f"{seed}{found.width}{interval}{missing}")
+        by = f" by {start.optimiser}" if start.optimiser != "weights" else ""
+        texts.append(f"{seed}{found.width}{interval}{by}{missing}")
     return f"start at {'; '.join(texts)}"
 
 

@@ -135,6 +135,14 @@ def starts(part: pd.DataFrame, *, tolerance: float) -> list[Start]:
     return found
 
 
+def earliest(starts: Sequence[Start]) -> list[Start]:
+    """Return the earliest start of each seed: another optimiser's later one missed minima."""
+    found: dict[int, Start] = {}
+    for start in sorted(starts, key=lambda start: start.found.width):
+        found.setdefault(start.seed, start)
+    return [found[seed] for seed in sorted(found)]
+
+
 def _start(seed: int, optimiser: str, group: pd.DataFrame, tolerance: float) -> Start:
     # A restart without a record is one that found no net; the page counts these.
     table = group.pivot_table(index="width", columns="restart", values="loss", aggfunc="min", dropna=False)

@@ -9,6 +9,7 @@ import pandas as pd
 from diffstab.reporting.l2.plateau_runs import (
     Start,
     best_runs,
+    earliest,
     fewest_neurons,
     floors,
     optimisers,
@@ -67,10 +68,7 @@ def fewest_verdict(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: fl
     They come from merging neurons of wider nets, or from the covariances.
     """
     smallest, texts = floors(part), []
-    earliest: dict[int, Start] = {}
-    for start in sorted(starts, key=lambda start: start.found.width):
-        earliest.setdefault(start.seed, start)
-    for start in sorted(earliest.values(), key=lambda start: start.seed):
+    for start in earliest(starts):
         runs = part[part["seed"] == start.seed]
         found = fewest_neurons(runs, smallest[start.seed], tolerance=tolerance)
         if found is None or found.neurons >= start.found.width:

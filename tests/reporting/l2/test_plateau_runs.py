@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 
 from diffstab.errors import ResultsError
+from diffstab.l2.plateau import PlateauStart
 from diffstab.reporting.l2.plateau_runs import (
+    Start,
     best_runs,
     cases,
+    earliest,
     fewest_neurons,
     floors,
     plateau_frame,
@@ -75,6 +78,18 @@ def test_the_fewest_neurons_come_from_pruned_nets(plateau_runs):
     # At a tolerance below what pruning costs only the covariances are left.
     assert fewest_neurons(frame, floors(frame)[0], tolerance=1e-4)[:2] == (4, "covariances")
     assert fewest_neurons(frame, 1e-3, tolerance=0.01) is None
+
+
+def test_the_earliest_start_of_a_seed_counts():
+    def start(seed, optimiser, width):
+        found = PlateauStart(width, np.nan, np.nan, width, width, True, 1.0, None)
+        return Start(seed, optimiser, found, None, np.nan, 0, 3, 0.0)
+
+    found = earliest([start(1, "weights", 12), start(0, "weights", 10), start(1, "shrinking", 11)])
+    assert [(one.seed, one.optimiser, one.found.width) for one in found] == [
+        (0, "weights", 10),
+        (1, "shrinking", 11),
+    ]
 
 
 def test_heights_above_a_floor_of_zero():
