@@ -30,11 +30,19 @@ _FAILED = "#CC79A7"
 
 
 class Line(NamedTuple):
-    """A recorded column against the width: its label, its look and the factor to a displayed value."""
+    """A recorded column against the width.
+
+    Attributes:
+        label: Its name.
+        look: Its look.
+        factor: From the recorded to the displayed value.
+        is_listed: Whether the legend names it.
+    """
 
     label: str
     look: Look
     factor: float = 1.0
+    is_listed: bool = True
 
 
 def losses(ax: Axes, part: pd.DataFrame, *, starts: Sequence[Start], tolerance: float) -> Axes:
@@ -238,7 +246,7 @@ def _marked(ax: Axes, values: pd.Series, line: Line) -> None:
             marker=look.marker,
             markersize=5,
             linestyle="none",
-            label=plain(line.label) if index == 0 else None,
+            label=plain(line.label) if index == 0 and line.is_listed else None,
             gid=f"{HOVER}{line.label}, width {width}: {number_text(value)}",
         )
 

@@ -117,7 +117,8 @@ def error_picture(part: pd.DataFrame) -> Picture:
             # One entry of the legend for each optimiser: the kinds of points differ by the line.
             is_test = name == names[-1]
             shown = look._replace(linestyle="-" if is_test else ":")
-            lines[optimiser, name] = Line(optimiser if is_test else f"_{optimiser}", shown, factor)
+            label = optimiser if is_test else f"{optimiser}, training points"
+            lines[optimiser, name] = Line(label, shown, factor, is_listed=is_test)
 
     def draw(axes: np.ndarray) -> None:
         ax = figures.against_width(axes.item(), part, lines)
