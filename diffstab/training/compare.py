@@ -19,7 +19,7 @@ from diffstab.training.cell import draw_probes, run_cell, seeded
 from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.experiment import Cell, Experiment, build_data
 from diffstab.training.optimise import TrainingOutcome
-from diffstab.training.running import limited_threads, progress_bar
+from diffstab.training.running import limited_threads, open_grid, progress_bar
 
 EXAMPLE_IMAGES = 4
 EXAMPLE_DELTAS_PX = (0.5, 1.0, 2.0)
@@ -49,21 +49,18 @@ def compare(experiment: Experiment, folder: str | Path, *, console: Console | No
         way_out = "A comparison takes binary targets."
         raise ArgumentError("data.init_args.labels", "be 'parity'", "class indices", way_out)
     store = RecordStore(folder, experiment.resolved(), grid_keys=("n_train", "seeds", "methods", "threads"))
-    keys = {cell: store.key(experiment.cell_config(cell)) for cell in cells}
-    todo = [cell for cell in cells if not store.has(keys[cell])]
     # Read once: the checkout may move on while a long comparison runs the code that it started with.
     origin = provenance()
-    if len(todo) < len(cells):
-        console.print(f"{len(cells) - len(todo)} of {len(cells)} runs are recorded in {folder}; going on.")
-    with limited_threads(experiment.threads), progress_bar(console, len(todo)) as shown:
+    grid = open_grid(store, cells, config_of=experiment.cell_config, console=console)
+    with limited_threads(experiment.threads), progress_bar(console, len(grid.missing)) as shown:
         _write_examples(experiment, store.folder, largest)
-        for cell, data, probes in _with_data(experiment, todo):
+        for cell, data, probes in _with_data(experiment, grid.missing):
 
             def show(outcome: TrainingOutcome | None = None, cell: Cell = cell) -> None:
                 shown.describe(_description(cell, outcome))
 
             show()
-            store.write(keys[cell], run_cell(experiment, cell, data, probes, origin=origin, on_progress=show))
+            grid.write(cell, run_cell(experiment, cell, data, probes, origin=origin, on_progress=show))
             shown.advance()
     return store.folder
 

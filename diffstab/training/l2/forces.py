@@ -22,7 +22,7 @@ from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.l2.force_trace import Layers, State, layer_numbers, layers_of, net_numbers, states
 from diffstab.training.l2.forces_experiment import ForcesExperiment
 from diffstab.training.l2.points import Points, load_points
-from diffstab.training.running import limited_threads, progress_bar
+from diffstab.training.running import limited_threads, open_grid, progress_bar
 
 GRID_KEYS = ("seeds", "threads")
 PICTURES = "snapshots"
@@ -51,20 +51,16 @@ def forces_during_training(
     # The data are asked for before the folder is made: bad data options leave nothing behind.
     experiment.problem(_points(experiment, experiment.seeds[0]))
     store = RecordStore(folder, experiment.resolved(), grid_keys=GRID_KEYS)
-    todo = [seed for seed in experiment.seeds if not store.has(store.key({"seed": seed}))]
-    if len(todo) < len(experiment.seeds):
-        done = len(experiment.seeds) - len(todo)
-        console.print(f"{done} of {len(experiment.seeds)} runs are recorded in {folder}; going on.")
+    grid = open_grid(store, experiment.seeds, config_of=lambda seed: {"seed": seed}, console=console)
     (store.folder / PICTURES).mkdir(exist_ok=True)
     origin = provenance()
-    with limited_threads(experiment.threads), progress_bar(console, len(todo)) as shown:
-        for seed in todo:
+    with limited_threads(experiment.threads), progress_bar(console, len(grid.missing)) as shown:
+        for seed in grid.missing:
             shown.describe(f"n={experiment.n_train} seed={seed}")
-            key = store.key({"seed": seed})
             row, arrays = run_seed(experiment, seed, _points(experiment, seed), origin=origin)
             # The arrays go first: a record says that they are there.
-            _write_arrays(store.folder / PICTURES / f"{key}.npz", arrays)
-            store.write(key, row)
+            _write_arrays(store.folder / PICTURES / f"{grid.keys[seed]}.npz", arrays)
+            grid.write(seed, row)
             shown.advance()
     return store.folder
 

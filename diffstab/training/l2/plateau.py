@@ -13,7 +13,7 @@ from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.l2.cell import run_place
 from diffstab.training.l2.experiment import PlateauCell, PlateauExperiment, PlateauPlace
 from diffstab.training.l2.points import Points, load_points
-from diffstab.training.running import limited_threads, progress_bar
+from diffstab.training.running import limited_threads, open_grid, progress_bar
 
 GRID_KEYS = ("n_train", "seeds", "widths", "restarts", "optimisers", "threads", "plateau_tolerance")
 
@@ -39,17 +39,14 @@ def plateau(experiment: PlateauExperiment, folder: str | Path, *, console: Conso
     # The largest data are asked for before the folder is made: bad data options leave nothing behind.
     experiment.problem(_points(experiment, cells[-1].place))
     store = RecordStore(folder, experiment.resolved(), grid_keys=GRID_KEYS)
-    keys = {cell: store.key(experiment.cell_config(cell)) for cell in cells}
-    todo = [cell for cell in cells if not store.has(keys[cell])]
-    if len(todo) < len(cells):
-        console.print(f"{len(cells) - len(todo)} of {len(cells)} runs are recorded in {folder}; going on.")
+    grid = open_grid(store, cells, config_of=experiment.cell_config, console=console)
     origin = provenance()
-    with limited_threads(experiment.threads), progress_bar(console, len(todo)) as shown:
-        for place, group in groupby(todo, key=lambda cell: cell.place):
+    with limited_threads(experiment.threads), progress_bar(console, len(grid.missing)) as shown:
+        for place, group in groupby(grid.missing, key=lambda cell: cell.place):
             missing = list(group)
             shown.describe(_description(place, missing))
             for cell, row in run_place(experiment, missing, _points(experiment, place), origin=origin):
-                store.write(keys[cell], row)
+                grid.write(cell, row)
                 shown.advance()
     return store.folder
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from diffstab.results import Provenance, RecordStore, provenance
 from diffstab.sphere.targets import Target
 from diffstab.training.command_line import parse_experiment
-from diffstab.training.running import limited_threads, progress_bar
+from diffstab.training.running import limited_threads, open_grid, progress_bar
 from diffstab.training.sphere.cell import draw, run_cell
 from diffstab.training.sphere.experiment import SphereCell, SphereExperiment
 
@@ -41,13 +41,10 @@ def learning_curve(
     """
     console = console or Console(stderr=True)
     store = RecordStore(folder, experiment.resolved(), grid_keys=GRID_KEYS)
-    keys = {cell: store.key(experiment.cell_config(cell)) for cell in experiment.cells()}
-    todo = [cell for cell in keys if not store.has(keys[cell])]
-    if len(todo) < len(keys):
-        console.print(f"{len(keys) - len(todo)} of {len(keys)} runs are recorded in {folder}; going on.")
-    with limited_threads(experiment.threads), progress_bar(console, len(todo)) as shown:
-        for cell, row in _rows(experiment, todo, provenance(), shown.describe):
-            store.write(keys[cell], row)
+    grid = open_grid(store, experiment.cells(), config_of=experiment.cell_config, console=console)
+    with limited_threads(experiment.threads), progress_bar(console, len(grid.missing)) as shown:
+        for cell, row in _rows(experiment, grid.missing, provenance(), shown.describe):
+            grid.write(cell, row)
             shown.advance()
     return store.folder
 
