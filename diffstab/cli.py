@@ -81,7 +81,7 @@ def _compare(command: str, args: list[str]) -> int | None:
 
 def _report(command: str, args: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=COMMANDS[command].summary)
-    parser.add_argument("results", help="results folder, as written by `diffstab compare`")
+    parser.add_argument("results", help="results folder, as written by a command that runs a grid")
     folder = parser.parse_args(args).results
 
     from diffstab.reporting.page import write_report

@@ -1,20 +1,18 @@
 """The report of a results folder: one HTML page and its figures, written whole or not at all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from diffstab.errors import ResultsError
 from diffstab.reporting import sections, tables
-from diffstab.reporting.document import Section, page_html
+from diffstab.reporting.document import Section
 from diffstab.reporting.pictures import file_stem
 from diffstab.reporting.provenance import cautions, provenance, subtitle
-from diffstab.reporting.writing import replace_folder
+from diffstab.reporting.writing import read_config, write_page
 from diffstab.results import read_records
 
 _GRID = {"n_train": "n_train", "seeds": "seed", "methods": "method"}
@@ -64,29 +62,6 @@ def write_report(folder: str | Path) -> Path:
     return write_page(folder, subtitle(frame), parts=parts, notes=notes)
 
 
-def write_page(folder: Path, line: str, *, parts: Sequence[Section], notes: Sequence[str]) -> Path:
-    """Write the sections as ``report/index.html`` of a results folder, with the files of their pictures.
-
-    Args:
-        folder: Results folder, whose name heads the page.
-        line: Shown below the heading.
-        parts: Sections in order.
-        notes: Cautions shown at the top.
-
-    Returns:
-        Path of the page.
-
-    Raises:
-        ResultsError: The folder cannot be written to; the old report stays then.
-    """
-    html = page_html(folder.resolve().name, line, sections=parts, notes=notes)
-    pictures = [picture for part in parts for picture in part.pictures]
-    files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
-    files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
-    replace_folder(folder / "report", {"index.html": html.encode("utf-8"), **files})
-    return folder / "report" / "index.html"
-
-
 def _parts(frame: pd.DataFrame) -> list[Section]:
     """What the numbers say, then the figures and tables of each data set."""
     parts = [sections.findings(frame)]
@@ -100,20 +75,6 @@ def _parts(frame: pd.DataFrame) -> list[Section]:
         ]
         parts += [sections.data_set(data), *(part for part in inner if part is not None)]
     return parts
-
-
-def read_config(path: Path) -> tuple[str, Mapping[str, Any]]:
-    """The text of the configuration and its top level; empty where there is none."""
-    if not path.exists():
-        return "", {}
-    text = path.read_text(encoding="utf-8")
-    try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ResultsError(
-            f"{path} is not YAML ({error}). Restore it, or remove it to report without."
-        ) from error
-    return text, config if isinstance(config, Mapping) else {}
 
 
 def _axis(values: object) -> list[str | int]:

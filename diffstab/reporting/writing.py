@@ -1,11 +1,15 @@
-"""Folders that are written whole or not at all."""
+"""Pages and their figures: folders that are written whole or not at all, and the configuration beside them."""
 
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from diffstab.errors import ResultsError
+from diffstab.reporting.document import Section, page_html
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -47,3 +51,40 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
     except OSError:
         old.replace(folder)
         raise
+
+
+def write_page(folder: Path, line: str, *, parts: Sequence[Section], notes: Sequence[str]) -> Path:
+    """Write the sections as ``report/index.html`` of a results folder, with the files of their pictures.
+
+    Args:
+        folder: Results folder, whose name heads the page.
+        line: Shown below the heading.
+        parts: Sections in order.
+        notes: Cautions shown at the top.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ResultsError: The folder cannot be written to; the old report stays then.
+    """
+    html = page_html(folder.resolve().name, line, sections=parts, notes=notes)
+    pictures = [picture for part in parts for picture in part.pictures]
+    files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
+    files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
+    replace_folder(folder / "report", {"index.html": html.encode("utf-8"), **files})
+    return folder / "report" / "index.html"
+
+
+def read_config(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The text of the configuration and its top level; empty where there is none."""
+    if not path.exists():
+        return "", {}
+    text = path.read_text(encoding="utf-8")
+    try:
+        config = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ResultsError(
+            f"{path} is not YAML ({error}). Restore it, or remove it to report without."
+        ) from error
+    return text, config if isinstance(config, Mapping) else {}

@@ -7,10 +7,10 @@ import pandas as pd
 
 from diffstab.reporting.document import Cell, Section, Table
 from diffstab.reporting.l2 import forces_pictures as pictures
-from diffstab.reporting.page import read_config, write_page
 from diffstab.reporting.papers import write_figure
 from diffstab.reporting.provenance import cautions, provenance
 from diffstab.reporting.quantities import number_text
+from diffstab.reporting.writing import read_config, write_page
 from diffstab.results import read_records
 
 CANCELLED = 0.05

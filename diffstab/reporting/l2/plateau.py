@@ -29,8 +29,8 @@ from diffstab.reporting.l2.plateau_verdicts import (
     restart_verdict,
     start_verdict,
 )
-from diffstab.reporting.page import read_config, write_page
 from diffstab.reporting.provenance import cautions, provenance, subtitle
+from diffstab.reporting.writing import read_config, write_page
 from diffstab.results import read_records
 
 _RULE = (

@@ -10,8 +10,8 @@ import pandas as pd
 from diffstab.reporting.l2.plateau_claims import Claim, claims
 from diffstab.reporting.l2.plateau_pictures import case_pictures
 from diffstab.reporting.l2.plateau_runs import Start, cases, plateau_frame, run_settings, starts
-from diffstab.reporting.page import read_config
 from diffstab.reporting.papers import write_figure
+from diffstab.reporting.writing import read_config
 from diffstab.results import read_records, write_atomically
 
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from diffstab.reporting import tables
 from diffstab.reporting.document import Cell, Picture, Section, Table
-from diffstab.reporting.page import read_config, write_page
 from diffstab.reporting.provenance import cautions, provenance, subtitle
 from diffstab.reporting.quantities import method_name, number_text
 from diffstab.reporting.sphere import pictures
@@ -23,6 +22,7 @@ from diffstab.reporting.sphere.exponents import (
 )
 from diffstab.reporting.tables import column, is_recorded
 from diffstab.reporting.verdicts import verdict
+from diffstab.reporting.writing import read_config, write_page
 from diffstab.results import read_records
 
 _RULE = (
