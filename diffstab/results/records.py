@@ -130,7 +130,7 @@ def read_records(folder: str | Path) -> pd.DataFrame:
     """
     paths = sorted((Path(folder) / "records").glob("*.parquet"))
     if not paths:
-        commands = f"`diffstab compare` or `diffstab sphere curve`, with --results {folder}"
+        commands = f"`diffstab compare`, `sphere curve`, `plateau` or `forces`, with --results {folder}"
         raise ResultsError(f"{folder} holds no records. Make some first: {commands}.")
     tables = [_read_one(path) for path in paths]
     try:

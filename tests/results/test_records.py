@@ -152,7 +152,7 @@ def test_records_of_two_kinds_are_refused(store):
 @pytest.mark.parametrize("folder", ["nowhere", "."])
 def test_no_records(tmp_path, folder):
     with pytest.raises(
-        ResultsError, match=r"holds no records\. Make some first: `diffstab compare` or .* --results"
+        ResultsError, match=r"holds no records\. Make some first: `diffstab compare`, .* --results"
     ):
         read_records(tmp_path / folder)
 
