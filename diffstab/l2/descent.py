@@ -242,7 +242,7 @@ def descend(nets: PaddedNets, settings: DescentSettings, *, shift: Tensor | None
 
 def _adam(nets: PaddedNets, settings: DescentSettings, shift: Tensor | None) -> Tensor:
     flat = nets.flat.clone()
-    first, second, count = torch.zeros_like(flat), torch.zeros_like(flat), torch.zeros(())
+    first, second, count = torch.zeros_like(flat), torch.zeros_like(flat), torch.zeros((), device=flat.device)
     for step in range(settings.adam_steps):
         share = math.cos(math.pi / 2 * step / settings.adam_steps) ** 2
         gradient = nets.evaluate(flat, shift)[2]
@@ -324,8 +324,7 @@ def representation_cost(
         not met to 1e-5 of their norm: by convention the cost of what a width cannot represent.
 
     Raises:
-        ArgumentError: If the cost is not mse, the targets are zero or the cost of no layer, or a number is out of
-            range.
+        ArgumentError: If the cost is not mse, the targets are zero, or a number is out of range.
     """
     if problem.cost != "mse":
         raise ArgumentError("cost", "be mse: class labels cannot be met exactly", repr(problem.cost))

@@ -106,8 +106,8 @@ class PlateauExperiment:
             raise ArgumentError("dtype", "be float32 or float64", repr(self.dtype))
         if not 0 < self.plateau_tolerance < 1:
             raise ArgumentError("plateau_tolerance", "lie in (0, 1)", self.plateau_tolerance)
-        if not 0 < self.prune_angle_deg < 90:
-            raise ArgumentError("prune_angle_deg", "lie in (0, 90)", self.prune_angle_deg)
+        if not 1e-5 <= self.prune_angle_deg < 90:
+            raise ArgumentError("prune_angle_deg", "lie in [1e-5, 90)", self.prune_angle_deg)
         self._check_problem()
 
     def _check_problem(self) -> None:

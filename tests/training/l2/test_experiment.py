@@ -62,7 +62,7 @@ def test_the_problem_is_that_of_the_points():
         ({"threads": 0}, "threads must be at least 1"),
         ({"dtype": "float16"}, "dtype must be float32 or float64"),
         ({"plateau_tolerance": 0.0}, r"plateau_tolerance must lie in \(0, 1\)"),
-        ({"prune_angle_deg": 0.0}, r"prune_angle_deg must lie in \(0, 90\)"),
+        ({"prune_angle_deg": 0.0}, r"prune_angle_deg must lie in \[1e-5, 90\)"),
         ({"cost": "hinge"}, "cost must be one of mse, cross_entropy"),
         ({"activation": "tanh"}, "activation must be one of relu, linear, softplus"),
         ({"bias": -1.0}, "bias must be finite and at least 0"),
