@@ -110,6 +110,9 @@ def minimise_covariances(
         generator: CPU generator of the oracle's starts.
         settings: How to search; None means the defaults.
 
+    Returns:
+        The minimum with its gap; the best of all starts for depth 3 and above.
+
     Raises:
         ArgumentError: If the problem is not of that kind.
     """

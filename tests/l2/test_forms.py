@@ -9,6 +9,7 @@ import torch
 from diffstab.errors import ArgumentError
 from diffstab.l2 import Inverse, L2Problem
 from diffstab.l2.covariances import CovariancePair, covariance_loss, covariance_pair, covariances_of
+from diffstab.l2.factorisation import factorise
 from diffstab.l2.network import apply, draw_weights, forward, weight_gradient, weight_loss, widen
 from diffstab.l2.representations import (
     constraint_violation,
@@ -289,3 +290,15 @@ def test_wrong_weights_pairs_and_representations_are_refused(generator):
     for message, call in cases.items():
         with pytest.raises(ArgumentError, match=message):
             call()
+
+
+def test_covariances_lead_back_to_weights_of_the_same_loss(generator):
+    problem = problem_of(generator, points=4, features=4, bias=0.5)
+    representations = forward(
+        problem, weights_of(problem, forward(problem, draw_weights(problem, 3, generator=generator)))
+    )
+    pair = covariances_of(problem, representations)[0]
+    factor = factorise(problem, pair, 3, generator=generator, tolerance=1e-9)
+    rebuilt = weights_of(problem, [factor, representations[-1]])
+    loss = float(covariance_loss(problem, [pair], representations[-1]))
+    assert float(weight_loss(problem, rebuilt)) == pytest.approx(loss, rel=1e-6)
