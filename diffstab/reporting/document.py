@@ -1,13 +1,21 @@
 """A self-contained HTML page put together from sections of sentences, pictures and sortable tables."""
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from diffstab.errors import ArgumentError
 from diffstab.reporting.rendering import Rendered
+
+BADGES = {"holds": "✓", "does not": "✕", "undecided": "?", "not tested": "–"}
+"""Verdicts and the sign before each: neither the colour nor the sign alone tells them apart."""
+_LONG = 36
+"""Letters from which the text of a cell may break into lines."""
+_POINTS_PER_INCH = 72
 
 
 class Picture(NamedTuple):
@@ -34,12 +42,44 @@ class Picture(NamedTuple):
         """The SVG element; its texts were escaped when matplotlib wrote it."""
         return Markup(self.rendered.svg)
 
+    @property
+    def width_inches(self) -> float:
+        """Width at which its letters have the size they were drawn for; a narrow screen scrolls it."""
+        box = re.search(r'viewBox="0 0 ([0-9.]+) ', self.rendered.svg)
+        return float(box.group(1)) / _POINTS_PER_INCH if box else 0.0
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the embedded SVG has points that show their value."""
+        return not self.as_png and 'class="point"' in self.rendered.svg
+
 
 class Cell(NamedTuple):
-    """A table cell: what it shows and what it is sorted by."""
+    """A table cell.
+
+    Attributes:
+        text: What it shows.
+        value: What it is sorted by.
+        badge: Verdict to set it out as, a key of `BADGES`; "" for a plain cell.
+        link: Anchor of the section of the page that it leads to; "" for none.
+    """
 
     text: str
     value: float | str
+    badge: str = ""
+    link: str = ""
+
+    @property
+    def sign(self) -> str:
+        """The sign before a verdict."""
+        if self.badge not in BADGES:
+            raise ArgumentError("badge", f"be one of {', '.join(BADGES)}", repr(self.badge))
+        return BADGES[self.badge]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its text may break into lines."""
+        return len(self.text) > _LONG
 
     @property
     def sort_key(self) -> str:
@@ -74,6 +114,7 @@ class Section(NamedTuple):
         facts: Pairs (label, value) set out as a list of settings.
         source: Text shown as it stands, folded away (a configuration, say).
         level: Of the heading: 2 for a part, 3 for a part of it.
+        anchor: Name by which cells of tables link to it; "" for none.
     """
 
     title: str
@@ -84,6 +125,7 @@ class Section(NamedTuple):
     facts: Sequence[tuple[str, str]] = ()
     source: str = ""
     level: int = 2
+    anchor: str = ""
 
 
 def page_html(title: str, subtitle: str, *, sections: Sequence[Section], notes: Sequence[str] = ()) -> str:
