@@ -1,0 +1,87 @@
+"""The runs behind the figures and claims of the sources: which commands, with which configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffstab.errors import ArgumentError
+from diffstab.training.grid import Asked, GridCommand, grid_command
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+"""Configurations belong to a checkout of the project, not to the installed package."""
+
+
+class Stage(NamedTuple):
+    """A grid of runs that figures and claims are read from.
+
+    Attributes:
+        name: Of its results folder.
+        command: Grid command that makes it.
+        minutes: Expected time at the small size on two cores.
+        config: Configuration of the small size, below `configs/`.
+        full: Configuration of the papers' own size, below `configs/`; the small one where that is it already.
+    """
+
+    name: str
+    command: str
+    minutes: float
+    config: str
+    full: str
+
+    def path(self, *, full: bool = False) -> Path:
+        """Return the configuration file of a size.
+
+        Raises:
+            ArgumentError: If it is not there: the package was installed without its checkout.
+        """
+        path = CONFIGS / (self.full if full else self.config)
+        if not path.is_file():
+            way_out = "Run the paper from a checkout of the project."
+            raise ArgumentError("configuration", "be a file of the checkout", str(path), way_out)
+        return path
+
+    def asked(self, root: Path, *, full: bool = False) -> tuple[GridCommand[Any, Any], Asked[Any]]:
+        """Return the command and what it is asked for, with a results folder below `root`."""
+        command = grid_command(self.command)
+        arguments = ["--config", str(self.path(full=full)), "--results", str(root / self.name)]
+        return command, command.parse(arguments)
+
+
+def _stage(name: str, command: str, minutes: float, full: str = "") -> Stage:
+    small = f"paper/{name}.yaml"
+    return Stage(name, command, minutes, small, full or small)
+
+
+_LISTED = (
+    _stage("images_mnist", "compare", 7, "experiment/mnist.yaml"),
+    _stage("images_fashion", "compare", 6, "experiment/fashion.yaml"),
+    _stage("images_cifar10", "compare", 6, "experiment/cifar10_jpeg.yaml"),
+    _stage("sphere_constant", "sphere curve", 7),
+    _stage("sphere_gaussian", "sphere curve", 3, "paper/full/sphere_gaussian.yaml"),
+    _stage("sphere_anisotropic", "sphere curve", 2, "paper/full/sphere_anisotropic.yaml"),
+    _stage("sphere_trained", "sphere curve", 4, "paper/full/sphere_trained.yaml"),
+    _stage("forces_mnist", "forces", 0.5),
+    _stage("plateau_mnist", "plateau", 4, "paper/full/plateau_mnist.yaml"),
+    _stage("plateau_mnist_shallow", "plateau", 4, "paper/full/plateau_mnist_shallow.yaml"),
+    _stage("plateau_teacher", "plateau", 1),
+    _stage("plateau_bipartite", "plateau", 1),
+    _stage("plateau_onehot", "plateau", 0.2),
+    _stage("plateau_scalar", "plateau", 0.5),
+    _stage("plateau_optimisers", "plateau", 2),
+)
+
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _LISTED}
+"""All stages by name, in the order in which they run."""
+
+
+def chosen(names: Sequence[str]) -> list[Stage]:
+    """Return the stages of the given names in their own order; all of them for none.
+
+    Raises:
+        ArgumentError: If a name is no stage.
+    """
+    if unknown := sorted(set(names) - STAGES.keys()):
+        raise ArgumentError("stages", f"be among {', '.join(STAGES)}", ", ".join(unknown))
+    return [stage for name, stage in STAGES.items() if not names or name in names]
