@@ -1,0 +1,207 @@
+"""What a grid of runs tells Weights & Biases: one W&B run per batch, after each record is on the disk."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from diffstab.results import Records
+from diffstab.tracking import content
+from diffstab.tracking.session import check_project, choose_mode, open_run
+from diffstab.training.grid import Observer, Watched
+
+KEPT = "results"
+"""Folder in a run's files that is a results folder of its own: configuration, records and what lies beside them."""
+
+_told: set[str] = set()
+_unreachable: set[str] = set()
+
+
+class WandbObserver(Observer):
+    """Logs each batch as a W&B run of its own: group = results folder, job type = command, name = label.
+
+    A run holds the nested configuration, what is followed during training, a point per record on the command's
+    curves, tables, pictures, and, in its files and as an artifact, the records themselves.
+
+    Several threads may use one observer. Whatever fails in W&B is told once on standard error and never reaches
+    the grid: the record is on the disk by then. After a run that could not be opened, this process opens no more.
+
+    Args:
+        project: W&B project.
+
+    Raises:
+        ArgumentError: If it is no name of a project, or WANDB_MODE is none of W&B's.
+    """
+
+    def __init__(self, project: str) -> None:
+        check_project(project)
+        self.project, self.mode = project, choose_mode()
+        self._open: dict[int, _BatchRun] = {}
+
+    def started(self, watched: Watched) -> None:
+        """Open the W&B run of a batch."""
+        if self.mode == "disabled" or self.project in _unreachable:
+            return
+        try:
+            self._open[threading.get_ident()] = _BatchRun(self.project, self.mode, watched)
+        except Exception as error:
+            _unreachable.add(self.project)
+            _tell(self.project, error, "this process logs nothing more there")
+
+    def progressed(self, values: Mapping[str, float]) -> None:
+        """Log a moment of a training."""
+        self._guarded(lambda run: run.progress(values))
+
+    def recorded(self, cell: Any, row: Mapping[str, Any]) -> None:
+        """Log and keep a record."""
+        self._guarded(lambda run: run.record(cell, row))
+
+    def finished(self, error: BaseException | None) -> None:
+        """Log tables and pictures, and close the W&B run."""
+        if error is None:
+            self._guarded(lambda run: run.complete())
+        run = self._open.pop(threading.get_ident(), None)
+        if run is not None:
+            self._closed(run, exit_code=int(error is not None))
+
+    def _guarded(self, act: Callable[[_BatchRun], None]) -> None:
+        """Let the run of this thread act; one that fails is given up."""
+        run = self._open.get(threading.get_ident())
+        if run is None:
+            return
+        try:
+            act(run)
+        except Exception as error:
+            del self._open[threading.get_ident()]
+            _tell(self.project, error, "the W&B run of this batch is incomplete")
+            self._closed(run, exit_code=1)
+
+    def _closed(self, run: _BatchRun, exit_code: int) -> None:
+        try:
+            run.handle.finish(exit_code=exit_code)
+        except Exception as error:
+            _tell(self.project, error, "a W&B run may be incomplete")
+
+
+class _BatchRun:
+    """The W&B run of one batch."""
+
+    def __init__(self, project: str, mode: Any, watched: Watched) -> None:
+        self.watched = watched
+        self.rows: list[Mapping[str, Any]] = []
+        self._axis = ""
+        folder = watched.folder.absolute()
+        command, experiment = watched.command, watched.experiment
+        cells = [command.cell_config(experiment, cell) for cell in watched.batch]
+        self.handle = open_run(
+            project,
+            mode=mode,
+            folder=folder,
+            key=watched.keys[watched.batch[0]],
+            name=command.label(watched.batch),
+            group=folder.name,
+            job_type=command.name,
+            config={
+                **experiment.resolved(),
+                "command": command.name,
+                "cells" if len(cells) > 1 else "cell": cells if len(cells) > 1 else cells[0],
+            },
+        )
+        curves = content.curves_of(command.name)
+        for name in curves.quantities:
+            self.handle.define_metric(name, step_metric=curves.axis)
+
+    def progress(self, values: Mapping[str, float]) -> None:
+        """Log a moment of a training."""
+        if not self._axis:
+            self._axis = content.training_axis(values)
+            self.handle.define_metric(f"{content.TRAINING}*", step_metric=f"{content.TRAINING}{self._axis}")
+        self.handle.log({f"{content.TRAINING}{name}": value for name, value in values.items()})
+
+    def record(self, cell: Any, row: Mapping[str, Any]) -> None:
+        """Keep a record in the run's files, and log it."""
+        key = self.watched.keys[cell]
+        self.rows.append({**row, "key": key})
+        self._keep(key, row)
+        # Trainings of several cells would be drawn as one line.
+        if len(self.watched.batch) == 1 and not self._axis:
+            for values in content.training_history(row):
+                self.progress(values)
+        self.handle.log(content.point(self.watched.command.name, row))
+        self.handle.summary.update(content.summary(self.rows))
+
+    def complete(self) -> None:
+        """Log what is made of all records of the batch."""
+        import wandb
+
+        name = self.watched.command.name
+        self.handle.define_metric("best/*", step_metric="best/width")
+        for values in content.best_points(name, self.rows):
+            self.handle.log(values)
+        tables = {
+            "stability": content.stability_table(self.rows),
+            "records": content.records_table(self.rows),
+        }
+        logged: dict[str, Any] = {
+            name: wandb.Table(columns=table.columns, data=table.data)
+            for name, table in tables.items()
+            if table.data
+        }
+        self.handle.log(logged | self._images())
+        self._log_artifact()
+
+    def _images(self) -> dict[str, Any]:
+        import pandas as pd
+        import wandb
+        from PIL import Image
+
+        if not self.rows:
+            return {}
+        drawn = content.pictures(self.watched.command.name, pd.DataFrame(self.rows), self.watched.folder)
+        return {
+            f"images/{picture.stem}": wandb.Image(
+                Image.open(io.BytesIO(picture.rendered.png)), caption=picture.caption
+            )
+            for picture in drawn
+        }
+
+    @property
+    def _kept(self) -> Path:
+        return Path(self.handle.dir) / KEPT
+
+    def _keep(self, key: str, row: Mapping[str, Any]) -> None:
+        """Write the record, and copy what belongs to it, into the run's files."""
+        paths = [Records(self._kept).write(key, row)]
+        for name in ("config.yaml", "examples.npz", f"snapshots/{key}.npz"):
+            source, copy = self.watched.folder / name, self._kept / name
+            if source.exists() and not copy.exists():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
+                paths.append(copy)
+        for path in paths:
+            self.handle.save(str(path), base_path=self.handle.dir, policy="now")
+
+    def _log_artifact(self) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(f"records-{self.handle.id}", type="records")
+        for path in sorted(self._kept.rglob("*")):
+            if path.is_file():
+                # The files stay as they are, so W&B need not copy them into a folder of its own.
+                artifact.add_file(str(path), name=path.relative_to(self._kept).as_posix(), policy="immutable")
+        self.handle.log_artifact(artifact)
+
+
+def _tell(project: str, error: Exception, consequence: str) -> None:
+    """Say once in a process that W&B failed."""
+    if project not in _told:
+        _told.add(project)
+        message = (
+            f"W&B failed ({type(error).__name__}: {error}); {consequence}. Records are not touched by it."
+        )
+        print(message, file=sys.stderr)

@@ -1,0 +1,131 @@
+"""Runs of Weights & Biases without surprises: no key means offline, names are harmless, and handles never mix."""
+
+from __future__ import annotations
+
+import netrc
+import os
+import re
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from diffstab.errors import ArgumentError
+
+Mode = Literal["online", "offline", "disabled"]
+MODES: dict[str, Mode] = {
+    "online": "online",
+    "run": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": "disabled",
+}
+"""What WANDB_MODE may say, older words of W&B among them."""
+LONGEST_NAME = 128
+_NOT_IN_PROJECTS = re.compile(r"[/\\#?%:\x00-\x1f]")
+_NOT_IN_NAMES = re.compile(r"[^\w .,;:=+()\[\]-]")
+
+
+def choose_mode() -> Mode:
+    """Return the mode of runs: WANDB_MODE, else offline, with a line saying so, where there is no key.
+
+    Raises:
+        ArgumentError: If WANDB_MODE says something else than W&B knows.
+    """
+    asked = os.environ.get("WANDB_MODE", "")
+    if asked:
+        if asked not in MODES:
+            raise ArgumentError("WANDB_MODE", f"be one of {', '.join(MODES)}", repr(asked))
+        return MODES[asked]
+    if has_key():
+        return "online"
+    message = "W&B: no key found, so runs are kept offline; `wandb sync` uploads them."
+    print(message, file=sys.stderr)
+    return "offline"
+
+
+def has_key() -> bool:
+    """Whether the environment or `wandb login` holds a key for the server."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    path = os.environ.get("NETRC") or Path.home() / ".netrc"
+    try:
+        return netrc.netrc(path).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def check_project(project: str) -> None:
+    """Refuse a name that W&B takes for no project.
+
+    Raises:
+        ArgumentError: If the name is empty, too long, or holds a character of paths and addresses.
+    """
+    if not project.strip() or len(project) > LONGEST_NAME or _NOT_IN_PROJECTS.search(project):
+        condition = f"have 1 to {LONGEST_NAME} characters, none of / \\ # ? % and :"
+        raise ArgumentError("wandb", condition, repr(project), "It is the name of a W&B project.")
+
+
+def harmless(name: str) -> str:
+    """Return a name for W&B's pages without what HTML, Markdown or a path could take for more than a letter."""
+    return _NOT_IN_NAMES.sub("_", name)[:LONGEST_NAME] or "_"
+
+
+def new_run_id(key: str) -> str:
+    """Return an id that names the record and no earlier run.
+
+    The key alone would be the same for a second start and for a colleague's run of the same configuration: W&B
+    would write into that one, or over it.
+    """
+    return f"{key}-{uuid.uuid4().hex[:8]}"
+
+
+def open_run(
+    project: str,
+    *,
+    mode: Mode,
+    folder: Path,
+    key: str,
+    name: str,
+    group: str,
+    job_type: str,
+    config: Mapping[str, Any],
+) -> Any:
+    """Return a W&B run of its own, whatever other runs this process has open.
+
+    Args:
+        project: W&B project; the entity is the login's, or WANDB_ENTITY.
+        mode: Where it goes.
+        folder: Results folder; the run's files lie below its `wandb/`.
+        key: Name of the record that the run is about.
+        name: Shown for the run.
+        group: Shown for the runs of a results folder.
+        job_type: Shown for the command.
+        config: Nested configuration.
+    """
+    import wandb
+
+    return wandb.init(
+        project=project,
+        dir=str(folder.absolute()),
+        id=new_run_id(key),
+        name=harmless(name),
+        group=harmless(group),
+        job_type=harmless(job_type),
+        config=dict(config),
+        mode=mode,
+        reinit="create_new",
+        settings=run_settings(),
+    )
+
+
+def run_settings() -> Any:
+    """Return the settings of a run: it leaves the terminal and the checkout alone, as records say what they are of."""
+    import wandb
+
+    return wandb.Settings(
+        silent=True, console="off", disable_git=True, disable_code=True, x_save_requirements=False
+    )
