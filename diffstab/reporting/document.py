@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -100,6 +100,30 @@ class Table(NamedTuple):
     caption: str
     headers: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+
+
+def stacked(header: str, tables: Mapping[str, Table]) -> Table:
+    """Several tables as one, with a column before the others that names the table a line comes from.
+
+    Args:
+        header: Heading of that column.
+        tables: By name; headings may differ, what a table does not have reads as a dash.
+
+    Returns:
+        The table, under the caption of the first.
+
+    Raises:
+        ArgumentError: There is no table.
+    """
+    if not tables:
+        raise ArgumentError("tables", "hold a table at least", 0)
+    headers = list(dict.fromkeys(name for table in tables.values() for name in table.headers))
+    lines = []
+    for title, table in tables.items():
+        for row in table.rows:
+            cells = dict(zip(table.headers, row, strict=True))
+            lines.append([Cell(title, title), *(cells.get(name, Cell("–", "")) for name in headers)])
+    return Table(next(iter(tables.values())).caption, [header, *headers], lines)
 
 
 class Section(NamedTuple):

@@ -54,7 +54,7 @@ def write_report(folder: str | Path) -> Path:
     grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}
     absent = tables.missing_cells(frame, grid=grid)
     parts = _parts(frame)
-    stacks = _examples(folder / "examples.npz")
+    stacks = read_examples(folder / "examples.npz")
     parts += [sections.examples(stacks)] if stacks else []
     parts += [sections.missing(absent)] if len(absent) else []
     parts.append(provenance(frame, config=source))
@@ -83,8 +83,18 @@ def _axis(values: object) -> list[str | int]:
     return listed if all(isinstance(value, str | int) for value in listed) else []
 
 
-def _examples(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of example images; empty where there are none."""
+def read_examples(path: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of example images.
+
+    Args:
+        path: File as written by `diffstab compare`.
+
+    Returns:
+        Arrays images, deformed and noisy, (k, C, H, W), and delta_px; empty where there is no file.
+
+    Raises:
+        ResultsError: The file is damaged.
+    """
     if not path.exists():
         return {}
     names = ("images", "deformed", "noisy", "delta_px")

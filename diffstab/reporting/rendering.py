@@ -72,6 +72,22 @@ def render(
     return Rendered(png, pdf, _inline(svg.decode("utf-8"), re.sub(r"\W", "_", name)))
 
 
+def renamed(rendered: Rendered, old: str, new: str) -> Rendered:
+    """The same figure with the identifiers of its SVG under another name.
+
+    Args:
+        rendered: The figure.
+        old: Name that it was rendered under.
+        new: Name that is unique within the page.
+
+    Returns:
+        The figure.
+    """
+    before, after = (re.sub(r"\W", "_", name) for name in (old, new))
+    svg = re.sub(rf'(\bid="|\bhref="#|url\(#){before}-', rf"\g<1>{after}-", rendered.svg)
+    return rendered._replace(svg=svg)
+
+
 def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, metadata=metadata)

@@ -39,8 +39,9 @@ def data_set(frame: pd.DataFrame) -> Section:
 def performance(frame: pd.DataFrame, *, prefix: str) -> Section:
     """Test error of one data set: curve, paired differences, and the tables of all headline quantities."""
     drawn = _quantity_pictures(frame, ["test_error"], prefix)
-    paired = [_paired_table(frame)] if _paired(frame) else []
-    return Section("Test error and summary", pictures=drawn, tables=[_summary_table(frame), *paired], level=3)
+    shown = [listed_summaries(frame, tables.HEADLINE), listed_differences(frame, tables.HEADLINE)]
+    kept = [table for table in shown if table.rows]
+    return Section("Test error and summary", pictures=drawn, tables=kept, level=3)
 
 
 def stability(frame: pd.DataFrame, *, prefix: str) -> Section:
@@ -57,11 +58,11 @@ def sparsity(frame: pd.DataFrame, *, prefix: str) -> Section | None:
     """Neurons of one data set before and after training; None where no record has any."""
     drawn = [neurons_picture(part, prefix=prefix) for _, part in frame.groupby("method", sort=True)]
     pictures = [picture for picture in drawn if picture is not None]
-    measures = [name for name in tables.SPARSITY if tables.is_recorded(frame, name)]
-    if not measures and not pictures:
+    shown = listed_sparsity(frame)
+    if not shown.rows and not pictures:
         return None
-    shown = [_sparsity_table(frame, measures)] if measures else []
-    return Section("Neurons before and after training", pictures=pictures, tables=shown, level=3)
+    kept = [shown] if shown.rows else []
+    return Section("Neurons before and after training", pictures=pictures, tables=kept, level=3)
 
 
 def training(frame: pd.DataFrame) -> Section:
@@ -110,12 +111,12 @@ def missing(cells: pd.DataFrame) -> Section:
     )
 
 
-def _paired(frame: pd.DataFrame) -> list[list[PairedRow]]:
-    """The paired rows of one data set, a list for each pair of methods and headline quantity that has any."""
+def _paired(frame: pd.DataFrame, names: Sequence[str] = tables.HEADLINE) -> list[list[PairedRow]]:
+    """The paired rows of one data set, a list for each pair of methods and quantity that has any."""
     found = [
         tables.paired_rows(frame, quantities=[name], method=method, baseline=baseline)
         for method, baseline in tables.method_pairs(frame)
-        for name in tables.HEADLINE
+        for name in names
     ]
     return [rows for rows in found if rows]
 
@@ -138,8 +139,14 @@ def _quantity_pictures(frame: pd.DataFrame, names: Sequence[str], prefix: str) -
     return drawn
 
 
-def _summary_table(frame: pd.DataFrame) -> Table:
-    names = [name for name in tables.HEADLINE if tables.is_recorded(frame, name)]
+def listed_summaries(frame: pd.DataFrame, names: Sequence[str]) -> Table:
+    """Means of quantities with their intervals, one line per size and method.
+
+    Args:
+        frame: Records of one data set.
+        names: Columns; those that are not recorded are left out.
+    """
+    names = [name for name in names if tables.is_recorded(frame, name)]
     rows = {
         (row.n_train, row.method, row.quantity): row for row in tables.summary_rows(frame, quantities=names)
     }
@@ -158,10 +165,19 @@ def _summary_table(frame: pd.DataFrame) -> Table:
     return Table(caption, ["Method", "n", *(quantity(name).heading for name in names), "Seeds"], lines)
 
 
-def _paired_table(frame: pd.DataFrame) -> Table:
+def listed_differences(frame: pd.DataFrame, names: Sequence[str]) -> Table:
+    """Differences of quantities between feature methods and the lazy baseline, draw by draw.
+
+    Args:
+        frame: Records of one data set.
+        names: Columns.
+
+    Returns:
+        One line per quantity, feature method and size; none where no draw has both sides.
+    """
     pairs = tables.method_pairs(frame)
     lines = []
-    for row in (row for rows in _paired(frame) for row in rows):
+    for row in (row for rows in _paired(frame, names) for row in rows):
         mean = Cell(interval_text(row.quantity, row.mean, row.low, row.high, difference=True), row.mean)
         counts = [_count(value) for value in (row.method_lower, row.baseline_lower, row.draws)]
         which = [_text(method_name(row.method))] if len(pairs) > 1 else []
@@ -171,12 +187,22 @@ def _paired_table(frame: pd.DataFrame) -> Table:
         )
     named = ["Feature method"] if len(pairs) > 1 else []
     headers = ["Quantity", *named, "n", "Difference", "Feature lower", "Lazy lower", "Draws", "Sign test p"]
-    minuend = "each feature method" if len(pairs) > 1 else method_name(pairs[0][0])
-    caption = f"Paired differences {minuend} − {method_name(pairs[0][1])} on the same draw"
+    sides = [method_name(name) for name in pairs[0]] if pairs else ["feature", "lazy"]
+    minuend = "each feature method" if len(pairs) > 1 else sides[0]
+    caption = f"Paired differences {minuend} − {sides[1]} on the same draw"
     return Table(f"{caption}: mean [95 % Student interval over draws]", headers, lines)
 
 
-def _sparsity_table(frame: pd.DataFrame, names: Sequence[str]) -> Table:
+def listed_sparsity(frame: pd.DataFrame) -> Table:
+    """How many neurons there are before and after training, by every recorded measure.
+
+    Args:
+        frame: Records of one data set.
+
+    Returns:
+        One line per size and method; none where no measure is recorded.
+    """
+    names = [name for name in tables.SPARSITY if tables.is_recorded(frame, name)]
     initial = {
         row[1:4]: row for row in tables.summary_rows(frame, quantities=[f"init_{name}" for name in names])
     }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from diffstab.reporting.document import Section
+from diffstab.reporting.document import Cell, Section, Table
 from diffstab.reporting.l2.plateau_runs import Start, best_runs, earliest, hidden_layers
 from diffstab.reporting.l2.plateau_verdicts import percent
 from diffstab.reporting.quantities import number_text
@@ -69,6 +69,19 @@ def claims_section(rows: Sequence[Claim]) -> Section:
         (row.place, f"{row.said} Measured: {row.measured}. {row.verdict.capitalize()}.") for row in rows
     ]
     return Section("The source beside what was measured", verdicts=listed, level=3)
+
+
+def claims_table(rows: Sequence[Claim]) -> Table:
+    """The statements as a table."""
+    badges = {AS_SAID: "holds", NOT_AS_SAID: "does not", UNDECIDED: "undecided"}
+    lines = [
+        [
+            Cell(row.verdict, row.verdict, badge=badges[row.verdict]),
+            *(Cell(text, text) for text in (row.place, row.said, row.measured)),
+        ]
+        for row in rows
+    ]
+    return Table("The source beside what was measured", ["Verdict", "Source", "Said", "Measured"], lines)
 
 
 def _falling(part: pd.DataFrame, starts: Sequence[Start], tolerance: float) -> Claim:

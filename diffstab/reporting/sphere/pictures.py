@@ -33,10 +33,21 @@ _KINDS = {
 _ANGLES = 8001
 
 
-def panels(frame: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
-    """Return (dimension, records) of one target, one panel each."""
-    groups = frame.astype({"dimension": "int64"}).groupby("dimension", sort=True)
-    return [(cast("int", dimension), part) for dimension, part in groups]
+def panels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return (title, records) of each target and dimension, one panel each; one target alone is not named."""
+    several = frame["target"].nunique() > 1
+    groups = frame.astype({"dimension": "int64"}).groupby(["target", "dimension"], sort=True)
+    return [
+        (f"{target_name(str(target))}, d = {dimension}" if several else f"d = {dimension}", part)
+        for (target, dimension), part in groups
+    ]
+
+
+def target_name(target: str) -> str:
+    """A recorded target as readers see it; one that is not known shows as it is."""
+    if target.startswith("gaussian_"):
+        return f"ν = {target.removeprefix('gaussian_')}"
+    return {"anisotropic_2": "f(x₁, x₂)", "abs_teacher_1": "teacher of all coordinates"}.get(target, target)
 
 
 def target_stem(frame: pd.DataFrame) -> str:
@@ -45,17 +56,17 @@ def target_stem(frame: pd.DataFrame) -> str:
 
 
 def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> Picture:
-    """The learning curves of one target, a panel per dimension."""
-    target = str(frame["target"].iloc[0])
+    """The learning curves, a panel per target and dimension."""
+    targets = ", ".join(target_name(target) for target in sorted(set(frame["target"])))
     parts, shown = panels(frame), looks(frame["method"])
     stem = f"{target_stem(frame)}-learning-curves"
 
     def draw(axes: np.ndarray) -> None:
-        for ax, (dimension, part) in zip(axes[0], parts):
+        for ax, (title, part) in zip(axes[0], parts):
             figures.learning_curves(
                 ax, part, exponents=exponents, theory=_theory(part), methods=_present(shown, part)
             )
-            _finish(ax, f"d = {dimension}")
+            _finish(ax, title)
 
     caption = (
         "Test error. Marker and bar: geometric mean over seeds and its 95 % interval; faint: single seeds. "
@@ -73,11 +84,11 @@ def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> P
             " features to be independent, and is too low for smooth targets in low dimension without a ridge."
         )
     said = [
-        f"{method_name(row.method)}, d = {row.dimension}: exponent {measured_and_predicted(row)}"
+        f"{method_name(row.method)}, {row.dataset}: exponent {measured_and_predicted(row)}"
         for row in exponents
         if row.fit is not None and row.dataset in set(frame["dataset"])
     ]
-    alt = f"Test error against n for the target {target}. {'; '.join(said)}."
+    alt = f"Test error against n, target: {targets}. {'; '.join(said)}."
     return _wide(stem, draw, len(parts), caption, alt)
 
 
@@ -90,17 +101,17 @@ def spectrum_picture(frame: pd.DataFrame) -> Picture | None:
         return None
     sizes = _shared_sizes(known)
     chosen = [int(sizes[len(sizes) // 2]), int(sizes[-1])][-min(2, len(sizes)) :]
-    parts = [(d, part[part["n_train"] == n], n) for n in chosen for d, part in panels(known)]
-    parts = [(d, part, n) for d, part, n in parts if len(part)]
+    parts = [(title, part[part["n_train"] == n], n) for n in chosen for title, part in panels(known)]
+    parts = [(title, part, n) for title, part, n in parts if len(part)]
     columns, shown = known["dimension"].nunique(), looks(frame["method"])
     stem = f"{target_stem(frame)}-spectra"
 
     def draw(axes: np.ndarray) -> None:
         for ax in axes.flat[len(parts) :]:
             ax.set_axis_off()
-        for ax, (dimension, part, size) in zip(axes.flat, parts):
+        for ax, (title, part, size) in zip(axes.flat, parts):
             _spectrum(ax, part, shown)
-            _finish(ax, f"d = {dimension}, n = {size}")
+            _finish(ax, f"{title}, n = {size}")
 
     caption = (
         "Power of the error in each degree k, mean over seeds. Grey: power of the target. Dashed: k_c, up to which "
@@ -151,14 +162,14 @@ def quantity_picture(frame: pd.DataFrame, name: str, caption: str) -> Picture | 
     """A quantity against n for one target, mean and band over seeds, a panel per dimension; None if not recorded."""
     if not is_recorded(frame, name):
         return None
-    parts = [(dimension, part) for dimension, part in panels(frame) if is_recorded(part, name)]
+    parts = [(title, part) for title, part in panels(frame) if is_recorded(part, name)]
     shown = looks(frame["method"])
 
     def draw(axes: np.ndarray) -> None:
-        for ax, (dimension, part) in zip(axes[0], parts):
+        for ax, (title, part) in zip(axes[0], parts):
             shared.curve(ax, part, quantity=name, methods=_present(shown, part))
             ax.set_xlabel("Number of training points, n")
-            _finish(ax, f"d = {dimension}")
+            _finish(ax, title)
 
     stem = f"{target_stem(frame)}-{file_stem(name)}"
     return _wide(stem, draw, len(parts), caption, f"{quantity(name).label} against n.")
@@ -168,13 +179,13 @@ def atoms_picture(frame: pd.DataFrame) -> Picture | None:
     """The number of atoms against n for one target, a panel per dimension; None where it is not recorded."""
     if not is_recorded(frame, "n_atoms"):
         return None
-    parts = [(d, part) for d, part in panels(frame) if is_recorded(part, "n_atoms")]
+    parts = [(title, part) for title, part in panels(frame) if is_recorded(part, "n_atoms")]
     shown = looks(frame["method"])
 
     def draw(axes: np.ndarray) -> None:
-        for ax, (dimension, part) in zip(axes[0], parts):
+        for ax, (title, part) in zip(axes[0], parts):
             figures.atoms(ax, part, methods=_present(shown, part))
-            _finish(ax, f"d = {dimension}")
+            _finish(ax, title)
 
     known = frame.dropna(subset="n_atoms")
     most = float((known["n_atoms"] / known["n_train"]).max())

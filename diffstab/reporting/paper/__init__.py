@@ -1,0 +1,1 @@
+"""The figures and tables of the sources, each drawn from the results folders of the stages it needs."""

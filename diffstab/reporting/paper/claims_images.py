@@ -1,0 +1,282 @@
+"""Claims about images: the two regimes on three data sets, their stability and their neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from diffstab.reporting.intervals import Interval, mean_interval
+from diffstab.reporting.paper.claims_evidence import NOT_TESTED, SLIDES, Claim, Evidence, Finding
+from diffstab.reporting.paper.claims_rules import (
+    ABOVE_RULE,
+    above_everywhere,
+    draws_text,
+    inside,
+    ratio_text,
+    together,
+)
+from diffstab.reporting.quantities import interval_text, number_text, quantity
+from diffstab.reporting.tables import column, paired_rows
+
+DATA_SETS = {
+    "mnist": ("MNIST", "images_mnist"),
+    "fashion": ("Fashion-MNIST", "images_fashion"),
+    "cifar10": ("CIFAR-10", "images_cifar10"),
+}
+"""Name and stage of each data set."""
+
+FEATURE, LAZY, TRAINED_LAZY = "feature", "lazy_exact", "lazy_trained"
+DENSE_SHARE = 0.9
+"""Share of the initial atoms from which on neurons count as still dense."""
+EQUAL_POINTS = 0.01
+"""Difference of two test errors, one percentage point, up to which they count as equal."""
+ORDER_ONE = (0.5, 2.0)
+
+_PAIRED = "Paired differences feature − lazy (exact kernel) on the same draw. " + ABOVE_RULE.format(sizes="n")
+_ATOMS = "Atoms: groups of neurons of one activation pattern on the training set that together carry 99 % of the mass. "
+
+
+def difference(quantity_name: str, stage: str, evidence: Evidence) -> Finding:
+    """Whether a quantity of the feature predictor is above that of the lazy one at every n."""
+    rows = paired_rows(evidence.runs(stage), quantities=[quantity_name], method=FEATURE, baseline=LAZY)
+    sizes = {row.n_train: Interval(row.mean, row.low, row.high, row.draws) for row in rows}
+    return _at_sizes(quantity_name, sizes, predicted="> 0", is_difference=True)
+
+
+def less_stable_than_at_start(stage: str, evidence: Evidence) -> Finding:
+    """Whether training raises R of the feature net at every n."""
+    part = _feature(evidence.runs(stage))
+    change = column(part, "R") - column(part, "init_R")
+    return _at_sizes("R", _by_size(part, change), predicted="> 0", is_difference=True)
+
+
+def stability_at_start(evidence: Evidence) -> Finding:
+    """Whether R of untrained nets is of order one on every data set."""
+    found = {}
+    for name, stage in DATA_SETS.values():
+        if stage in evidence.folders:
+            # A seed draws the same weights for every n, so it counts once.
+            part = _feature(evidence.runs(stage)).drop_duplicates("seed")
+            found[name] = mean_interval(column(part, "init_R"))
+    verdicts = [inside(one.low, one.high, least=ORDER_ONE[0], most=ORDER_ONE[1]) for one in found.values()]
+    texts = [f"{name}: {interval_text('R', *one[:3])}" for name, one in found.items()]
+    means = [one.mean for one in found.values()]
+    measured = f"{number_text(min(means))} to {number_text(max(means))}" if means else ""
+    return Finding(
+        together(verdicts),
+        measured,
+        float(np.mean(means)) if means else np.nan,
+        "of order 1",
+        draws_text(one.draws for one in found.values()),
+        "; ".join(texts),
+    )
+
+
+def sparser(stage: str, evidence: Evidence) -> Finding:
+    """Whether training leaves fewer atoms than there were at every n."""
+    part = _feature(evidence.runs(stage))
+    shrinking = np.log10(column(part, "init_n_atoms") / column(part, "n_atoms"))
+    return _ratios(_by_size(part, shrinking), above_everywhere(_by_size(part, shrinking).values()), "< 1")
+
+
+def dense(stage: str, evidence: Evidence) -> Finding:
+    """Whether the trained lazy net keeps nine tenths of its atoms at every n."""
+    part = _method(evidence.runs(stage), TRAINED_LAZY)
+    shrinking = np.log10(column(part, "init_n_atoms") / column(part, "n_atoms"))
+    sizes = _by_size(part, shrinking)
+    # The share is at least 0.9 where the logarithm of its inverse is at most -log10(0.9).
+    most = -np.log10(DENSE_SHARE)
+    verdict = together([inside(one.low, one.high, least=-np.inf, most=most) for one in sizes.values()])
+    return _ratios(sizes, verdict, f"≥ {DENSE_SHARE}")
+
+
+def few_atoms(stage: str, evidence: Evidence) -> Finding:
+    """Whether the trained feature net has at most n atoms in every run."""
+    part = _feature(evidence.runs(stage))
+    known = part[column(part, "n_atoms").notna()]
+    shares = known["n_atoms"] / known["n_train"]
+    over = known[shares > 1]
+    texts = [f"n = {n}: {number_text(float(group.mean()))}" for n, group in shares.groupby(known["n_train"])]
+    verdict = NOT_TESTED if known.empty else ("holds" if over.empty else "does not")
+    return Finding(
+        verdict,
+        f"at most {number_text(float(shares.max()))}" if len(shares) else "",
+        float(shares.max()) if len(shares) else np.nan,
+        "≤ 1",
+        draws_text(known.groupby("n_train").size()),
+        f"n_A / n, mean at {'; '.join(texts)}; above 1 in {len(over)} of {len(known)} runs",
+    )
+
+
+def lazy_is_its_kernel(stage: str, evidence: Evidence) -> Finding:
+    """Whether a wide net trained in the lazy regime has the test error of the exact kernel at every n."""
+    rows = paired_rows(evidence.runs(stage), quantities=["test_error"], method=TRAINED_LAZY, baseline=LAZY)
+    sizes = {row.n_train: Interval(row.mean, row.low, row.high, row.draws) for row in rows}
+    found = _at_sizes("test_error", sizes, predicted="0", is_difference=True)
+    verdicts = [inside(one.low, one.high, least=-EQUAL_POINTS, most=EQUAL_POINTS) for one in sizes.values()]
+    return found._replace(verdict=together(verdicts))
+
+
+def _feature(frame: pd.DataFrame) -> pd.DataFrame:
+    return _method(frame, FEATURE)
+
+
+def _method(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    return frame[frame["method"] == name]
+
+
+def _by_size(part: pd.DataFrame, values: pd.Series) -> dict[int, Interval]:
+    groups = values.groupby(part["n_train"])
+    return {int(str(n)): found for n, group in groups if (found := mean_interval(group)).draws}
+
+
+def _at_sizes(name: str, sizes: dict[int, Interval], *, predicted: str, is_difference: bool) -> Finding:
+    """Above zero at every n: the largest n in front, all of them in the detail."""
+    if not sizes:
+        return Finding(NOT_TESTED, predicted=predicted, detail="No draw has both sides of the comparison.")
+    texts = {n: interval_text(name, *one[:3], difference=is_difference) for n, one in sizes.items()}
+    last = max(sizes)
+    return Finding(
+        above_everywhere(sizes.values()),
+        f"{texts[last]} at n = {last}",
+        sizes[last].mean * quantity(name).factor,
+        predicted,
+        draws_text(one.draws for one in sizes.values()),
+        "; ".join(f"n = {n}: {text}" for n, text in texts.items()),
+    )
+
+
+def _ratios(sizes: dict[int, Interval], verdict: str, predicted: str) -> Finding:
+    """Shares of atoms that are left, from logarithms of their inverse."""
+    if not sizes:
+        return Finding(
+            NOT_TESTED, predicted=predicted, detail="No record has atoms before and after training."
+        )
+    texts = {n: ratio_text(-one.mean, -one.high, -one.low) for n, one in sizes.items()}
+    last = max(sizes)
+    return Finding(
+        verdict,
+        f"{texts[last]} at n = {last}",
+        float(10 ** -sizes[last].mean),
+        predicted,
+        draws_text(one.draws for one in sizes.values()),
+        "atoms after / before training; " + "; ".join(f"n = {n}: {text}" for n, text in texts.items()),
+    )
+
+
+def _of_data_set(key: str) -> list[Claim]:
+    name, stage = DATA_SETS[key]
+    stages = (stage,)
+    return [
+        Claim(
+            f"error-{key}",
+            SLIDES,
+            "Drawbacks of learning features",
+            f"{name}: the lazy (kernel) predictor has the lower test error at every n.",
+            _PAIRED,
+            partial(difference, "test_error", stage),
+            stages,
+            "test_error_vs_n",
+        ),
+        Claim(
+            f"smoothness-{key}",
+            SLIDES,
+            "Evidence for overfitting along diffeomorphisms",
+            f"{name}: the feature predictor is less smooth along diffeomorphisms than the lazy one (D).",
+            _PAIRED,
+            partial(difference, "D", stage),
+            stages,
+            "stability_vs_n",
+        ),
+        Claim(
+            f"relative-{key}",
+            SLIDES,
+            "Drawbacks of learning features",
+            f"{name}: the feature predictor is less stable to diffeomorphisms relative to noise than the lazy one (R).",
+            _PAIRED,
+            partial(difference, "R", stage),
+            stages,
+            "stability_vs_n",
+        ),
+        Claim(
+            f"training-{key}",
+            SLIDES,
+            "Learning features in neural networks (ii)",
+            f"{name}: a fully-connected net trained in the feature regime is less stable to deformations than at "
+            "initialisation (R).",
+            "Differences R after − R before training of the feature net. " + ABOVE_RULE.format(sizes="n"),
+            partial(less_stable_than_at_start, stage),
+            stages,
+            "stability_vs_n",
+        ),
+        Claim(
+            f"sparse-{key}",
+            SLIDES,
+            "Evidence for overfitting along diffeomorphisms",
+            f"{name}: the neurons become sparse in the feature regime.",
+            _ATOMS
+            + "Holds if the 95 % interval of the mean of log(before / after) lies above 0 at every n; does not if it "
+            "lies below 0 at one; else undecided.",
+            partial(sparser, stage),
+            stages,
+            "neurons",
+        ),
+        Claim(
+            f"atoms-{key}",
+            SLIDES,
+            "Numerical tests of the theory (i)",
+            f"{name}: trained with a small alpha, the net is supported on n_A ≤ n neurons.",
+            _ATOMS + "Holds if n_A ≤ n in every run; does not if one exceeds n.",
+            partial(few_atoms, stage),
+            stages,
+            "neurons",
+        ),
+    ]
+
+
+def _shared() -> Sequence[Claim]:
+    stage = DATA_SETS["mnist"][1]
+    return [
+        Claim(
+            "dense-mnist",
+            SLIDES,
+            "Learning in high dimensions; Training regimes and sparsity",
+            "MNIST: the neurons of the lazy net stay as dense as at initialisation.",
+            _ATOMS
+            + "Holds if the 95 % interval of the share of atoms that is left lies above 0.9 at every n; does "
+            "not if it lies below at one; else undecided.",
+            partial(dense, stage),
+            (stage,),
+            "neurons",
+        ),
+        Claim(
+            "kernel-mnist",
+            SLIDES,
+            "Neural network and training regimes (i)",
+            "MNIST: a wide net trained in the lazy regime is kernel regression with its tangent kernel: both have one "
+            "test error.",
+            "Paired differences trained (width 1000, alpha = 1e6) − exact. Holds if the 95 % interval lies within one "
+            "percentage point of 0 at every n; does not if it lies wholly outside at one; else undecided.",
+            partial(lazy_is_its_kernel, stage),
+            (stage,),
+            "test_error_vs_n",
+        ),
+        Claim(
+            "initial-stability",
+            SLIDES,
+            "Learning features in neural networks (ii), after Petrini et al. 2021",
+            "At initialisation R is of order 1: an untrained net sees a deformation as it sees noise.",
+            "Holds if the 95 % interval of the mean over seeds lies within [0.5, 2] on every data set; does not if it "
+            "lies wholly outside on one; else undecided.",
+            stability_at_start,
+            tuple(stage for _, stage in DATA_SETS.values()),
+            "stability_vs_n",
+        ),
+    ]
+
+
+IMAGE_CLAIMS: tuple[Claim, ...] = (*(claim for key in DATA_SETS for claim in _of_data_set(key)), *_shared())
+"""Claims about images, data set by data set."""
