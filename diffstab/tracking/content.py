@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,42 +19,56 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
-TRAINING = "train/"
-"""First part of the names of what is followed during a training."""
+BEST = "plateau_best/"
+"""First part of the names of the least loss of each width."""
 _LONGEST_TEXT = 200
 
 
 class Curves(NamedTuple):
-    """The quantities of a command's records that are drawn against one of them."""
+    """What is drawn of a command's runs, each against its own axis.
 
+    Attributes:
+        prefix: First part of the names of the curves over the records.
+        axis: Quantity of a record that they are drawn against.
+        quantities: Of a record.
+        training: First part of the names of what is followed during a training.
+    """
+
+    prefix: str
     axis: str
     quantities: tuple[str, ...]
+    training: str = "train/"
 
 
-_STABILITY = ("D", "G", "R")
-_IMAGES = (
-    "test_error",
-    "train_error",
-    "margin_share",
-    *_STABILITY,
-    *(f"init_{name}" for name in _STABILITY),
-    "effective_neurons",
-    "kernel_drift",
+STABILITY = ("D", "G", "R")
+IMAGES = Curves(
+    "image/",
+    "n_train",
+    (
+        "test_error",
+        "train_error",
+        "margin_share",
+        *STABILITY,
+        *(f"init_{name}" for name in STABILITY),
+        "effective_neurons",
+        "kernel_drift",
+    ),
 )
-_SPHERE = ("test_error", "drawn_error", "theory_error", "D_rotation", "n_atoms", "gap")
-_PLATEAU = ("loss", "cost", "squared_norm", "train_error", "test_error", "pruned_loss")
-
 CURVES = {
-    "compare": Curves("n_train", _IMAGES),
-    "fit": Curves("n_train", _IMAGES),
-    "sphere curve": Curves("n_train", _SPHERE),
-    "plateau": Curves("width", _PLATEAU),
-    "forces": Curves("n_train", ("loss", "squared_norm", "stationarity")),
+    "compare": IMAGES,
+    "fit": IMAGES,
+    "sphere curve": Curves(
+        "sphere/", "n_train", ("test_error", "drawn_error", "theory_error", "D_rotation", "n_atoms", "gap")
+    ),
+    "plateau": Curves(
+        "plateau/", "width", ("loss", "cost", "squared_norm", "train_error", "test_error", "pruned_loss")
+    ),
+    "forces": Curves("forces_end/", "n_train", ("loss", "squared_norm", "stationarity"), "forces/"),
 }
 
 
 def curves_of(command: str) -> Curves:
-    """Return what is drawn of a command's records.
+    """Return what is drawn of a command's runs.
 
     Raises:
         ArgumentError: If no command of that name is logged.
@@ -63,10 +78,10 @@ def curves_of(command: str) -> Curves:
     return CURVES[command]
 
 
-def point(command: str, row: Row) -> dict[str, float]:
-    """Return a record as one point of the command's curves, with its place on the axis."""
-    curves = curves_of(command)
-    return _numbers(row, (curves.axis, *curves.quantities))
+def point(curves: Curves, row: Row) -> dict[str, float]:
+    """Return a record as one point of its command's curves, with its place on the axis."""
+    found = _numbers(row, (curves.axis, *curves.quantities))
+    return {curves.prefix + name: value for name, value in found.items()}
 
 
 def best_points(command: str, rows: Sequence[Row]) -> list[dict[str, float]]:
@@ -77,7 +92,24 @@ def best_points(command: str, rows: Sequence[Row]) -> list[dict[str, float]]:
     for row in rows:
         width, loss = int(row["width"]), float(row["loss"])
         least[width] = min(loss, least.get(width, math.inf))
-    return [{"best/width": float(width), "best/loss": least[width]} for width in sorted(least)]
+    return [{BEST + "width": float(width), BEST + "loss": least[width]} for width in sorted(least)]
+
+
+def line_name(cell: Mapping[str, Any], *, axis: str) -> str:
+    """Return what the runs of one line of a curve share: their places in the grid but for the axis and the seed."""
+    parts = [
+        _described(name, value)
+        for name, value in cell.items()
+        if name not in (axis, "seed", "settings", "restart")
+    ]
+    return ", ".join(parts)
+
+
+def _described(name: str, value: Any) -> str:
+    if isinstance(value, Mapping) and "class_path" in value:
+        options = [_described(*option) for option in dict(value.get("init_args") or {}).items()]
+        return " ".join([str(value["class_path"]).rpartition(".")[2], *options])
+    return str(value) if isinstance(value, str) else f"{name}={value}"
 
 
 def training_axis(values: Mapping[str, float]) -> str:
@@ -130,7 +162,7 @@ def stability_table(rows: Sequence[Row]) -> Rows:
     data = []
     for row in rows:
         for prefix, when in (("init_", "before"), ("", "after")):
-            for name in _STABILITY:
+            for name in STABILITY:
                 if row.get(prefix + name) is not None:
                     numbers = [float(row.get(prefix + name + end, math.nan)) for end in ("", "_low", "_high")]
                     data.append([*(row.get(place) for place in places), name, when, *numbers])
@@ -144,8 +176,8 @@ def records_table(rows: Sequence[Row]) -> Rows:
     return Rows(columns, [[line.get(name) for name in columns] for line in lines])
 
 
-def pictures(command: str, frame: pd.DataFrame, folder: Path) -> list[Picture]:
-    """Return the pictures of a batch, as the pages of results folders draw them.
+def pictures(command: str, frame: pd.DataFrame, folder: Path) -> dict[str, Picture]:
+    """Return the pictures of a batch by name, as the pages of results folders draw them.
 
     Args:
         command: What made the records.
@@ -157,52 +189,87 @@ def pictures(command: str, frame: pd.DataFrame, folder: Path) -> list[Picture]:
         ResultsError: If a file beside the records is damaged.
     """
     if command in ("compare", "fit"):
-        return _image_pictures(frame, folder)
-    if command == "sphere curve":
-        return _sphere_pictures(frame)
-    if command == "plateau":
-        return _plateau_pictures(frame)
-    if command == "forces":
-        return _forces_pictures(frame, folder)
-    raise ArgumentError("command", f"be one of {', '.join(CURVES)}", repr(command))
+        found: Mapping[str, Picture | None] = _image_pictures(frame, folder)
+    elif command == "sphere curve":
+        found = _sphere_pictures(frame)
+    elif command == "plateau":
+        found = _plateau_pictures(frame)
+    elif command == "forces":
+        found = _forces_pictures(frame, folder)
+    else:
+        raise ArgumentError("command", f"be one of {', '.join(CURVES)}", repr(command))
+    return {name: picture for name, picture in found.items() if picture is not None}
 
 
-def _image_pictures(frame: pd.DataFrame, folder: Path) -> list[Picture]:
+def _image_pictures(frame: pd.DataFrame, folder: Path) -> dict[str, Picture | None]:
     from diffstab.reporting.pictures import neurons_picture
-    from diffstab.reporting.sections import examples
 
-    found = [neurons_picture(part, prefix="neurons") for _, part in frame.groupby("method")]
-    drawn = [picture for picture in found if picture is not None]
     path = folder / "examples.npz"
+    drawn: list[Picture] = []
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
-            drawn += examples(dict(stored)).pictures
-    return drawn
+            drawn = deformed_pictures(dict(stored))
+    return {"neurons": neurons_picture(frame, prefix="neurons"), **numbered("deformed", drawn)}
 
 
-def _sphere_pictures(frame: pd.DataFrame) -> list[Picture]:
+def deformed_pictures(stacks: Mapping[str, np.ndarray]) -> list[Picture]:
+    """Return pictures of example images, deformed and noisy, one for each displacement."""
+    from diffstab.reporting.sections import examples
+
+    return list(examples(stacks).pictures)
+
+
+def numbered(name: str, drawn: Sequence[Picture]) -> dict[str, Picture]:
+    """Return pictures of one kind by their names."""
+    return {f"{name}_{index}": picture for index, picture in enumerate(drawn, start=1)}
+
+
+def _sphere_pictures(frame: pd.DataFrame) -> dict[str, Picture | None]:
     from diffstab.reporting.sphere.pictures import circle_picture, neurons_picture
 
-    found = [circle_picture(frame), *(neurons_picture(frame, dimension=dimension) for dimension in (2, 3))]
-    return [picture for picture in found if picture is not None]
+    neurons = {f"neurons_d{d}": neurons_picture(frame, dimension=d) for d in (2, 3)}
+    return {"predictor": circle_picture(frame), **neurons}
 
 
-def _plateau_pictures(frame: pd.DataFrame) -> list[Picture]:
+def _plateau_pictures(frame: pd.DataFrame) -> dict[str, Picture]:
     from diffstab.reporting.l2.plateau_pictures import case_pictures
     from diffstab.reporting.l2.plateau_runs import cases, plateau_frame, run_settings, starts
 
     settings = run_settings(frame, {})
-    drawn: list[Picture] = []
-    for _, part in cases(plateau_frame(frame)):
-        found = starts(part, tolerance=float(settings["plateau_tolerance"]))
-        drawn += case_pictures(part, found, settings) if found else []
-    return drawn
+    ((_, part),) = cases(plateau_frame(frame))
+    found = starts(part, tolerance=float(settings["plateau_tolerance"]))
+    return numbered("plateau", case_pictures(part, found, settings) if found else [])
 
 
-def _forces_pictures(frame: pd.DataFrame, folder: Path) -> list[Picture]:
+def _forces_pictures(frame: pd.DataFrame, folder: Path) -> dict[str, Picture]:
     from diffstab.reporting.l2.forces import course, layers_section
 
-    return [*layers_section(folder, frame).pictures, *course(frame).pictures]
+    return {
+        **numbered("layer", layers_section(folder, frame).pictures),
+        **numbered("forces", course(frame).pictures),
+    }
+
+
+def as_tables(tables: Mapping[str, Rows]) -> dict[str, Any]:
+    """Return the tables that have lines as W&B takes them."""
+    import wandb
+
+    return {
+        name: wandb.Table(columns=table.columns, data=table.data)
+        for name, table in tables.items()
+        if table.data
+    }
+
+
+def images(drawn: Mapping[str, Picture]) -> dict[str, Any]:
+    """Return pictures as W&B takes them, under `images/` and their names."""
+    import wandb
+    from PIL import Image
+
+    return {
+        f"images/{name}": wandb.Image(Image.open(io.BytesIO(picture.rendered.png)), caption=picture.caption)
+        for name, picture in drawn.items()
+    }
 
 
 def _numbers(row: Row, names: Sequence[str]) -> dict[str, float]:

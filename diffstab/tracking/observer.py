@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,13 +10,12 @@ from typing import Any
 
 from diffstab.results import Records
 from diffstab.tracking import content
-from diffstab.tracking.session import check_project, choose_mode, open_run
+from diffstab.tracking.session import check_project, choose_mode, open_run, tell_once
 from diffstab.training.grid import Observer, Watched
 
 KEPT = "results"
 """Folder in a run's files that is a results folder of its own: configuration, records and what lies beside them."""
 
-_told: set[str] = set()
 _unreachable: set[str] = set()
 
 
@@ -51,7 +48,7 @@ class WandbObserver(Observer):
             self._open[threading.get_ident()] = _BatchRun(self.project, self.mode, watched)
         except Exception as error:
             _unreachable.add(self.project)
-            _tell(self.project, error, "this process logs nothing more there")
+            tell_once(self.project, error, "this process logs nothing more there")
 
     def progressed(self, values: Mapping[str, float]) -> None:
         """Log a moment of a training."""
@@ -78,14 +75,14 @@ class WandbObserver(Observer):
             act(run)
         except Exception as error:
             del self._open[threading.get_ident()]
-            _tell(self.project, error, "the W&B run of this batch is incomplete")
+            tell_once(self.project, error, "the W&B run of this batch is incomplete")
             self._closed(run, exit_code=1)
 
     def _closed(self, run: _BatchRun, exit_code: int) -> None:
         try:
             run.handle.finish(exit_code=exit_code)
         except Exception as error:
-            _tell(self.project, error, "a W&B run may be incomplete")
+            tell_once(self.project, error, "a W&B run may be incomplete")
 
 
 class _BatchRun:
@@ -94,34 +91,28 @@ class _BatchRun:
     def __init__(self, project: str, mode: Any, watched: Watched) -> None:
         self.watched = watched
         self.rows: list[Mapping[str, Any]] = []
+        self._curves = content.curves_of(watched.command.name)
         self._axis = ""
         folder = watched.folder.absolute()
-        command, experiment = watched.command, watched.experiment
-        cells = [command.cell_config(experiment, cell) for cell in watched.batch]
         self.handle = open_run(
             project,
             mode=mode,
             folder=folder,
             key=watched.keys[watched.batch[0]],
-            name=command.label(watched.batch),
+            name=watched.command.label(watched.batch),
             group=folder.name,
-            job_type=command.name,
-            config={
-                **experiment.resolved(),
-                "command": command.name,
-                "cells" if len(cells) > 1 else "cell": cells if len(cells) > 1 else cells[0],
-            },
+            job_type=watched.command.name,
+            config=_config(watched, self._curves.axis),
         )
-        curves = content.curves_of(command.name)
-        for name in curves.quantities:
-            self.handle.define_metric(name, step_metric=curves.axis)
+        self._define(self._curves.prefix, self._curves.axis)
 
     def progress(self, values: Mapping[str, float]) -> None:
         """Log a moment of a training."""
+        prefix = self._curves.training
         if not self._axis:
             self._axis = content.training_axis(values)
-            self.handle.define_metric(f"{content.TRAINING}*", step_metric=f"{content.TRAINING}{self._axis}")
-        self.handle.log({f"{content.TRAINING}{name}": value for name, value in values.items()})
+            self._define(prefix, self._axis)
+        self.handle.log({prefix + name: value for name, value in values.items()})
 
     def record(self, cell: Any, row: Mapping[str, Any]) -> None:
         """Keep a record in the run's files, and log it."""
@@ -132,43 +123,33 @@ class _BatchRun:
         if len(self.watched.batch) == 1 and not self._axis:
             for values in content.training_history(row):
                 self.progress(values)
-        self.handle.log(content.point(self.watched.command.name, row))
+        self.handle.log(content.point(self._curves, row))
         self.handle.summary.update(content.summary(self.rows))
 
     def complete(self) -> None:
         """Log what is made of all records of the batch."""
-        import wandb
-
         name = self.watched.command.name
-        self.handle.define_metric("best/*", step_metric="best/width")
         for values in content.best_points(name, self.rows):
+            self._define(content.BEST, "width")
             self.handle.log(values)
         tables = {
             "stability": content.stability_table(self.rows),
             "records": content.records_table(self.rows),
         }
-        logged: dict[str, Any] = {
-            name: wandb.Table(columns=table.columns, data=table.data)
-            for name, table in tables.items()
-            if table.data
-        }
-        self.handle.log(logged | self._images())
+        self.handle.log(content.as_tables(tables) | self._images())
         self._log_artifact()
 
     def _images(self) -> dict[str, Any]:
         import pandas as pd
-        import wandb
-        from PIL import Image
 
         if not self.rows:
             return {}
         drawn = content.pictures(self.watched.command.name, pd.DataFrame(self.rows), self.watched.folder)
-        return {
-            f"images/{picture.stem}": wandb.Image(
-                Image.open(io.BytesIO(picture.rendered.png)), caption=picture.caption
-            )
-            for picture in drawn
-        }
+        return content.images(drawn)
+
+    def _define(self, prefix: str, axis: str) -> None:
+        """Let W&B draw everything of a prefix against one of its values."""
+        self.handle.define_metric(f"{prefix}*", step_metric=prefix + axis)
 
     @property
     def _kept(self) -> Path:
@@ -197,11 +178,15 @@ class _BatchRun:
         self.handle.log_artifact(artifact)
 
 
-def _tell(project: str, error: Exception, consequence: str) -> None:
-    """Say once in a process that W&B failed."""
-    if project not in _told:
-        _told.add(project)
-        message = (
-            f"W&B failed ({type(error).__name__}: {error}); {consequence}. Records are not touched by it."
-        )
-        print(message, file=sys.stderr)
+def _config(watched: Watched, axis: str) -> dict[str, Any]:
+    """Return the nested configuration of a batch, and what its lines are grouped by."""
+    command, experiment = watched.command, watched.experiment
+    cells = [command.cell_config(experiment, cell) for cell in watched.batch]
+    method = getattr(experiment, "methods", {}).get(cells[0].get("method"))
+    return {
+        **experiment.resolved(),
+        "command": command.name,
+        "line": content.line_name(cells[0], axis=axis),
+        "regime": getattr(method, "regime", None),
+        **({"cells": cells} if len(cells) > 1 else {"cell": cells[0]}),
+    }

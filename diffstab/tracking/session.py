@@ -25,6 +25,7 @@ MODES: dict[str, Mode] = {
 """What WANDB_MODE may say, older words of W&B among them."""
 LONGEST_NAME = 128
 _NOT_IN_PROJECTS = re.compile(r"[/\\#?%:\x00-\x1f]")
+_told: set[str] = set()
 _NOT_IN_NAMES = re.compile(r"[^\w .,;:=+()\[\]-]")
 
 
@@ -129,3 +130,13 @@ def run_settings() -> Any:
     return wandb.Settings(
         silent=True, console="off", disable_git=True, disable_code=True, x_save_requirements=False
     )
+
+
+def tell_once(project: str, error: Exception, consequence: str) -> None:
+    """Say once in a process that W&B failed, and what is not logged therefore."""
+    if project not in _told:
+        _told.add(project)
+        message = (
+            f"W&B failed ({type(error).__name__}: {error}); {consequence}. Records are not touched by it."
+        )
+        print(message, file=sys.stderr)

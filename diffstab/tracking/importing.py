@@ -1,0 +1,246 @@
+"""`diffstab import-wandb`: the runs of a W&B project, or of an offline folder, back into records."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from diffstab.errors import ArgumentError, ResultsError
+from diffstab.results import Records, RecordStore, canonical_json, config_hash, record_key, write_atomically
+from diffstab.tracking.runs import FoundRun, Reading, offline_runs, online_runs
+from diffstab.training.grid import grid_command
+
+PLAIN = "plain"
+"""Group of the runs that belong to no results folder: single fits, and runs of other programs."""
+KEPT_FILES = ("records/*.parquet", "examples.npz", "snapshots/*.npz")
+"""Files of a run's results that are taken over; its files on a server may hold anything."""
+_STAGES = ("test_", "val_", "")
+"""First parts under which a run may have logged a quantity, the best first."""
+_MEASURED = ("error", "loss", "D", "G", "R")
+
+
+class Found(NamedTuple):
+    """What a set of runs amounts to.
+
+    Attributes:
+        files: Contents by path in a results folder: records, and the files beside them.
+        rows: Records made of configuration and summary, by key.
+        config: Configuration of the results folder; None for plain runs.
+        command: What made the records; "" for plain runs.
+        unfinished: Names of the runs that hold no record.
+    """
+
+    files: Mapping[str, bytes]
+    rows: Mapping[str, Mapping[str, Any]]
+    config: Mapping[str, Any] | None
+    command: str
+    unfinished: Sequence[str]
+
+
+class Imported(NamedTuple):
+    """How many records an import wrote, how many were there already, and runs that hold none."""
+
+    written: int
+    present: int
+    unfinished: Sequence[str]
+
+
+def import_runs(
+    source: str, folder: str | Path, *, group: str = "", skip_damaged: bool = False, api: Any = None
+) -> Imported:
+    """Write the records of W&B runs into a results folder; all of them or none.
+
+    A run that kept its records gives them back as they were. Any other finished run becomes a record made of its
+    configuration and its last values.
+
+    Args:
+        source: A folder with offline runs, or ENTITY/PROJECT on the server.
+        folder: Results folder; records that it holds already stay as they are.
+        group: Name of the results folder whose runs are wanted, "plain" for the runs of none; "" where there is
+            only one.
+        skip_damaged: Leave out runs that cannot be read.
+        api: What answers for the server; None is W&B's own.
+
+    Raises:
+        ArgumentError: If the source is neither, or holds several groups and none is chosen.
+        ResultsError: If there is no run, a run is damaged, runs of one group have different configurations, or
+            the results folder is another one's or cannot be written; nothing is left behind then.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        reading = _read(source, Path(place), api)
+        damaged = dict(reading.damaged)
+        found = _gather(_chosen(reading.runs, group), damaged)
+    if damaged and not skip_damaged:
+        name, text = next(iter(damaged.items()))
+        message = f"{len(damaged)} runs of {source} are damaged: {name} ({text})."
+        raise ResultsError(f"{message} Nothing was imported; --skip-damaged imports the others.")
+    return _write(found, Path(folder))
+
+
+def _read(source: str, place: Path, api: Any) -> Reading:
+    if Path(source).is_dir():
+        return offline_runs(Path(source))
+    if len([part for part in source.split("/") if part]) == 2 and not Path(source).is_absolute():
+        return online_runs(source, place, api=api)
+    raise ArgumentError("source", "be a folder of offline runs or ENTITY/PROJECT", repr(source))
+
+
+def _chosen(runs: Sequence[FoundRun], group: str) -> list[FoundRun]:
+    """Return the runs of a group."""
+    groups = {run.id: _group(run) for run in runs}
+    known = sorted(set(groups.values()))
+    if group and group not in known:
+        raise ArgumentError("group", f"be one of {', '.join(known)}", repr(group))
+    if not group and len(known) > 1:
+        way_out = "One results folder holds runs of one configuration: import each group by itself."
+        raise ArgumentError("group", f"be one of {', '.join(known)}", "none", way_out)
+    return [run for run in runs if not group or groups[run.id] == group]
+
+
+def _group(run: FoundRun) -> str:
+    return (run.group or PLAIN) if "command" in run.config else PLAIN
+
+
+def _gather(runs: Sequence[FoundRun], damaged: dict[str, str]) -> Found:
+    """Collect what the runs hold, of several that hold a record the newest; damaged ones are added to `damaged`."""
+    files: dict[str, bytes] = {}
+    rows: dict[str, Mapping[str, Any]] = {}
+    configs: dict[str, Mapping[str, Any]] = {}
+    unfinished: list[str] = []
+    command = ""
+    for run in runs:
+        try:
+            if run.kept.is_dir():
+                command, config = str(run.config["command"]), _kept_config(run.kept)
+                files |= _kept_files(run.kept)
+                configs[_fixed(command, config)] = config
+            elif run.is_finished and "command" not in run.config:
+                rows[config_hash({"wandb": run.id})] = row_of(run)
+            else:
+                unfinished.append(run.name)
+        except (ResultsError, OSError, yaml.YAMLError) as error:
+            damaged[run.name] = str(error)
+    if len(configs) > 1:
+        message = f"The runs of one group have {len(configs)} different configurations."
+        raise ResultsError(
+            f"{message} Import their offline folders one by one, each into its own results folder."
+        )
+    return Found(files, rows, next(iter(configs.values()), None), command, unfinished)
+
+
+def _kept_files(kept: Path) -> dict[str, bytes]:
+    """Return the files of a run's results by their paths, once its records are known to be whole."""
+    Records(kept).read()
+    paths = [path for pattern in KEPT_FILES for path in sorted(kept.glob(pattern))]
+    return {path.relative_to(kept).as_posix(): path.read_bytes() for path in paths}
+
+
+def _kept_config(kept: Path) -> Mapping[str, Any]:
+    config = yaml.safe_load((kept / "config.yaml").read_bytes())
+    if not isinstance(config, Mapping):
+        raise ResultsError(f"{kept / 'config.yaml'} is damaged")
+    return config
+
+
+def _fixed(command: str, config: Mapping[str, Any]) -> str:
+    """Return a name of what all runs of a results folder have in common."""
+    return record_key(config, {}, grid_keys=grid_command(command).grid_keys)
+
+
+def row_of(run: FoundRun) -> dict[str, Any]:
+    """Return a record of a run that kept none: its configuration, and its last values that are single numbers.
+
+    Data set, size, seed and the measured quantities get the names that they have in other records, where the run
+    is one of `diffstab fit` or names them so itself.
+    """
+    config = run.config
+    values = {
+        name: value
+        for name, value in run.summary.items()
+        if isinstance(value, int | float) and not name.startswith("_")
+    }
+    data = _part(config, "data")
+    options = _part(data, "init_args")
+    measured = {
+        f"test_{name}" if name in ("error", "loss") else name: values[stage + name]
+        for name in _MEASURED
+        for stage in reversed(_STAGES)
+        if stage + name in values
+    }
+    return {
+        "dataset": config.get("dataset") or str(data.get("class_path", "")).rpartition(".")[2] or None,
+        "method": config.get("method") or run.name,
+        "n_train": config.get("n_train", options.get("n_train")),
+        "seed": config.get("seed", options.get("seed", config.get("seed_everything"))),
+        **values,
+        **measured,
+        "config": canonical_json(config),
+        "started_at": run.started,
+        "wandb_id": run.id,
+        "wandb_name": run.name,
+    }
+
+
+def _part(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = config.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _write(found: Found, folder: Path) -> Imported:
+    """Write what is not there yet; take it back if the disk refuses."""
+    records = _opened(found, folder)
+    names = {name: Path(name).stem for name in found.files if name.startswith("records/")}
+    absent = set(records.missing([*names.values(), *found.rows]))
+    made: list[Path] = []
+    try:
+        for name, content in found.files.items():
+            path = folder / name
+            if absent.issuperset({names[name]} if name in names else ()) and not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                made.append(write_atomically(path, content))
+        made += [records.write(key, row) for key, row in found.rows.items() if key in absent]
+    except (ResultsError, OSError):
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+    return Imported(len(absent), len(names) + len(found.rows) - len(absent), found.unfinished)
+
+
+def _opened(found: Found, folder: Path) -> Records:
+    """Open the results folder, whose own grid stays as it is."""
+    if found.config is None:
+        return Records(folder)
+    config = found.config
+    path = folder / "config.yaml"
+    if path.exists():
+        there = yaml.safe_load(path.read_bytes())
+        if isinstance(there, Mapping) and _fixed(found.command, there) == _fixed(found.command, config):
+            config = there
+    return RecordStore(folder, config, grid_keys=grid_command(found.command).grid_keys)
+
+
+def main(args: Sequence[str]) -> None:
+    """Import, and print what became of it.
+
+    Raises:
+        ArgumentError: If an option is wrong, or a group must be chosen.
+        ResultsError: If the runs cannot be read, or the records not be written.
+    """
+    parser = argparse.ArgumentParser(
+        prog="diffstab import-wandb", description="Turn W&B runs back into the records of a results folder."
+    )
+    parser.add_argument("source", help="ENTITY/PROJECT, or a folder with offline runs")
+    parser.add_argument("--results", required=True, help="results folder to write to")
+    parser.add_argument("--group", default="", help="import the runs of this results folder only")
+    parser.add_argument("--skip-damaged", action="store_true", help="leave out runs that cannot be read")
+    options = parser.parse_args(list(args))
+    done = import_runs(
+        options.source, options.results, group=options.group, skip_damaged=options.skip_damaged
+    )
+    text = f"{done.written} records imported into {options.results}, {done.present} were there already"
+    print(f"{text}; {len(done.unfinished)} unfinished runs hold none." if done.unfinished else f"{text}.")

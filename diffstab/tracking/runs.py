@@ -1,0 +1,189 @@
+"""Runs of W&B as they are found again: in a folder by W&B's own command, or on the server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from diffstab.errors import ResultsError
+from diffstab.tracking.observer import KEPT
+
+_SECONDS = 600
+
+
+class FoundRun(NamedTuple):
+    """A run of W&B.
+
+    Attributes:
+        id: Its id.
+        name: Shown for it.
+        group: Name of the results folder that it belongs to; "" for none.
+        started: Text that sorts runs by when they started.
+        is_finished: Whether it came to its end without an error.
+        config: Nested configuration.
+        summary: Last values.
+        kept: Folder of the results in its files; it may not exist.
+    """
+
+    id: str
+    name: str
+    group: str
+    started: str
+    is_finished: bool
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    kept: Path
+
+
+class Reading(NamedTuple):
+    """What became of reading many runs.
+
+    Attributes:
+        runs: Those that could be read, oldest first.
+        damaged: What is wrong with the others, by their names.
+    """
+
+    runs: list[FoundRun]
+    damaged: dict[str, str]
+
+
+def offline_runs(folder: Path) -> Reading:
+    """Read the runs that W&B wrote below a folder.
+
+    Args:
+        folder: A results folder, its `wandb` folder or any above.
+
+    Raises:
+        ResultsError: If there is none.
+    """
+    logs = sorted(folder.rglob("*.wandb"))
+    if not logs:
+        message = f"{folder} holds no run of W&B (no file *.wandb)."
+        raise ResultsError(f"{message} Give a results folder that was made with --wandb, or ENTITY/PROJECT.")
+    return _reading({str(log): lambda log=log: offline_run(log) for log in logs})  # type: ignore[misc]
+
+
+def offline_run(log: Path) -> FoundRun:
+    """Read one run by `wandb leet inspect`.
+
+    Args:
+        log: Its transaction log.
+
+    Raises:
+        ResultsError: If the log is damaged.
+    """
+    # -P: nothing in the current folder stands in for the package, which is named as W&B's folders are.
+    command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(log)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    if answer.returncode or "corrupt" in answer.stderr:
+        raise ResultsError(answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else "unreadable")
+    records: dict[str, list[dict[str, Any]]] = {}
+    for line in answer.stdout.splitlines():
+        record = json.loads(line)
+        records.setdefault(record["type"], []).append(record[record["type"]])
+    if "run" not in records:
+        raise ResultsError("its log ends before the run begins")
+    run = records["run"][0]
+    exits = [record.get("exit_code", 0) for record in records.get("exit", [])]
+    return FoundRun(
+        id=run["run_id"],
+        name=run.get("display_name", ""),
+        group=run.get("run_group", ""),
+        started=run.get("start_time", ""),
+        is_finished=exits[-1:] == [0],
+        config=_config(updates=[run.get("config", {}), *records.get("config", [])]),
+        summary=_merged(records.get("summary", [])),
+        kept=log.parent / "files" / KEPT,
+    )
+
+
+def online_runs(path: str, folder: Path, *, api: Any = None) -> Reading:
+    """Read the runs of a project on the server, and download the results in their files.
+
+    Args:
+        path: ENTITY/PROJECT.
+        folder: Where the files go, a folder for each run.
+        api: What answers for the server; None is `wandb.Api()`.
+
+    Raises:
+        ResultsError: If the project cannot be read.
+    """
+    try:
+        if api is None:
+            import wandb
+
+            api = wandb.Api()
+        found = list(api.runs(path))
+    # Whatever W&B and the libraries below it raise without a key, a network or such a project.
+    except Exception as error:
+        message = f"W&B did not answer for {path} ({type(error).__name__}: {error})."
+        raise ResultsError(
+            f"{message} Look at key, network and name, or import an offline folder."
+        ) from error
+    return _reading({str(run.id): lambda run=run: _online_run(run, folder) for run in found})  # type: ignore[misc]
+
+
+def _online_run(run: Any, folder: Path) -> FoundRun:
+    place = folder / str(run.id)
+    try:
+        for file in run.files():
+            if str(file.name).startswith(f"{KEPT}/"):
+                _check_inside(str(file.name))
+                file.download(root=str(place), replace=True)
+        summary = dict(run.summary)
+    except ResultsError:
+        raise
+    except Exception as error:
+        raise ResultsError(f"{type(error).__name__}: {error}") from error
+    return FoundRun(
+        id=str(run.id),
+        name=str(run.name),
+        group=str(run.group or ""),
+        started=str(run.created_at),
+        is_finished=run.state == "finished",
+        config={name: value for name, value in run.config.items() if not name.startswith("_")},
+        summary=summary,
+        kept=place / KEPT,
+    )
+
+
+def _check_inside(name: str) -> None:
+    """Refuse a file name that leads out of its folder: anybody may have put it on the server."""
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise ResultsError(f"its file {name!r} would be written outside of its folder")
+
+
+def _reading(readers: Mapping[str, Callable[[], FoundRun]]) -> Reading:
+    """Read all runs, a few at a time."""
+
+    def read(reader: Callable[[], FoundRun]) -> FoundRun | str:
+        try:
+            return reader()
+        except ResultsError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = dict(zip(readers, pool.map(read, readers.values()), strict=True))
+    runs = [run for run in found.values() if isinstance(run, FoundRun)]
+    damaged = {name: text for name, text in found.items() if isinstance(text, str)}
+    return Reading(sorted(runs, key=lambda run: run.started), damaged)
+
+
+def _config(updates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for update in updates:
+        found |= update.get("update", {})
+    return {name: value for name, value in found.items() if not name.startswith("_")}
+
+
+def _merged(updates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for update in updates:
+        found |= update.get("update", {})
+    return found
