@@ -1,16 +1,11 @@
-"""Neurons before and after training in the plane of the records (Petrini et al. 2022).
+"""Neurons before and after training, with their sparsity as a table (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.neurons RESULTS`` writes RESULTS/figures/neurons.png and .pdf.
+Run from a checkout: ``python -m reports.neurons [RESULTS ...]`` writes to results/figures (see ``--help``).
 """
 
-import argparse
+import sys
 
-from diffstab.reporting.papers import write_neurons
+from diffstab.paper.figures import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("results", help="results folder with records/*.parquet")
-    for path in write_neurons(parser.parse_args().results):
-        print(path)
+    sys.exit(main("neurons"))

@@ -1,16 +1,11 @@
-"""D, G and R against the number of training images, feature and lazy (Petrini et al. 2022).
+"""D, G and R against the number of training images, three data sets, both regimes (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.stability_vs_n RESULTS`` writes RESULTS/figures/stability_vs_n.png and .pdf.
+Run from a checkout: ``python -m reports.stability_vs_n [RESULTS ...]`` writes to results/figures (see ``--help``).
 """
 
-import argparse
+import sys
 
-from diffstab.reporting.papers import write_curves
+from diffstab.paper.figures import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("results", help="results folder with records/*.parquet")
-    for path in write_curves(parser.parse_args().results, quantities=["D", "G", "R"], name="stability_vs_n"):
-        print(path)
+    sys.exit(main("stability_vs_n"))

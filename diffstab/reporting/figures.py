@@ -66,7 +66,8 @@ def curve(
     for label, look in shown.items():
         _draw_line(ax, lines[lines["method"] == label], quantity, look)
     sizes_axis(ax, frame["n_train"])
-    values_axis(ax, display(quantity).factor * column(frame, quantity).dropna().to_numpy())
+    heights = [column(frame, name).dropna().to_numpy() for name in (quantity, f"init_{quantity}")]
+    values_axis(ax, display(quantity).factor * np.concatenate(heights))
     unit = display(quantity).unit.strip()
     ax.set_ylabel(display(quantity).label + (f" ({unit})" if unit else ""))
     return _legend(ax, initial=is_recorded(frame, f"init_{quantity}"))

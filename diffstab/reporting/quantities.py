@@ -33,6 +33,7 @@ QUANTITIES: dict[str, Quantity] = {
     "D_rotation": Quantity("Sensitivity to rotations, D", "D", "D"),
     "D_rotation_numerator": Quantity("Mean square change by rotation", "change by rotation", "Change"),
     "margin_share": Quantity("Share with margin ≥ 1", "share with margin ≥ 1", "Margin ≥ 1", *_PERCENT),
+    "init_R": Quantity("R at initialisation", "R at initialisation", "R before"),
     "D": Quantity("Sensitivity to deformations, D", "D", "D"),
     "G": Quantity("Sensitivity to noise, G", "G", "G"),
     "R": Quantity("Relative sensitivity, R", "R", "R"),
@@ -58,6 +59,8 @@ QUANTITIES: dict[str, Quantity] = {
 _METHODS = {
     "feature": "feature",
     "feature_exact": "feature (exact)",
+    "feature_alpha": "feature (α-trick)",
+    "feature_projected_gd": "feature (L1 penalty)",
     "feature_trained": "feature (trained)",
     "lazy_ntk": "lazy (NTK)",
     "lazy_random_features": "lazy (random features)",
@@ -66,6 +69,15 @@ _METHODS = {
     "lazy_svc": "lazy (SVC)",
     "lazy_trained": "lazy (trained)",
 }
+
+DATASETS = {
+    "digits": "Digits",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR10",
+    "cifar10-jpeg": "CIFAR10, JPEG",
+}
+"""Data sets of images as readers see them, in the order in which they stand side by side."""
 
 
 def quantity(name: str) -> Quantity:

@@ -7,7 +7,6 @@ import pandas as pd
 
 from diffstab.reporting.document import Cell, Section, Table
 from diffstab.reporting.l2 import forces_pictures as pictures
-from diffstab.reporting.papers import write_figure
 from diffstab.reporting.provenance import cautions, provenance
 from diffstab.reporting.quantities import number_text
 from diffstab.reporting.writing import read_config, write_page
@@ -55,23 +54,6 @@ def write_forces_report(folder: str | Path) -> Path:
     parts.append(provenance(frame, config=source))
     notes = [*cautions(frame, records=len(frame), absent=0), *force_cautions(frame, absent=absent)]
     return write_page(folder, _line(frame), parts=parts, notes=notes)
-
-
-def write_layers(folder: str | Path) -> list[Path]:
-    """Write ``figures/layer<l>-forces.png`` and ``.pdf`` for every hidden layer of the first seed.
-
-    Args:
-        folder: Results folder as written by `diffstab forces`.
-
-    Returns:
-        The paths.
-
-    Raises:
-        ResultsError: There are no records or arrays, or the files cannot be written.
-    """
-    folder = Path(folder)
-    drawn = layers_section(folder, _records(folder)).pictures
-    return [path for picture in drawn for path in write_figure(folder, picture.stem, picture.rendered)]
 
 
 def _records(folder: Path) -> pd.DataFrame:

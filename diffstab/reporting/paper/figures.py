@@ -66,11 +66,13 @@ class PaperFigure(NamedTuple):
         if self.stages and not folders:
             raise ResultsError(f"{self.name} needs records of {' or '.join(self.stages)}. Run these first.")
         drawn = self.drawing(folders)
-        return drawn._replace(pictures=[self._named(one) for one in drawn.pictures])
+        return drawn._replace(pictures=self._named(drawn.pictures))
 
-    def _named(self, picture: Picture) -> Picture:
-        begins = picture.stem == self.name or picture.stem.startswith(f"{self.name}-")
-        return picture if begins else renamed_picture(picture, f"{self.name}-{picture.stem}")
+    def _named(self, pictures: list[Picture]) -> list[Picture]:
+        """The pictures under names that begin with that of the figure; one alone has that name."""
+        if len(pictures) == 1:
+            return [renamed_picture(pictures[0], self.name)]
+        return [renamed_picture(one, f"{self.name}-{one.stem}") for one in pictures]
 
 
 _LISTED = (

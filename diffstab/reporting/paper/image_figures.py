@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from diffstab.errors import ResultsError
 from diffstab.reporting import sections, tables, verdicts
 from diffstab.reporting.document import Picture, Table, stacked
-from diffstab.reporting.figures import curve, neurons_before_after, paired_differences
+from diffstab.reporting.figures import curve, neurons, paired_differences
 from diffstab.reporting.page import read_examples
 from diffstab.reporting.paper.drawn import Drawn, Folders, records_of
-from diffstab.reporting.pictures import file_stem, recorded_neurons
-from diffstab.reporting.quantities import number_text, quantity
+from diffstab.reporting.pictures import RecordedNeurons, file_stem, recorded_neurons
+from diffstab.reporting.quantities import DATASETS, number_text, quantity
 from diffstab.reporting.rendering import render
 from diffstab.reporting.style import Look, looks, plain
 
@@ -44,29 +44,43 @@ def draw_overview(folders: Folders) -> Drawn:
 
 
 def draw_neurons(folders: Folders) -> Drawn:
-    """Neurons before and after training, a row per data set and trained method, and the sparsity of all."""
+    """Neurons before and after training, a row per data set, and every measure of their sparsity."""
     frame = records_of(folders)
-    groups = frame.groupby(["dataset", "method"], sort=True)
-    found = [(str(part["dataset"].iloc[0]), recorded_neurons(part)) for _, part in groups]
-    kept = [(dataset, neurons) for dataset, neurons in found if neurons is not None]
-    if not kept:
+    rows = {title: _neurons(part) for title, part in data_sets(frame).items()}
+    rows = {title: found for title, found in rows.items() if found}
+    if not rows:
         raise ResultsError("No record has neurons. Run a comparison that trains a net.")
+    columns = 1 + max(map(len, rows.values()))
 
     def draw(axes: np.ndarray) -> None:
-        for pair, (dataset, neurons) in zip(axes, kept):
-            colour = looks([neurons.method])[neurons.method].colour
-            neurons_before_after(pair, neurons.before, neurons.after, colour=colour)
-            pair[0].set_ylabel(plain(f"{dataset}\n{neurons.run}"))
+        for row, (title, found) in zip(axes, rows.items()):
+            for ax in row[1 + len(found) :]:
+                ax.set_axis_off()
+            _draw_row(row, title, found)
 
-    size = (8.4, 4.2 * len(kept))
-    rendered = render(draw, name="neurons", size_inches=size, rows=len(kept), columns=2)
+    size = (3.9 * columns, 3.8 * len(rows))
+    rendered = render(draw, name="neurons", size_inches=size, rows=len(rows), columns=columns)
     caption = (
-        "Neurons on a plane of two principal components, before and after training, each panel at its own scale. "
-        "Area of a disc: mass of the neuron."
+        "Neurons on a plane of two principal components, each panel at its own scale: on the left at initialisation of "
+        "the first method, then after training by each method. Area of a disc: mass of the neuron."
     )
-    alt = "; ".join(_effective(dataset, neurons.run, neurons.effective) for dataset, neurons in kept)
-    picture = Picture("neurons", rendered, caption, f"{alt}.", as_png=True, wide=True)
+    said = [_effective(title, one) for title, found in rows.items() for one in found]
+    picture = Picture("neurons", rendered, caption, f"{'; '.join(said)}.", as_png=True, wide=True)
     return Drawn([picture], [_by_dataset(frame, sections.listed_sparsity)])
+
+
+def _neurons(part: pd.DataFrame) -> list[RecordedNeurons]:
+    """The neurons of every method of one data set that recorded them, feature methods first."""
+    found = [recorded_neurons(runs) for _, runs in part.groupby("method", sort=True)]
+    return [one for one in found if one is not None]
+
+
+def _draw_row(row: Sequence[Axes], title: str, found: Sequence[RecordedNeurons]) -> None:
+    colours = looks(one.method for one in found)
+    neurons(row[0], found[0].before, title="at initialisation", colour=colours[found[0].method].colour)
+    row[0].set_ylabel(plain(f"{title}\nSecond principal component"))
+    for ax, one in zip(row[1:], found):
+        neurons(ax, one.after, title=plain(one.run), colour=colours[one.method].colour)
 
 
 def draw_deformations(folders: Folders) -> Drawn:
@@ -103,14 +117,16 @@ def quantities_picture(
     kept = [name for name in names if tables.is_recorded(frame, name)]
     if not kept:
         raise ResultsError(f"No record has {' or '.join(names)}. Run a comparison that measures it.")
-    parts = [part for _, part in frame.groupby("dataset", sort=True)]
+    parts = data_sets(frame)
     panels = [partial(_panel, name=name, shown=looks(frame["method"])) for name in kept]
     panels += [partial(_difference_panel, name=name) for name in kept if paired]
 
     def draw(axes: np.ndarray) -> None:
         for row, panel in zip(axes.T if is_across else axes, panels, strict=True):
-            for ax, part in zip(row, parts, strict=True):
+            for ax, (title, part) in zip(row, parts.items(), strict=True):
                 panel(ax, part)
+                ax.set_xlabel(f"{ax.get_xlabel()} ({title})")
+        _one_legend(axes[1:])
 
     rows, columns = (len(parts), len(panels)) if is_across else (len(panels), len(parts))
     size = (4.6 * columns, 3.5 * rows)
@@ -130,7 +146,6 @@ def _panel(ax: Axes, part: pd.DataFrame, *, name: str, shown: Mapping[str, Look]
         return
     present = {method: look for method, look in shown.items() if method in set(part["method"])}
     curve(ax, part, quantity=name, methods=present)
-    _name_below(ax, part)
 
 
 def _difference_panel(ax: Axes, part: pd.DataFrame, *, name: str) -> None:
@@ -141,23 +156,35 @@ def _difference_panel(ax: Axes, part: pd.DataFrame, *, name: str) -> None:
         ax.set_axis_off()
         return
     paired_differences(ax, part, quantity=name, **sides[0])
-    _name_below(ax, part)
 
 
-def _name_below(ax: Axes, part: pd.DataFrame) -> None:
-    ax.set_xlabel(f"{ax.get_xlabel()} ({plain(str(part['dataset'].iloc[0]))})")
+def _one_legend(axes: np.ndarray) -> None:
+    """Take away the legends of all but the first row: they say the same."""
+    for ax in axes.flat:
+        if ax.get_legend() is not None:
+            ax.get_legend().remove()
 
 
-def _said(parts: Sequence[pd.DataFrame], names: Sequence[str]) -> str:
+def data_sets(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the records of each data set by the name that readers see, in the order of `DATASETS`."""
+    names = [*DATASETS, *sorted(set(frame["dataset"]) - DATASETS.keys())]
+    return {
+        DATASETS.get(name, plain(name)): frame[frame["dataset"] == name]
+        for name in names
+        if (frame["dataset"] == name).any()
+    }
+
+
+def _said(parts: Mapping[str, pd.DataFrame], names: Sequence[str]) -> str:
     """The course of each quantity of the first pair of methods, in words."""
     texts = []
-    for part in parts:
+    for title, part in parts.items():
         for name in names:
             rows = tables.summary_rows(part, quantities=[name])
             chosen = {method for pair in tables.method_pairs(part)[:1] for method in pair}
             courses = [verdicts.course([row for row in rows if row.method == one]) for one in sorted(chosen)]
             said = "; ".join(filter(None, courses))
-            texts.append(f"{quantity(name).label} against n on {part['dataset'].iloc[0]}. {said}")
+            texts.append(f"{quantity(name).label} against n on {title}. {said}")
     return f"{'. '.join(texts)}."
 
 
@@ -170,10 +197,9 @@ def _summaries(frame: pd.DataFrame, names: Sequence[str]) -> Table:
 
 
 def _by_dataset(frame: pd.DataFrame, listed: Callable[[pd.DataFrame], Table]) -> Table:
-    parts = frame.groupby("dataset", sort=True)
-    return stacked("Data set", {str(dataset): listed(part) for dataset, part in parts})
+    return stacked("Data set", {title: listed(part) for title, part in data_sets(frame).items()})
 
 
-def _effective(dataset: str, run: str, effective: tuple[float, float]) -> str:
-    before, after = (number_text(value) for value in effective)
-    return f"{dataset}, {run}: effective number of neurons {before} before and {after} after training"
+def _effective(title: str, found: RecordedNeurons) -> str:
+    before, after = (number_text(value) for value in found.effective)
+    return f"{title}, {found.run}: effective number of neurons {before} before and {after} after training"

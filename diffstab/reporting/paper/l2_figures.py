@@ -1,6 +1,7 @@
 """Figures of L2-regularised nets: forces during training, and the least loss against the width."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -61,7 +62,7 @@ def _plateaus(folders: Folders, *, kinds: Sequence[str]) -> Drawn:
     return Drawn(pictures, [stacked("Data", listed)])
 
 
-def _cases(folders: Folders) -> list[tuple[str, str, pd.DataFrame, Mapping[str, object]]]:
+def _cases(folders: Folders) -> list[tuple[str, str, pd.DataFrame, dict[str, Any]]]:
     """Return (stage, title, records, settings) of each data set, size and depth."""
     found = []
     for stage, folder in folders.items():

@@ -49,9 +49,11 @@ def draw_anisotropic(folders: Folders) -> Drawn:
 
 
 def draw_spectral_bias(folders: Folders) -> Drawn:
-    """The power of the error in each degree beside that of the target, a picture per target."""
-    parts = records_of(folders).groupby("target", sort=True)
-    return Drawn(_known([pictures.spectrum_picture(part) for _, part in parts]))
+    """The power of the error in each degree beside that of the target: random fields, and a constant."""
+    frame = records_of(folders)
+    is_field = frame["target"].astype("str").str.startswith("gaussian")
+    parts = [part for part in (frame[is_field], frame[~is_field]) if len(part)]
+    return Drawn(_known([pictures.spectrum_picture(part) for part in parts]))
 
 
 def draw_predictors(folders: Folders) -> Drawn:

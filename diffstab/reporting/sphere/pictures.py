@@ -34,13 +34,19 @@ _ANGLES = 8001
 
 
 def panels(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return (title, records) of each target and dimension, one panel each; one target alone is not named."""
+    """Return (title, records) of each dimension and target, one panel each; one target alone is not named."""
     several = frame["target"].nunique() > 1
-    groups = frame.astype({"dimension": "int64"}).groupby(["target", "dimension"], sort=True)
+    groups = frame.astype({"dimension": "int64"}).groupby(["dimension", "target"], sort=True)
     return [
         (f"{target_name(str(target))}, d = {dimension}" if several else f"d = {dimension}", part)
-        for (target, dimension), part in groups
+        for (dimension, target), part in groups
     ]
+
+
+def _columns(frame: pd.DataFrame) -> int:
+    """Panels in a row: the targets where there are several, else the dimensions."""
+    targets = frame["target"].nunique()
+    return int(targets if targets > 1 else frame["dimension"].nunique())
 
 
 def target_name(target: str) -> str:
@@ -62,7 +68,9 @@ def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> P
     stem = f"{target_stem(frame)}-learning-curves"
 
     def draw(axes: np.ndarray) -> None:
-        for ax, (title, part) in zip(axes[0], parts):
+        for ax in axes.flat[len(parts) :]:
+            ax.set_axis_off()
+        for ax, (title, part) in zip(axes.flat, parts):
             figures.learning_curves(
                 ax, part, exponents=exponents, theory=_theory(part), methods=_present(shown, part)
             )
@@ -89,11 +97,12 @@ def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> P
         if row.fit is not None and row.dataset in set(frame["dataset"])
     ]
     alt = f"Test error against n, target: {targets}. {'; '.join(said)}."
-    return _wide(stem, draw, len(parts), caption, alt)
+    columns = _columns(frame)
+    return _wide(stem, draw, columns, caption, alt, rows=-(-len(parts) // columns))
 
 
 def spectrum_picture(frame: pd.DataFrame) -> Picture | None:
-    """The power of the error per degree at two sizes, for one target; None where it is not recorded."""
+    """The power of the error per degree at two sizes, a panel per target; None where it is not recorded."""
     if "error_power" not in frame:
         return None
     known = frame.dropna(subset="error_power")
@@ -103,7 +112,7 @@ def spectrum_picture(frame: pd.DataFrame) -> Picture | None:
     chosen = [int(sizes[len(sizes) // 2]), int(sizes[-1])][-min(2, len(sizes)) :]
     parts = [(title, part[part["n_train"] == n], n) for n in chosen for title, part in panels(known)]
     parts = [(title, part, n) for title, part, n in parts if len(part)]
-    columns, shown = known["dimension"].nunique(), looks(frame["method"])
+    columns, shown = _columns(known), looks(frame["method"])
     stem = f"{target_stem(frame)}-spectra"
 
     def draw(axes: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.l2.descent import DescentSettings
 from diffstab.reporting.l2 import forces as page
-from diffstab.reporting.l2.forces import force_cautions, write_forces_report, write_layers
+from diffstab.reporting.l2.forces import force_cautions, write_forces_report
 from diffstab.reporting.l2.forces_figures import Snapshot, neurons_and_forces, points_and_forces, trace
 from diffstab.reporting.page import write_report
 from diffstab.reporting.style import Look
@@ -96,11 +96,6 @@ def test_cautions_tell_what_is_off():
     found = force_cautions(pd.DataFrame(off), absent=2)
     for words in ("without a record: 2", "stationary point: 1", "Up to 10", "by up to 20", "Tikhonov"):
         assert sum(words in text for text in found) == 1
-
-
-def test_figures_for_a_paper(folder):
-    names = [path.name for path in write_layers(folder)]
-    assert names == [f"layer{layer}-forces.{kind}" for layer in (1, 2) for kind in ("png", "pdf")]
 
 
 @pytest.mark.parametrize("damage", [b"no arrays", None])

@@ -1,4 +1,3 @@
-import csv
 import re
 
 import numpy as np
@@ -8,7 +7,6 @@ from rich.console import Console
 from diffstab.errors import ResultsError
 from diffstab.l2.descent import DescentSettings
 from diffstab.reporting.l2.plateau import grid_size, plateau_cautions, write_plateau_report
-from diffstab.reporting.l2.plateau_papers import write_claims, write_plateaus
 from diffstab.reporting.page import write_report
 from diffstab.training.l2.experiment import PlateauExperiment
 from diffstab.training.l2.plateau import plateau
@@ -67,7 +65,6 @@ def test_a_folder_of_covariances_alone_has_tables(plateau_folder, tmp_path):
     page = write_plateau_report(folder).read_text()
     assert "No net of a given width found a minimum." in page
     assert not list((folder / "report").glob("figures/*"))
-    assert write_plateaus(folder) == []
 
 
 def test_cautions_name_what_weakens_the_numbers(plateau_folder, tmp_path):
@@ -99,16 +96,3 @@ def test_runs_without_a_record_are_counted(plateau_folder, tmp_path):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ResultsError, match="holds no records"):
         write_plateau_report(tmp_path)
-
-
-def test_figures_and_claims_for_a_paper(plateau_folder, tmp_path):
-    folder = plateau_folder(tmp_path / "run")
-    paths = write_plateaus(folder)
-    assert [path.name for path in paths[:2]] == ["teacher-n8-loss.png", "teacher-n8-loss.pdf"]
-    assert paths[0].read_bytes().startswith(b"\x89PNG")
-    assert paths[1].read_bytes().startswith(b"%PDF")
-    with write_claims(folder).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["place"] for row in rows][:2] == ["Proposition 6", "Proposition 7, Lemma 10"]
-    assert {row["data"] for row in rows} == {"Teacher, n = 8"}
-    assert {row["verdict"] for row in rows} == {"as said"}
