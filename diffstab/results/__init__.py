@@ -1,18 +1,22 @@
 """Results on disk: one record per run, written atomically and keyed by its configuration, read as a tidy frame."""
 
 from diffstab.results.atomic import write_atomically
+from diffstab.results.failures import Failure
 from diffstab.results.hashing import canonical_json, config_hash, flatten
 from diffstab.results.provenance import Provenance, provenance
-from diffstab.results.records import GRID_KEYS, RecordStore, read_records
+from diffstab.results.records import GRID_KEYS, Records, RecordStore, read_records, record_key
 
 __all__ = [
     "GRID_KEYS",
+    "Failure",
     "Provenance",
     "RecordStore",
+    "Records",
     "canonical_json",
     "config_hash",
     "flatten",
     "provenance",
     "read_records",
+    "record_key",
     "write_atomically",
 ]

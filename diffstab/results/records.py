@@ -1,10 +1,12 @@
-"""One Parquet file per run, and a tidy frame of all of them."""
+"""Records of runs in a folder, loose and packed, and a tidy frame of all of them."""
 
 import io
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import pandas as pd
 import pyarrow as pa
@@ -13,14 +15,296 @@ import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results.atomic import write_atomically
+from diffstab.results.claims import held, is_held
+from diffstab.results.failures import Failure, read_failures, write_failure
 from diffstab.results.hashing import canonical_json, config_hash, flatten, plain
+from diffstab.results.packs import (
+    PACK_ROWS,
+    Rows,
+    as_table,
+    gather,
+    packed_keys,
+    read_loose,
+    read_pack,
+    write_packs,
+)
 
 GRID_KEYS = ("n_train", "seeds", "methods")
 _KEY = re.compile(r"\w[\w.-]*", re.ASCII)
+_SUFFIX = {"records": ".parquet", "claims": ".lock", "failures": ".json"}
+Found = TypeVar("Found")
 
 
-class RecordStore:
-    """A results folder: `config.yaml`, and `records/<key>.parquet` with one record per run.
+class Records:
+    """The records of a folder, one row per run; many processes and machines may write, read and pack at once.
+
+    `records/<key>.parquet` holds one record, `packs/<hash>.parquet` many, `failures/<key>.json` why a run has none, and
+    `claims/<key>.lock` is there while a run is under way. A loose record counts before a packed one of its key.
+
+    Args:
+        folder: The results folder; nothing is made before something is written.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def has(self, key: str) -> bool:
+        """Whether the run has a record; for many keys `missing` is faster."""
+        # Loose before packed: a record that is being packed is in the pack before its own file goes.
+        return self._path("records", key).is_file() or key in self._packed()
+
+    def keys(self) -> set[str]:
+        """Return the keys of all records."""
+        loose = {path.stem for path in self._loose()}
+        return loose | self._packed()
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Return the keys without a record, in their order."""
+        there = self.keys()
+        return [key for key in keys if key not in there]
+
+    def write(self, key: str, row: Mapping[str, object]) -> Path:
+        """Write a run's record in one step, replacing an earlier one; `key` becomes a column of it.
+
+        A failure of the run is forgotten.
+
+        Args:
+            key: Name of the run.
+            row: Column names and values: strings, numbers, booleans, None, and lists, arrays or tensors of them.
+
+        Returns:
+            The path of the record.
+
+        Raises:
+            ArgumentError: If the key is no file name or a value has no column type.
+            ResultsError: If the disk refuses; the records that are there stay intact.
+        """
+        buffer = io.BytesIO()
+        # With checksums a flipped bit is found when the record is read, not only a missing end.
+        pq.write_table(_one_row({**row, "key": key}), buffer, write_page_checksum=True)
+        path = write_atomically(self._path("records", key, make=True), buffer.getvalue())
+        self.forget([key])
+        return path
+
+    def read(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the records, one row per run in the order of their keys.
+
+        Columns that some records lack or leave empty are filled with missing values.
+
+        Args:
+            columns: The columns to read, in this order; None reads all.
+
+        Raises:
+            ArgumentError: If no record has one of the columns.
+            ResultsError: If there is no record, a record is damaged, or two records disagree on a column's type.
+        """
+        wanted = None if columns is None else [*columns, "key"]
+        table = self._steadily(lambda: self._table(wanted))
+        if columns is None:
+            return cast("pd.DataFrame", table.to_pandas())
+        unknown = [name for name in columns if name not in table.column_names]
+        if unknown:
+            raise ArgumentError("columns", "be columns of the records", ", ".join(unknown))
+        return cast("pd.DataFrame", table.select(list(columns)).to_pandas())
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove records, packed ones too.
+
+        Args:
+            keys: Names of runs; those without a record are passed over.
+
+        Raises:
+            ResultsError: If the records are being packed at this moment, or the disk refuses.
+        """
+        gone = set(keys)
+        with self._packing() as alone:
+            if not alone:
+                message = f"The records of {self.folder} are being packed by another process."
+                raise ResultsError(f"{message} Start again when it has ended.")
+            for path in self._packs():
+                if packed_keys(path) & gone:
+                    rows = gather([read_pack(path)], self.folder)
+                    kept = [key not in gone for key in rows.table["key"].to_pylist()]
+                    new = write_packs(Rows(rows.table.filter(pa.array(kept)), rows.layouts), path.parent)
+                    self._delete([path], but=new)
+            self._delete(self._path("records", key) for key in gone)
+
+    def claim(self, key: str) -> AbstractContextManager[bool]:
+        """Return a context manager of whether this caller now holds the run, alone among all threads and processes.
+
+        It is held until the context or the process ends. Ask `has` once more inside: another one may have finished it
+        just before.
+
+        Args:
+            key: Name of the run.
+
+        Raises:
+            ArgumentError: If the key is no file name.
+            ResultsError: On entry, if the folder cannot be written.
+        """
+        return self._held(self._path("claims", key, make=True))
+
+    def claimed(self) -> set[str]:
+        """Return the keys of the runs that somebody holds now."""
+        return {path.stem for path in self._files("claims", ".lock") if is_held(path)}
+
+    def fail(self, key: str, failure: Failure) -> Path:
+        """Remember why a run has no record, instead of an earlier failure.
+
+        Raises:
+            ArgumentError: If the key is no file name.
+            ResultsError: If the disk refuses.
+        """
+        return write_failure(self._path("failures", key, make=True), failure)
+
+    def failures(self) -> dict[str, Failure]:
+        """Return the failures of the runs without a record, by their keys.
+
+        Raises:
+            ResultsError: If the note of a failure is damaged.
+        """
+        paths = sorted(self._files("failures", ".json"))
+        there = self.keys() if paths else set()
+        return read_failures(path for path in paths if path.stem not in there)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Forget failures; runs that did not fail are passed over.
+
+        Raises:
+            ResultsError: If the disk refuses.
+        """
+        self._delete(self._path("failures", key) for key in keys)
+
+    def pack(self) -> int:
+        """Gather the loose records into packs, while others read and write.
+
+        At whatever moment it is killed, each record is still there, and read once. Packs that are not full are
+        rewritten together with the loose records; so are those that hold an earlier record of one of them.
+
+        Returns:
+            Number of loose records that are now packed; 0 if another process packs just now.
+
+        Raises:
+            ResultsError: If a record is damaged, two records disagree on a column's type, or the disk refuses; the
+                records are then as they were.
+        """
+        with self._packing() as alone:
+            loose = {path: path.stat() for path in sorted(self._loose())} if alone else {}
+            if not loose:
+                return 0
+            keys = {path.stem for path in loose}
+            old = [path for path in self._packs() if _is_open(path, keys)]
+            parts = [*map(read_loose, loose), *map(read_pack, old)]
+            new = write_packs(gather(parts, self.folder), self._made("packs"))
+            self._delete(old, but=new)
+            # The loose ones go last: as long as an outdated pack may be there, they are what counts.
+            self._delete(path for path, seen in loose.items() if _is_unchanged(path, seen))
+            return len(loose)
+
+    def _table(self, columns: Sequence[str] | None) -> pa.Table:
+        loose, packs = sorted(self._loose()), sorted(self._packs())
+        if not loose and not packs:
+            commands = (
+                f"`diffstab compare`, `sphere curve`, `plateau` or `forces`, with --results {self.folder}"
+            )
+            raise ResultsError(f"{self.folder} holds no records. Make some first: {commands}.")
+        parts = [read_loose(path, columns) for path in loose]
+        parts += [read_pack(path, columns) for path in packs]
+        return as_table(gather(parts, self.folder), self.folder)
+
+    def _packed(self) -> set[str]:
+        return self._steadily(lambda: set().union(*map(packed_keys, self._packs())))
+
+    def _steadily(self, look: Callable[[], Found]) -> Found:
+        """Return what a look at the files finds; look again if some were packed, and so removed, meanwhile."""
+        while True:
+            before = self._listing()
+            try:
+                return look()
+            except FileNotFoundError as error:
+                if self._listing() == before:
+                    message = f"A file of {self.folder} cannot be read ({error})."
+                    raise ResultsError(
+                        f"{message} Put a good copy back, or remove what has that name."
+                    ) from error
+
+    def _listing(self) -> set[Path]:
+        return {*self._loose(), *self._packs()}
+
+    def _loose(self) -> list[Path]:
+        return self._files("records", ".parquet")
+
+    def _packs(self) -> list[Path]:
+        return self._files("packs", ".parquet")
+
+    def _files(self, room: str, suffix: str) -> list[Path]:
+        """The files of a subfolder, without the hidden drafts of writers."""
+        try:
+            paths = list((self.folder / room).iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            message = f"Cannot list {self.folder / room}: {error.strerror}."
+            raise ResultsError(f"{message} Mend the permissions, then start again.") from error
+        return [path for path in paths if path.suffix == suffix and path.name[0] != "."]
+
+    def _path(self, room: str, key: str, *, make: bool = False) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ArgumentError("key", "be letters, digits, '.', '_' or '-'", repr(key))
+        folder = self._made(room) if make else self.folder / room
+        return folder / f"{key}{_SUFFIX[room]}"
+
+    def _made(self, room: str) -> Path:
+        try:
+            (self.folder / room).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"Cannot make the results folder {self.folder}: {error.strerror}."
+            raise ResultsError(f"{message} Choose another results folder.") from error
+        return self.folder / room
+
+    def _packing(self) -> AbstractContextManager[bool]:
+        return self._held(self._made("claims") / ".packing")
+
+    @contextmanager
+    def _held(self, path: Path) -> Iterator[bool]:
+        with ExitStack() as stack:
+            try:
+                mine = stack.enter_context(held(path))
+            except OSError as error:
+                message = f"Cannot lock {path}: {error.strerror}."
+                raise ResultsError(f"{message} Free space or permissions, then start again.") from error
+            yield mine
+
+    def _delete(self, paths: Iterable[Path], *, but: Container[Path] = ()) -> None:
+        for path in paths:
+            try:
+                if path not in but:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                message = f"Cannot remove {path}: {error.strerror}."
+                raise ResultsError(f"{message} Mend the permissions, then start again.") from error
+
+
+def record_key(config: Mapping[str, object], cell: Mapping[str, object], *, grid_keys: Sequence[str]) -> str:
+    """Return the name of a run: the hash of the configuration outside its grid, and of its cell.
+
+    The same run has the same name in every folder, whatever grid it belongs to.
+
+    Args:
+        config: Resolved configuration, of plain values.
+        cell: What tells the run apart within the grid (seed, method, n_train).
+        grid_keys: Dotted keys of the configuration that may grow, as in `RecordStore`.
+
+    Raises:
+        ArgumentError: If a value is not plain.
+    """
+    return config_hash(
+        {"config": _fixed(cast("Mapping[str, object]", plain(config)), grid_keys), "cell": cell}
+    )
+
+
+class RecordStore(Records):
+    """A results folder of one configuration: its records beside `config.yaml`.
 
     A run is named by the hash of the configuration outside its grid together with its cell, so a larger grid
     keeps the records that are there. Many processes may write to one store.
@@ -40,116 +324,59 @@ class RecordStore:
     def __init__(
         self, folder: str | Path, config: Mapping[str, object], *, grid_keys: Sequence[str] = GRID_KEYS
     ) -> None:
-        self.folder = Path(folder)
+        super().__init__(folder)
         self.config = cast("dict[str, object]", plain(config))
-        leaves = flatten(self.config).items()
-        self._fixed = {name: value for name, value in leaves if not _is_under(name, grid_keys)}
-        self._open(grid_keys)
+        self.grid_keys = tuple(grid_keys)
+        self._open()
 
     def key(self, cell: Mapping[str, object]) -> str:
-        """Return the name of a run: the hash of the fixed configuration and its cell (seed, method, n_train)."""
-        return config_hash({"config": self._fixed, "cell": cell})
+        """Return the name of a run of this configuration; see `record_key`."""
+        return record_key(self.config, cell, grid_keys=self.grid_keys)
 
-    def has(self, key: str) -> bool:
-        """Whether the run has a record."""
-        return self._path(key).is_file()
-
-    def missing(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys without a record, in their order."""
-        return [key for key in keys if not self.has(key)]
-
-    def write(self, key: str, row: Mapping[str, object]) -> Path:
-        """Write a run's record in one step, replacing an earlier one; `key` becomes a column of it.
-
-        Args:
-            key: Name of the run.
-            row: Column names and values: strings, numbers, booleans, None, and lists, arrays or tensors of them.
-
-        Returns:
-            The path of the record.
-
-        Raises:
-            ArgumentError: If the key is no file name or a value has no column type.
-            ResultsError: If the disk refuses; the records that are there stay intact.
-        """
-        buffer = io.BytesIO()
-        # With checksums a flipped bit is found when the record is read, not only a missing end.
-        pq.write_table(_one_row({**row, "key": key}), buffer, write_page_checksum=True)
-        return write_atomically(self._path(key), buffer.getvalue())
-
-    def read(self) -> pd.DataFrame:
-        """Return all records; see `read_records`."""
-        return read_records(self.folder)
-
-    def _path(self, key: str) -> Path:
-        if not _KEY.fullmatch(key):
-            raise ArgumentError("key", "be letters, digits, '.', '_' or '-'", repr(key))
-        return self.folder / "records" / f"{key}.parquet"
-
-    def _open(self, grid_keys: Sequence[str]) -> None:
+    def _open(self) -> None:
         path = self.folder / "config.yaml"
         if path.exists():
             stored = _stored_config(path)
-            self._refuse_other(stored, grid_keys)
+            self._refuse_other(stored)
             if canonical_json(stored) == canonical_json(self.config):
                 return
-        elif any((self.folder / "records").glob("*.parquet")):
+        elif self._listing():
             message = f"{self.folder} holds records but no config.yaml."
             raise ResultsError(f"{message} Put its config.yaml back, or choose another results folder.")
-        try:
-            (self.folder / "records").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            message = f"Cannot make the results folder {self.folder}: {error.strerror}."
-            raise ResultsError(f"{message} Choose another results folder.") from error
+        self._made("records")
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         write_atomically(path, text.encode())
 
-    def _refuse_other(self, stored: Mapping[str, object], grid_keys: Sequence[str]) -> None:
-        there = {name: value for name, value in flatten(stored).items() if not _is_under(name, grid_keys)}
-        names = sorted(there.keys() | self._fixed.keys())
+    def _refuse_other(self, stored: Mapping[str, object]) -> None:
+        there, here = _fixed(stored, self.grid_keys), _fixed(self.config, self.grid_keys)
         differences = [
-            f"{name} ({_shown(there, name)} there, {_shown(self._fixed, name)} now)"
-            for name in names
-            if _shown(there, name) != _shown(self._fixed, name)
+            f"{name} ({_shown(there, name)} there, {_shown(here, name)} now)"
+            for name in sorted(there.keys() | here.keys())
+            if _shown(there, name) != _shown(here, name)
         ]
         if differences:
             message = f"{self.folder} holds results of another configuration; it differs in {'; '.join(differences)}."
             raise ResultsError(f"{message} Choose another results folder, or give the same configuration.")
 
 
-def read_records(folder: str | Path) -> pd.DataFrame:
-    """Return the records of a results folder, one row per run in the order of their keys.
-
-    Columns that some records lack or leave empty are filled with missing values.
-
-    Args:
-        folder: The results folder.
-
-    Raises:
-        ResultsError: If there is no record, a record is damaged, or two records disagree on a column's type.
-    """
-    paths = sorted((Path(folder) / "records").glob("*.parquet"))
-    if not paths:
-        commands = f"`diffstab compare`, `sphere curve`, `plateau` or `forces`, with --results {folder}"
-        raise ResultsError(f"{folder} holds no records. Make some first: {commands}.")
-    tables = [_read_one(path) for path in paths]
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowException as error:
-        message = f"The records of {folder} do not fit together: {error}."
-        raise ResultsError(f"{message} Remove those of the other kind, and start again.") from error
-    return cast("pd.DataFrame", table.to_pandas())
+def read_records(folder: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the records of a results folder; see `Records.read`."""
+    return Records(folder).read(columns)
 
 
-def _read_one(path: Path) -> pa.Table:
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            return file.read()
-    except (OSError, pa.ArrowException) as error:
-        message = f"The record {path} is damaged ({error})."
-        raise ResultsError(
-            f"{message} Remove this file and start the same command again: it fills the gap."
-        ) from error
+def _is_open(pack: Path, keys: Set[str]) -> bool:
+    there = packed_keys(pack)
+    return len(there) < PACK_ROWS or not there.isdisjoint(keys)
+
+
+def _is_unchanged(path: Path, seen: os.stat_result) -> bool:
+    """Whether nobody wrote the record anew since it was looked at: each writing makes another file of it."""
+    now = path.stat()
+    return os.path.samestat(now, seen) and now.st_mtime_ns == seen.st_mtime_ns
+
+
+def _fixed(config: Mapping[str, object], grid_keys: Sequence[str]) -> dict[str, object]:
+    return {name: value for name, value in flatten(config).items() if not _is_under(name, grid_keys)}
 
 
 def _one_row(row: Mapping[str, object]) -> pa.Table:

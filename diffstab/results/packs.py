@@ -1,0 +1,182 @@
+"""Many records in one Parquet file, read back as if each had its own.
+
+A pack holds the rows of its records in the order of their keys, in the columns of all of them, and for each row the
+name of its layout: the columns and types that its own file had. So the frame of any selection of packed and loose
+records is the one that their own files give, in order of columns and types too.
+"""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
+
+from diffstab.errors import ResultsError
+from diffstab.results.atomic import write_atomically
+
+PACK_ROWS = 2**16
+"""Records in a pack that is full: later ones go into another."""
+LAYOUT = "_layout"
+_LAYOUTS = b"diffstab.layouts"
+_FORMAT = ds.ParquetFileFormat(
+    # With checksums a flipped bit is found when the record is read, not only a missing end.
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+
+
+class Rows(NamedTuple):
+    """Records with the columns that their own files have.
+
+    Attributes:
+        table: The rows, with the column `LAYOUT`.
+        layouts: Schema of each layout.
+    """
+
+    table: pa.Table
+    layouts: Mapping[str, pa.Schema]
+
+
+def read_loose(path: Path, columns: Sequence[str] | None = None) -> Rows:
+    """Read the file of one record.
+
+    Raises:
+        ResultsError: If it is damaged.
+        FileNotFoundError: If it is gone.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table, layout = file.read(columns), file.schema_arrow
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        message = f"The record {path} is damaged ({error})."
+        way_out = "Remove this file and start the same command again: it fills the gap."
+        raise ResultsError(f"{message} {way_out}") from error
+    name = _layout_name(layout)
+    return Rows(table.append_column(LAYOUT, pa.array([name] * len(table), pa.string())), {name: layout})
+
+
+def read_pack(path: Path, columns: Sequence[str] | None = None) -> Rows:
+    """Read a pack.
+
+    Raises:
+        ResultsError: If it is damaged.
+        FileNotFoundError: If it is gone.
+    """
+    try:
+        fragment = _FORMAT.make_fragment(str(path), filesystem=LocalFileSystem())
+        schema = fragment.physical_schema
+        there = None if columns is None else [name for name in (*columns, LAYOUT) if name in schema.names]
+        table = fragment.to_table(columns=there).replace_schema_metadata()
+        stored = json.loads(schema.metadata[_LAYOUTS])
+        return Rows(table, {name: _schema(text) for name, text in stored.items()})
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+        message = f"The pack of records {path} is damaged ({error})."
+        way_out = (
+            "Put a good copy back, or remove this file and start the same command again: it fills the gaps."
+        )
+        raise ResultsError(f"{message} {way_out}") from error
+
+
+# A pack is named by its content, so its keys never change.
+@lru_cache(maxsize=256)
+def packed_keys(path: Path) -> frozenset[str]:
+    """Return the keys of a pack; see `read_pack`."""
+    return frozenset(read_pack(path, ["key"]).table["key"].to_pylist())
+
+
+def gather(parts: Iterable[Rows], folder: Path) -> Rows:
+    """Return the rows of all parts in the order of their keys; of rows with one key the first stays.
+
+    Args:
+        parts: At least one, each with the column `key`.
+        folder: The results folder, for the message.
+
+    Raises:
+        ResultsError: If two records disagree on a column's type.
+    """
+    parts = list(parts)
+    try:
+        table = pa.concat_tables([part.table for part in parts], promote_options="permissive")
+    except pa.ArrowException as error:
+        raise _unlike(folder, error) from error
+    keys, first = np.unique(table["key"].to_numpy().astype(object), return_index=True)
+    if len(keys) < len(table) or (np.diff(first) < 0).any():
+        table = table.take(first)
+    return Rows(table, {name: layout for part in parts for name, layout in part.layouts.items()})
+
+
+def as_table(rows: Rows, folder: Path) -> pa.Table:
+    """Return the rows in the columns and types that their own files, put together, have.
+
+    Args:
+        rows: As `gather` returns them.
+        folder: The results folder, for the message.
+
+    Raises:
+        ResultsError: If two records disagree on a column's type.
+    """
+    layouts = [rows.layouts[name] for name in rows.table[LAYOUT].unique().to_pylist()]
+    try:
+        schema = pa.unify_schemas(layouts, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise _unlike(folder, error) from error
+    fields = [field for field in schema if field.name in rows.table.column_names]
+    return pa.table({field.name: _typed(rows.table[field.name], field.type) for field in fields})
+
+
+def write_packs(rows: Rows, folder: Path) -> list[Path]:
+    """Write rows into packs, each in one step, and return their paths.
+
+    Args:
+        rows: As `gather` returns them.
+        folder: The folder of the packs.
+
+    Raises:
+        ResultsError: If the disk refuses.
+    """
+    starts = range(0, len(rows.table), PACK_ROWS)
+    return [_write_pack(rows.table.slice(start, PACK_ROWS), rows.layouts, folder) for start in starts]
+
+
+def _write_pack(table: pa.Table, layouts: Mapping[str, pa.Schema], folder: Path) -> Path:
+    used = sorted(table[LAYOUT].unique().to_pylist())
+    texts = {name: base64.b64encode(layouts[name].serialize()).decode() for name in used}
+    table = table.replace_schema_metadata({_LAYOUTS: json.dumps(texts)})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    data = buffer.getvalue()
+    return write_atomically(folder / f"{hashlib.sha256(data).hexdigest()[:16]}.parquet", data)
+
+
+def _typed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if column.type == kind:
+        return column
+    if column.null_count == len(column) or pa.types.is_nested(kind):
+        # Arrow casts nothing to the type of nulls, which lists that are all empty are made of.
+        return pa.chunked_array([pa.array(column.to_pylist(), kind)])
+    return column.cast(kind)
+
+
+def _layout_name(schema: pa.Schema) -> str:
+    return hashlib.sha256(schema.serialize()).hexdigest()[:16]
+
+
+def _schema(text: str) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+
+
+def _unlike(folder: Path, error: Exception) -> ResultsError:
+    message = f"The records of {folder} do not fit together: {error}."
+    return ResultsError(f"{message} Remove those of the other kind, and start again.")
