@@ -1,0 +1,1 @@
+"""Grids of runs on Dask: the engine executes, the disk remembers."""

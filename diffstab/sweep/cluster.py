@@ -1,0 +1,161 @@
+"""The Dask clusters that a sweep can run on: of this machine, of a scheduler that is there, of Slurm jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diffstab.errors import ArgumentError, ResultsError
+
+CONNECT_SECONDS = 10
+WORKER_SECONDS = 120
+"""How long a scheduler, and a first worker of it, is waited for."""
+
+_SETTINGS = {
+    "distributed.worker.daemon": False,  # data loaders of a run start processes of their own
+    "distributed.scheduler.allowed-failures": 2,  # a batch that kills its third worker ends alone
+    "distributed.scheduler.worker-saturation": 1.0,  # no batch waits beside one that may kill their worker
+    "distributed.worker.memory.terminate": False,  # memory is the kernel's to watch; a pause would never end
+    "distributed.worker.memory.pause": False,
+    "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
+    "distributed.admin.tick.limit": "1h",  # runs hold the interpreter for long; nothing a user could act on
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where a sweep runs.
+
+    Args:
+        workers: Processes on this machine; None takes as many as cores allow with `threads` each.
+        threads: Threads of linear algebra in each.
+        scheduler: Address of a Dask scheduler to join instead, tcp://host:port.
+        slurm: YAML file of the Slurm jobs to start instead: options of `dask_jobqueue.SLURMCluster`, and
+            `minimum_jobs` and `maximum_jobs`.
+
+    Raises:
+        ArgumentError: If a number is below 1, or both a scheduler and Slurm are given.
+    """
+
+    workers: int | None = None
+    threads: int = 1
+    scheduler: str | None = None
+    slurm: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ArgumentError(name, "be at least 1", value)
+        if self.scheduler and self.slurm:
+            raise ArgumentError("scheduler", "not be given with slurm", self.scheduler)
+        if self.workers and (self.scheduler or self.slurm):
+            raise ArgumentError("workers", "be left to the cluster", self.workers)
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[Any]:
+    """Hold a client of a Dask cluster with a worker at least; what was started ends with it.
+
+    Raises:
+        ArgumentError: If the Slurm profile is wrong.
+        ResultsError: If the scheduler cannot be reached or no worker comes.
+    """
+    import dask
+    from distributed import Client
+
+    variables = {
+        name: str(engine.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    }
+    settings = {**_SETTINGS, "distributed.nanny.pre-spawn-environ": variables}
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="diffstab-", ignore_cleanup_errors=True))
+        stack.enter_context(dask.config.set({**settings, "temporary-directory": scratch}))
+        stack.enter_context(_quiet())
+        target: Any = engine.scheduler
+        if engine.slurm:
+            target = stack.enter_context(_slurm(engine.slurm, variables))
+        elif not engine.scheduler:
+            target = stack.enter_context(_local(engine))
+        try:
+            client = stack.enter_context(Client(target, timeout=CONNECT_SECONDS, set_as_default=False))
+        except (OSError, ValueError) as error:
+            message = f"No Dask scheduler answers at {engine.scheduler} ({error})."
+            raise ResultsError(f"{message} Start one with `dask scheduler`, or leave the option out.") from error
+        try:
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError as error:
+            message = f"No worker has come within {WORKER_SECONDS} s."
+            raise ResultsError(f"{message} Look at the jobs' output, or start `dask worker ADDRESS`.") from error
+        yield client
+
+
+@contextmanager
+def _local(engine: Engine) -> Iterator[Any]:
+    from distributed import LocalCluster
+
+    cores = len(os.sched_getaffinity(0))
+    cluster = LocalCluster(
+        n_workers=engine.workers or max(1, cores // engine.threads),
+        threads_per_worker=1,
+        processes=True,
+        memory_limit=0,
+        dashboard_address=None,
+        silence_logs=logging.CRITICAL,
+    )
+    try:
+        yield cluster
+    finally:
+        # A run cannot be interrupted in its thread: its process goes.
+        for nanny in cluster.workers.values():
+            if nanny.process is not None and nanny.process.process is not None:
+                nanny.process.process.kill()
+        cluster.close()
+
+
+@contextmanager
+def _slurm(path: Path, variables: Mapping[str, str]) -> Iterator[Any]:
+    from dask_jobqueue import SLURMCluster
+
+    options = _profile(path)
+    least, most = (options.pop(name, 1) for name in ("minimum_jobs", "maximum_jobs"))
+    prologue = [f"export {name}={value}" for name, value in variables.items()]
+    prologue += ["export DASK_DISTRIBUTED__WORKER__DAEMON=False"]
+    options["job_script_prologue"] = [*prologue, *options.get("job_script_prologue", [])]
+    try:
+        cluster = SLURMCluster(**options, silence_logs="error")
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"slurm profile {path}", "hold options of SLURMCluster", error) from error
+    with cluster:
+        cluster.adapt(minimum_jobs=least, maximum_jobs=max(least, most))
+        yield cluster
+
+
+def _profile(path: Path) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise ArgumentError("slurm", "name a readable YAML file", f"{path} ({error})") from error
+    if not isinstance(options, dict):
+        raise ArgumentError("slurm", "name a YAML file with a mapping of options", path)
+    return options
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the cluster's own log to what a user can act on."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,195 @@
+"""Which runs a sweep asks for, and the results folder that holds them to one base configuration."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from diffstab.errors import ArgumentError
+from diffstab.results import Records, RecordStore, canonical_json, flatten, write_atomically
+from diffstab.sweep.file import SweepFile, coordinates
+from diffstab.training.grid import GridCommand, grid_command
+
+PLAN = "sweep.yaml"
+"""File of a sweep's folder with its command, its base configuration's arguments and its parameters."""
+
+CELLS = "cells.parquet"
+"""File of a sweep's folder with a row per run: `key` of its record, number of its `batch`, `label`, and `coordinates`.
+
+The coordinates are JSON: the options that the sweep sets, under their dotted names, and what distinguishes the run
+within its experiment (seed, n_train, method, ...).
+"""
+
+_DATA_OPTIONS = ("data", "targets", "n_train", "seeds", "cost")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch of runs that a worker does at once.
+
+    Attributes:
+        experiment: Configuration.
+        batch: Its cells.
+        keys: Names of their records.
+        label: A line that names it.
+        columns: Added to the records: the options that the sweep sets.
+    """
+
+    experiment: Any
+    batch: tuple[Any, ...]
+    keys: Mapping[Any, str]
+    label: str
+    columns: Mapping[str, Any]
+
+
+class Plan(NamedTuple):
+    """What a sweep asks for.
+
+    Attributes:
+        name: Of the sweep.
+        command: The command that runs.
+        base: Experiment without the swept parameters, of which the folder holds the configuration.
+        jobs: Batches, each run in one of them.
+        written: The sweep's file, resolved, of plain values.
+        wandb: W&B project that runs are logged to; None for none.
+    """
+
+    name: str
+    command: GridCommand[Any, Any]
+    base: Any
+    jobs: list[Job]
+    written: dict[str, Any]
+    wandb: str | None
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of all records."""
+        return [key for job in self.jobs for key in job.keys.values()]
+
+
+def make_plan(sweep: SweepFile) -> Plan:
+    """Return the plan of a sweep: every combination parsed by its command, equal runs once.
+
+    Raises:
+        ArgumentError: If the base configuration or a combination is wrong, with the combination in the message.
+    """
+    command = grid_command(sweep.command)
+    asked = command.parse(sweep.arguments({}))
+    combinations = [(combination, coordinates(combination)) for combination in sweep.combinations()]
+    columns = _columns([places for _, places in combinations], command.grid_keys)
+    jobs: list[Job] = []
+    seen: set[str] = set()
+    for (combination, places), added in zip(combinations, columns, strict=True):
+        experiment = _parsed(command, sweep.arguments(combination), places)
+        for job in _jobs(command, experiment, added, many=sweep.count > 1):
+            if not seen.issuperset(job.keys.values()):
+                seen.update(job.keys.values())
+                jobs.append(job)
+    written = {"command": sweep.command, "arguments": [*sweep.before, *sweep.after]}
+    written |= {"fixed": sweep.fixed, "parameters": sweep.swept}
+    return Plan(sweep.name, command, asked.experiment, jobs, written, asked.wandb or sweep.project)
+
+
+def check_plan(plan: Plan) -> None:
+    """Ask for the data of every configuration, so that bad options are refused before anything is made.
+
+    Raises:
+        ArgumentError: If the data options are wrong.
+        DataError: If the data are missing or damaged.
+    """
+    seen = set()
+    for job in plan.jobs:
+        resolved = job.experiment.resolved()
+        described = canonical_json({name: resolved.get(name) for name in _DATA_OPTIONS})
+        if described not in seen:
+            seen.add(described)
+            plan.command.check(job.experiment)
+
+
+def open_plan(plan: Plan, folder: str | Path) -> Records:
+    """Make or open the results folder of a plan.
+
+    Returns:
+        Its records.
+
+    Raises:
+        ResultsError: If it belongs to another base configuration (the grid may change) or cannot be written.
+    """
+    store = RecordStore(folder, _common(plan), grid_keys=plan.command.grid_keys)
+    plan.command.begin(plan.jobs[0].experiment, store.folder)
+    text = yaml.safe_dump(plan.written, sort_keys=False, allow_unicode=True)
+    write_atomically(store.folder / PLAN, text.encode())
+    buffer = io.BytesIO()
+    pq.write_table(_cells(plan), buffer)
+    write_atomically(store.folder / CELLS, buffer.getvalue())
+    return store
+
+
+def _parsed(command: GridCommand[Any, Any], arguments: list[str], places: Mapping[str, Any]) -> Any:
+    try:
+        return command.parse(arguments).experiment
+    except ArgumentError as error:
+        raise ArgumentError(f"the combination {canonical_json(places)}", "be accepted", error) from error
+
+
+def _jobs(
+    command: GridCommand[Any, Any], experiment: Any, columns: Mapping[str, Any], *, many: bool
+) -> Iterable[Job]:
+    """Yield the batches of an experiment."""
+    said = " ".join(f"{name}={value}" for name, value in columns.items()) if many else ""
+    for batch in command.batches(experiment):
+        keys = {cell: command.key(experiment, cell) for cell in batch}
+        yield Job(experiment, batch, keys, f"{said} {command.label(batch)}".strip(), columns)
+
+
+def _columns(places: Sequence[Mapping[str, Any]], grid_keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the columns that each combination adds to its records: scalars, other values as JSON.
+
+    The axes of an experiment (n_train, seeds, ...) add none: a record has its own place on them.
+    """
+    names = list(dict.fromkeys(name for place in places for name in place if name not in grid_keys))
+    kinds = {name: _kind([place.get(name) for place in places]) for name in names}
+    return [{name: kinds[name](place.get(name)) for name in names} for place in places]
+
+
+def _kind(values: Sequence[Any]) -> Any:
+    """Return what turns the values of an option into those of one column."""
+    types = {type(value) for value in values} - {type(None)}
+    if types <= {int} or types <= {str} or types <= {bool}:
+        return lambda value: value
+    if types <= {int, float}:
+        return lambda value: None if value is None else float(value)
+    return lambda value: None if value is None else canonical_json(value)
+
+
+def _common(plan: Plan) -> dict[str, Any]:
+    """Return the base configuration with the grid of all experiments in it."""
+    config: dict[str, Any] = dict(plan.base.resolved())
+    experiments = {id(job.experiment): job.experiment for job in plan.jobs}
+    grids = [experiment.resolved() for experiment in experiments.values()]
+    for name in (name for name in plan.command.grid_keys if name in config):
+        values = [grid[name] for grid in grids]
+        if isinstance(config[name], list | tuple):
+            joined = {canonical_json(value): value for axis in values for value in axis}
+            config[name] = list(joined.values())
+        elif isinstance(config[name], Mapping):
+            config[name] = {label: part for axis in reversed(values) for label, part in axis.items()}
+    return config
+
+
+def _cells(plan: Plan) -> pa.Table:
+    rows = {}
+    for number, job in enumerate(plan.jobs):
+        for cell, key in job.keys.items():
+            places = canonical_json(
+                {**flatten(plan.command.cell_config(job.experiment, cell)), **job.columns}
+            )
+            rows[key] = {"key": key, "batch": number, "label": job.label, "coordinates": places}
+    return pa.Table.from_pylist(list(rows.values()))
