@@ -78,15 +78,14 @@ def stability_at_start(evidence: Evidence) -> Finding:
 def sparser(stage: str, evidence: Evidence) -> Finding:
     """Whether training leaves fewer atoms than there were at every n."""
     part = _feature(evidence.runs(stage))
-    shrinking = np.log10(column(part, "init_n_atoms") / column(part, "n_atoms"))
-    return _ratios(_by_size(part, shrinking), above_everywhere(_by_size(part, shrinking).values()), "< 1")
+    sizes = _by_size(part, _shrinking(part))
+    return _ratios(sizes, above_everywhere(sizes.values()), "< 1")
 
 
 def dense(stage: str, evidence: Evidence) -> Finding:
     """Whether the trained lazy net keeps nine tenths of its atoms at every n."""
     part = _method(evidence.runs(stage), TRAINED_LAZY)
-    shrinking = np.log10(column(part, "init_n_atoms") / column(part, "n_atoms"))
-    sizes = _by_size(part, shrinking)
+    sizes = _by_size(part, _shrinking(part))
     # The share is at least 0.9 where the logarithm of its inverse is at most -log10(0.9).
     most = -np.log10(DENSE_SHARE)
     verdict = together([inside(one.low, one.high, least=-np.inf, most=most) for one in sizes.values()])
@@ -126,6 +125,11 @@ def _feature(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _method(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     return frame[frame["method"] == name]
+
+
+def _shrinking(part: pd.DataFrame) -> pd.Series:
+    """log10 of the number of atoms before training over that after it."""
+    return (column(part, "init_n_atoms") / column(part, "n_atoms")).map(np.log10)
 
 
 def _by_size(part: pd.DataFrame, values: pd.Series) -> dict[int, Interval]:
