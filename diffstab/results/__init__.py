@@ -4,7 +4,8 @@ from diffstab.results.atomic import write_atomically
 from diffstab.results.failures import Failure
 from diffstab.results.hashing import canonical_json, config_hash, flatten
 from diffstab.results.provenance import Provenance, provenance
-from diffstab.results.records import GRID_KEYS, Records, RecordStore, read_records, record_key
+from diffstab.results.records import Records, read_records
+from diffstab.results.store import GRID_KEYS, RecordStore, record_key
 
 __all__ = [
     "GRID_KEYS",

@@ -11,13 +11,11 @@ from typing import TypeVar, cast
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results.atomic import write_atomically
 from diffstab.results.claims import held, is_held
 from diffstab.results.failures import Failure, read_failures, write_failure
-from diffstab.results.hashing import canonical_json, config_hash, flatten, plain
 from diffstab.results.packs import (
     PACK_ROWS,
     Rows,
@@ -29,7 +27,6 @@ from diffstab.results.packs import (
     write_packs,
 )
 
-GRID_KEYS = ("n_train", "seeds", "methods")
 _KEY = re.compile(r"\w[\w.-]*", re.ASCII)
 _SUFFIX = {"records": ".parquet", "claims": ".lock", "failures": ".json"}
 Found = TypeVar("Found")
@@ -192,6 +189,7 @@ class Records:
             loose = {path: path.stat() for path in sorted(self._loose())} if alone else {}
             if not loose:
                 return 0
+            self._tidy_claims()
             keys = {path.stem for path in loose}
             old = [path for path in self._packs() if _is_open(path, keys)]
             parts = [*map(read_loose, loose), *map(read_pack, old)]
@@ -200,6 +198,14 @@ class Records:
             # The loose ones go last: as long as an outdated pack may be there, they are what counts.
             self._delete(path for path, seen in loose.items() if _is_unchanged(path, seen))
             return len(loose)
+
+    def _tidy_claims(self) -> None:
+        """Remove the locks that killed processes left on runs that have a record; nobody takes those any more."""
+        there = self.keys()
+        for path in self._files("claims", ".lock"):
+            if path.stem in there:
+                with self._held(path):
+                    pass
 
     def _table(self, columns: Sequence[str] | None) -> pa.Table:
         loose, packs = sorted(self._loose()), sorted(self._packs())
@@ -285,80 +291,6 @@ class Records:
                 raise ResultsError(f"{message} Mend the permissions, then start again.") from error
 
 
-def record_key(config: Mapping[str, object], cell: Mapping[str, object], *, grid_keys: Sequence[str]) -> str:
-    """Return the name of a run: the hash of the configuration outside its grid, and of its cell.
-
-    The same run has the same name in every folder, whatever grid it belongs to.
-
-    Args:
-        config: Resolved configuration, of plain values.
-        cell: What tells the run apart within the grid (seed, method, n_train).
-        grid_keys: Dotted keys of the configuration that may grow, as in `RecordStore`.
-
-    Raises:
-        ArgumentError: If a value is not plain.
-    """
-    return config_hash(
-        {"config": _fixed(cast("Mapping[str, object]", plain(config)), grid_keys), "cell": cell}
-    )
-
-
-class RecordStore(Records):
-    """A results folder of one configuration: its records beside `config.yaml`.
-
-    A run is named by the hash of the configuration outside its grid together with its cell, so a larger grid
-    keeps the records that are there. Many processes may write to one store.
-
-    Args:
-        folder: The results folder; made with its configuration, or opened.
-        config: Resolved configuration of all runs, of plain values.
-        grid_keys: Dotted keys of the configuration that may grow from one start to the next. Their latest values
-            are the ones in `config.yaml`.
-
-    Raises:
-        ArgumentError: If the configuration holds a value that is not plain.
-        ResultsError: If the folder belongs to another configuration (nothing is touched), is damaged, or cannot
-            be written.
-    """
-
-    def __init__(
-        self, folder: str | Path, config: Mapping[str, object], *, grid_keys: Sequence[str] = GRID_KEYS
-    ) -> None:
-        super().__init__(folder)
-        self.config = cast("dict[str, object]", plain(config))
-        self.grid_keys = tuple(grid_keys)
-        self._open()
-
-    def key(self, cell: Mapping[str, object]) -> str:
-        """Return the name of a run of this configuration; see `record_key`."""
-        return record_key(self.config, cell, grid_keys=self.grid_keys)
-
-    def _open(self) -> None:
-        path = self.folder / "config.yaml"
-        if path.exists():
-            stored = _stored_config(path)
-            self._refuse_other(stored)
-            if canonical_json(stored) == canonical_json(self.config):
-                return
-        elif self._listing():
-            message = f"{self.folder} holds records but no config.yaml."
-            raise ResultsError(f"{message} Put its config.yaml back, or choose another results folder.")
-        self._made("records")
-        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        write_atomically(path, text.encode())
-
-    def _refuse_other(self, stored: Mapping[str, object]) -> None:
-        there, here = _fixed(stored, self.grid_keys), _fixed(self.config, self.grid_keys)
-        differences = [
-            f"{name} ({_shown(there, name)} there, {_shown(here, name)} now)"
-            for name in sorted(there.keys() | here.keys())
-            if _shown(there, name) != _shown(here, name)
-        ]
-        if differences:
-            message = f"{self.folder} holds results of another configuration; it differs in {'; '.join(differences)}."
-            raise ResultsError(f"{message} Choose another results folder, or give the same configuration.")
-
-
 def read_records(folder: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the records of a results folder; see `Records.read`."""
     return Records(folder).read(columns)
@@ -375,10 +307,6 @@ def _is_unchanged(path: Path, seen: os.stat_result) -> bool:
     return os.path.samestat(now, seen) and now.st_mtime_ns == seen.st_mtime_ns
 
 
-def _fixed(config: Mapping[str, object], grid_keys: Sequence[str]) -> dict[str, object]:
-    return {name: value for name, value in flatten(config).items() if not _is_under(name, grid_keys)}
-
-
 def _one_row(row: Mapping[str, object]) -> pa.Table:
     columns = {}
     for name, value in row.items():
@@ -390,21 +318,3 @@ def _one_row(row: Mapping[str, object]) -> pa.Table:
         except pa.ArrowException as error:
             raise ArgumentError(name, "be a value or a list of values of one kind", repr(value)) from error
     return pa.table(columns)
-
-
-def _stored_config(path: Path) -> Mapping[str, object]:
-    try:
-        config = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError) as error:
-        config = error
-    if not isinstance(config, Mapping):
-        raise ResultsError(f"{path} is damaged. Put a good copy back, or choose another results folder.")
-    return config
-
-
-def _is_under(name: str, grid_keys: Sequence[str]) -> bool:
-    return any(name == key or name.startswith(f"{key}.") for key in grid_keys)
-
-
-def _shown(leaves: Mapping[str, object], name: str) -> str:
-    return canonical_json(leaves[name]) if name in leaves else "nothing"
