@@ -68,15 +68,19 @@ def _chosen(args: list[str], commands: Mapping[str, Command], *, prog: str, abou
 
 def _lightning(command: str, args: list[str]) -> None:
     from datamodules import ImageDataModule
+    from diffstab.tracking.fit import TrackedCLI
     from diffstab.training.lightning import run_lightning
 
-    run_lightning([command, *args], ImageDataModule)
+    run_lightning([command, *args], ImageDataModule, command_line=TrackedCLI)
 
 
-def _compare(command: str, args: list[str]) -> int | None:
-    from diffstab.training import compare
+def _grid(command: str, args: list[str]) -> None:
+    from diffstab.training.grid import grid_command, run_grid
 
-    return compare.main(args)
+    grid = grid_command(command)
+    asked = grid.parse(args)
+    folder = run_grid(grid, asked.experiment, asked.folder)
+    print(f"Results in {folder}. Next: diffstab report {folder}")
 
 
 def _report(command: str, args: list[str]) -> None:
@@ -95,14 +99,9 @@ def _sphere(command: str, args: list[str]) -> int | None:
     return SPHERE[name].run(f"{command} {name}", args[1:])
 
 
-def _sphere_curve(command: str, args: list[str]) -> int:
-    from diffstab.training.sphere import curve
-
-    return curve.main(args)
-
-
 def _sphere_lightning(command: str, args: list[str]) -> None:
     from datamodules import SphereRegression
+    from diffstab.tracking.fit import TrackedCLI
     from diffstab.training.lightning import run_lightning
     from diffstab.training.sphere.task import SphereTask
 
@@ -113,6 +112,7 @@ def _sphere_lightning(command: str, args: list[str]) -> None:
         task_class=SphereTask,
         subclass_mode_data=False,
         program=f"diffstab {group}",
+        command_line=TrackedCLI,
     )
 
 
@@ -145,16 +145,16 @@ def _sphere_report(command: str, args: list[str]) -> None:
     print(write_sphere_report(folder))
 
 
-def _plateau(command: str, args: list[str]) -> int:
-    from diffstab.training.l2 import plateau
+def _dashboard(command: str, args: list[str]) -> None:
+    from diffstab.tracking import dashboard
 
-    return plateau.main(args)
+    dashboard.main(args)
 
 
-def _forces(command: str, args: list[str]) -> int:
-    from diffstab.training.l2 import forces
+def _import_wandb(command: str, args: list[str]) -> None:
+    from diffstab.tracking import importing
 
-    return forces.main(args)
+    importing.main(args)
 
 
 def _demo(command: str, args: list[str]) -> int | None:
@@ -168,16 +168,18 @@ COMMANDS = {
     "validate": Command("measure a checkpoint on the validation images", _lightning),
     "test": Command("measure a checkpoint on the test images", _lightning),
     "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
-    "compare": Command("train both regimes over seeds and sizes, and measure their stability", _compare),
+    "compare": Command("train both regimes over seeds and sizes, and measure their stability", _grid),
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
-    "plateau": Command("find the least loss of L2-regularised nets at every width", _plateau),
-    "forces": Command("follow attraction and repulsion in L2-regularised nets during training", _forces),
+    "plateau": Command("find the least loss of L2-regularised nets at every width", _grid),
+    "forces": Command("follow attraction and repulsion in L2-regularised nets during training", _grid),
     "report": Command("turn a results folder into a page with tables and figures", _report),
+    "dashboard": Command("make a W&B workspace and report of the project's runs", _dashboard),
+    "import-wandb": Command("turn W&B runs back into the records of a results folder", _import_wandb),
     "demo": Command("a small comparison with its report, on embedded data", _demo),
 }
 
 SPHERE = {
-    "curve": Command("fit both regimes over dimensions, targets, sizes and seeds", _sphere_curve),
+    "curve": Command("fit both regimes over dimensions, targets, sizes and seeds", _grid),
     "fit": Command("train the feature predictor by descent", _sphere_lightning),
     "validate": Command("measure a checkpoint on the test points", _sphere_lightning),
     "test": Command("measure a checkpoint on the test points", _sphere_lightning),

@@ -14,6 +14,8 @@ from diffstab import __version__
 from diffstab.cli import COMMANDS, SPHERE, main
 from diffstab.errors import DiffstabError, ResultsError
 from diffstab.results import flatten
+from diffstab.training import grid
+from tests.references.toy_grid import Toy
 
 ROOT = Path(__file__).resolve().parents[1]
 FIT_CONFIGS = sorted((ROOT / "configs" / "fit").glob("*.yaml"))
@@ -60,14 +62,21 @@ def test_an_unknown_command_is_refused(args, capsys):
     assert "diffstab: error:" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("command", "module"), [("compare", "diffstab.training.compare"), ("demo", "diffstab.demo")]
-)
-def test_own_commands_get_their_arguments(command, module, monkeypatch):
+def test_own_commands_get_their_arguments(monkeypatch):
     seen = []
-    monkeypatch.setattr(f"{module}.main", lambda args: seen.append(args) or 0)
-    assert main([command, "--results", "x", "--help"]) == 0
+    monkeypatch.setattr("diffstab.demo.main", lambda args: seen.append(args) or 0)
+    assert main(["demo", "--results", "x", "--help"]) == 0
     assert seen == [["--results", "x", "--help"]]
+
+
+@pytest.mark.parametrize("words", [["compare"], ["sphere", "curve"], ["plateau"], ["forces"]], ids=" ".join)
+def test_commands_that_run_a_grid_parse_run_and_say_what_is_next(words, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(grid, "grid_command", lambda name: seen.append(name) or Toy())
+    monkeypatch.setattr(grid, "run_grid", lambda command, experiment, folder: folder)
+    assert main([*words, "--config", "x.yaml"]) == 0
+    assert seen == [" ".join(words)]
+    assert capsys.readouterr().out == "Results in results/toy. Next: diffstab report results/toy\n"
 
 
 def test_report_prints_the_page(monkeypatch, capsys):
@@ -77,10 +86,6 @@ def test_report_prints_the_page(monkeypatch, capsys):
 
 
 def test_sphere_has_commands_of_its_own(monkeypatch, capsys, tmp_path):
-    seen = []
-    monkeypatch.setattr("diffstab.training.sphere.curve.main", lambda args: seen.append(args) or 0)
-    assert main(["sphere", "curve", "--config", "x.yaml", "--help"]) == 0
-    assert seen == [["--config", "x.yaml", "--help"]]
     page = "diffstab.reporting.sphere.page.write_sphere_report"
     monkeypatch.setattr(page, lambda folder: Path(folder) / "index.html")
     assert main(["sphere", "report", "results/x"]) == 0

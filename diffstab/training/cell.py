@@ -26,7 +26,7 @@ from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.results import Provenance, canonical_json
 from diffstab.sparsity import mass, neuron_picture, principal_axes, sparsity_report, sparsity_to_record
 from diffstab.stability import Probes, draw_pairs, stability_of, to_record
-from diffstab.training.experiment import Cell, Experiment, Method, NetChoice
+from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, StabilityChoice
 from diffstab.training.integrator import FlowSettings
 from diffstab.training.kernel_flow import fit_kernel_flow
 from diffstab.training.optimise import TrainingOutcome, fit_model
@@ -59,9 +59,8 @@ def seeded(seed: int, stream: str, member: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) % 2**63)
 
 
-def draw_probes(experiment: Experiment, data: Any, seed: int) -> Probes:
+def draw_probes(choice: StabilityChoice, data: Any, seed: int) -> Probes:
     """Draw the deformed and noisy test images shared by all methods of a seed."""
-    choice = experiment.stability
     return draw_pairs(
         data.test_images[: choice.images],
         deform=choice.deform,

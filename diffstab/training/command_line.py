@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffstab.errors import ArgumentError
+from diffstab.training.grid import Asked, GridExperiment
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-Experiment = TypeVar("Experiment")
+Experiment = TypeVar("Experiment", bound=GridExperiment)
 
 
 def parse_experiment(
@@ -24,8 +25,8 @@ def parse_experiment(
     part: str,
     add_part: Callable[[ArgumentParser], object],
     prefix: str = "",
-) -> tuple[Experiment, Path]:
-    """Return the experiment and the results folder that command-line arguments ask for.
+) -> Asked[Experiment]:
+    """Return what the arguments of a command that runs a grid ask for.
 
     The folder is `--results`, or `results/`, the prefix and the name of the config file.
 
@@ -47,6 +48,8 @@ def parse_experiment(
     parser = ArgumentParser(prog=program, description=about, exit_on_error=False)
     parser.add_argument("--config", action="config", help="YAML file of the experiment")
     parser.add_argument("--results", "--output", type=str, default=None, help="results folder")
+    parser.add_argument("--workers", type=int, default=1, help="processes that run at once")
+    parser.add_argument("--wandb", type=str, default=None, metavar="PROJECT", help="log the runs to W&B")
     add_part(parser)
     parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip={part})
     try:
@@ -59,7 +62,10 @@ def parse_experiment(
     name = Path(str(configs[-1])).stem if configs else program.split(maxsplit=1)[1].replace(" ", "_")
     folder = options.results or f"results/{prefix if configs else ''}{name}"
     names = [field.name for field in dataclasses.fields(experiment) if field.name != part]  # type: ignore[arg-type]
-    return experiment(**{part: described}, **{name: getattr(values, name) for name in names}), Path(folder)
+    made = experiment(**{part: described}, **{name: getattr(values, name) for name in names})
+    if options.workers < 1:
+        raise ArgumentError("workers", "be at least 1", options.workers)
+    return Asked(made, Path(folder), options.workers, options.wandb)
 
 
 def add_data_module(parser: ArgumentParser, default: dict[str, Any]) -> None:

@@ -1,9 +1,8 @@
-"""What every grid of runs shares: which runs are missing, a bounded number of threads and a progress bar."""
+"""A bounded number of threads, and a progress bar."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -15,10 +14,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-
-from diffstab.results import RecordStore
-
-Cell = TypeVar("Cell", bound=Hashable)
 
 
 @contextmanager
@@ -36,49 +31,6 @@ def limited_threads(count: int | None) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class Grid(Generic[Cell]):
-    """The runs of a grid that have no record yet, and where their records go.
-
-    Attributes:
-        store: The records.
-        keys: Key of every run of the grid.
-        missing: Runs without a record, in their order.
-    """
-
-    store: RecordStore
-    keys: Mapping[Cell, str]
-    missing: list[Cell]
-
-    def write(self, cell: Cell, row: Mapping[str, object]) -> None:
-        """Write the record of a run in one step."""
-        self.store.write(self.keys[cell], row)
-
-
-def open_grid(
-    store: RecordStore,
-    cells: Iterable[Cell],
-    *,
-    config_of: Callable[[Cell], Mapping[str, object]],
-    console: Console,
-) -> Grid[Cell]:
-    """Return the grid of a results folder, and say on the console how much of it is done.
-
-    Args:
-        store: The results folder.
-        cells: Runs of the grid.
-        config_of: What distinguishes a run within the experiment.
-        console: Where to say it.
-    """
-    keys = {cell: store.key(config_of(cell)) for cell in cells}
-    missing = [cell for cell in keys if not store.has(keys[cell])]
-    if len(missing) < len(keys):
-        console.print(
-            f"{len(keys) - len(missing)} of {len(keys)} runs are recorded in {store.folder}; going on."
-        )
-    return Grid(store, keys, missing)
 
 
 class Shown(NamedTuple):

@@ -12,11 +12,14 @@ from diffstab.diffeo import temperature_from_displacement, warp
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import read_records
 from diffstab.training import compare as module
+from diffstab.training import grid
 from diffstab.training.cell import draw_probes, error_rate, run_cell
-from diffstab.training.compare import compare, parse
+from diffstab.training.compare import Compare, compare
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, StabilityChoice, build_data
 from diffstab.training.optimise import OptimiserSettings
 from diffstab.training.stopping import StopRule
+
+parse = Compare().parse
 
 QUIET = Console(quiet=True)
 DIGITS = {"class_path": "datamodules.Digits"}
@@ -43,7 +46,7 @@ def numbers(folder):
 def test_convention_probes_deform_the_normalised_images():
     experiment = tiny()
     data = build_data(experiment.data, n_train=10, seed=0)
-    probes = draw_probes(experiment, data, 0)
+    probes = draw_probes(experiment.stability, data, 0)
     assert torch.equal(probes.clean, data.test_images[:40])
     assert probes.clean.flatten(1).norm(dim=1).mean().item() == pytest.approx(28, rel=1e-5)
     assert probes.draw.temperature == pytest.approx(temperature_from_displacement(1.0, 28, 3))
@@ -201,7 +204,7 @@ def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
 def test_command_line_beats_the_file(tmp_path):
     path = tmp_path / "experiment.yaml"
     path.write_text("n_train: [8]\nstability: {delta_px: 0.7}\n")
-    experiment, folder = parse(["--config", str(path), "--n_train", "[16, 32]", "--results", "elsewhere"])
+    experiment, folder, *_ = parse(["--config", str(path), "--n_train", "[16, 32]", "--results", "elsewhere"])
     assert experiment.n_train == [16, 32]
     assert experiment.stability.delta_px == 0.7
     assert str(folder) == "elsewhere"
@@ -234,7 +237,7 @@ def test_more_images_than_there_are_leave_nothing_behind(tmp_path):
 def test_every_option_of_the_data_can_be_set_on_the_command_line(tmp_path):
     path = tmp_path / "experiment.yaml"
     path.write_text("data: {class_path: datamodules.Digits, init_args: {n_test: 50}}\n")
-    experiment, _ = parse(
+    experiment, *_ = parse(
         ["--config", str(path), "--data.init_args.size", "8", "--methods.feature.alpha", "1e-3"]
     )
     assert experiment.data["init_args"]["n_test"] == 50
@@ -248,7 +251,7 @@ def test_every_option_of_the_data_can_be_set_on_the_command_line(tmp_path):
 
 def test_records_name_the_commit_that_the_process_started_with(tmp_path, monkeypatch):
     commits = iter(["started", "moved on", "moved on"])
-    here = module.provenance()
-    monkeypatch.setattr(module, "provenance", lambda: {**here, "git_commit": next(commits)})
+    here = grid.provenance()
+    monkeypatch.setattr(grid, "provenance", lambda: {**here, "git_commit": next(commits)})
     compare(tiny(seeds=[0]), tmp_path, console=QUIET)
     assert set(read_records(tmp_path)["git_commit"]) == {"started"}

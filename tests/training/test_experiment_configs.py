@@ -7,9 +7,11 @@ import pytest
 from rich.console import Console
 
 from diffstab.results import read_records
-from diffstab.training.compare import compare, parse
+from diffstab.training.compare import Compare, compare
 from diffstab.training.experiment import build_data
 from diffstab.training.sphere import curve
+
+parse = Compare().parse
 
 ALL = sorted((Path(__file__).parents[2] / "configs" / "experiment").glob("*.yaml"))
 SPHERE = [path for path in ALL if path.stem.startswith("sphere_")]
@@ -24,7 +26,7 @@ def small(experiment, data):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_an_experiment_file_runs_in_small(path, tmp_path):
-    experiment, folder = parse(["--config", str(path)])
+    experiment, folder, *_ = parse(["--config", str(path)])
     assert folder == Path("results") / path.stem
     compare(small(experiment, {"class_path": "datamodules.Digits"}), tmp_path, console=Console(quiet=True))
     records = read_records(tmp_path)
@@ -34,9 +36,9 @@ def test_an_experiment_file_runs_in_small(path, tmp_path):
 
 @pytest.mark.parametrize("path", SPHERE, ids=lambda path: path.stem)
 def test_a_curve_file_runs_in_small(path, tmp_path):
-    experiment, folder = curve.parse(["--config", str(path)])
+    experiment, folder, *_ = curve.SphereCurve().parse(["--config", str(path)])
     assert folder == Path("results") / path.stem
-    changes = {"n_train": [8], "seeds": [0], "n_test": 50, "spectrum_points": 50, "workers": 1}
+    changes = {"n_train": [8], "seeds": [0], "n_test": 50, "spectrum_points": 50}
     curve.learning_curve(dataclasses.replace(experiment, **changes), tmp_path, console=Console(quiet=True))
     records = read_records(tmp_path)
     assert set(records["method"]) == set(experiment.methods)
@@ -47,7 +49,7 @@ def test_a_curve_file_runs_in_small(path, tmp_path):
 @pytest.mark.data
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_data_of_an_experiment_file_are_there(path, data_root):
-    experiment, _ = parse(["--config", str(path)])
+    experiment, *_ = parse(["--config", str(path)])
     choice = dict(experiment.data)
     choice["init_args"] = {**choice.get("init_args", {}), "root": str(data_root)}
     data = build_data(choice, n_train=max(experiment.n_train), seed=0)

@@ -65,8 +65,6 @@ def run_place(
 ) -> Iterator[tuple[PlateauCell, dict[str, Any]]]:
     """Train the runs of one place together and yield each with its record; their time is that of all of them.
 
-    Where some restarts of a width have records, all up to the last one missing are trained again beside it.
-
     Args:
         experiment: Configuration.
         cells: Runs of one training set, seed and optimiser.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,52 +17,78 @@ from torch import Tensor
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights
 from diffstab.l2.problem import L2Problem
-from diffstab.results import Provenance, RecordStore, canonical_json, provenance, write_atomically
+from diffstab.results import Provenance, canonical_json, write_atomically
 from diffstab.training.command_line import add_data_module, parse_experiment
+from diffstab.training.grid import Asked, GridCommand, Report, run_grid
 from diffstab.training.l2.force_trace import Layers, State, layer_numbers, layers_of, net_numbers, states
 from diffstab.training.l2.forces_experiment import ForcesExperiment
 from diffstab.training.l2.points import Points, load_points
-from diffstab.training.running import limited_threads, open_grid, progress_bar
 
-GRID_KEYS = ("seeds", "threads")
 PICTURES = "snapshots"
 """Folder, beside the records, of one file of arrays per seed."""
+
+
+class Forces(GridCommand[ForcesExperiment, int]):
+    """The command: one run per seed."""
+
+    name = "forces"
+    grid_keys = ("seeds", "threads")
+
+    def parse(self, args: Sequence[str]) -> Asked[ForcesExperiment]:
+        """Return what command-line arguments ask for; the folder is `results/forces_` and the config file's name."""
+        return parse_experiment(
+            args,
+            ForcesExperiment,
+            program="diffstab forces",
+            about="Train a net and record the forces on its representations; recorded seeds are skipped.",
+            part="data",
+            add_part=lambda parser: add_data_module(parser, ForcesExperiment().data),
+            prefix="forces_",
+        )
+
+    def batches(self, experiment: ForcesExperiment) -> Iterator[tuple[int, ...]]:
+        """Yield each seed alone."""
+        return ((seed,) for seed in experiment.seeds)
+
+    def cell_config(self, experiment: ForcesExperiment, cell: int) -> dict[str, Any]:
+        """Return the seed under its name."""
+        return {"seed": cell}
+
+    def label(self, batch: tuple[int, ...]) -> str:
+        """Return the seed."""
+        return f"seed={batch[0]}"
+
+    def check(self, experiment: ForcesExperiment) -> None:
+        """Refuse data that no problem can be made of."""
+        experiment.problem(_points(experiment, experiment.seeds[0]))
+
+    def begin(self, experiment: ForcesExperiment, folder: Path) -> None:
+        """Make the folder of the pictured arrays."""
+        (folder / PICTURES).mkdir(exist_ok=True)
+
+    def run(
+        self,
+        experiment: ForcesExperiment,
+        batch: tuple[int, ...],
+        *,
+        folder: Path,
+        keys: Mapping[int, str],
+        origin: Provenance,
+        report: Report,
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Train a net and measure the forces; the pictured arrays go to a file of their own."""
+        for seed in batch:
+            row, arrays = run_seed(experiment, seed, _points(experiment, seed), origin=origin)
+            # The arrays go first: a record says that they are there.
+            _write_arrays(folder / PICTURES / f"{keys[seed]}.npz", arrays)
+            yield seed, row
 
 
 def forces_during_training(
     experiment: ForcesExperiment, folder: str | Path, *, console: Console | None = None
 ) -> Path:
-    """Train and measure the seeds of an experiment that have no record yet.
-
-    Args:
-        experiment: Configuration.
-        folder: Results folder; opened if it holds records of the same configuration.
-        console: Where progress is shown; None is standard error.
-
-    Returns:
-        The results folder.
-
-    Raises:
-        ResultsError: If the folder belongs to another configuration or cannot be written.
-        DataError: If the data are missing or damaged.
-        ArgumentError: If the data options are wrong; nothing is made then.
-    """
-    console = console or Console(stderr=True)
-    # The data are asked for before the folder is made: bad data options leave nothing behind.
-    experiment.problem(_points(experiment, experiment.seeds[0]))
-    store = RecordStore(folder, experiment.resolved(), grid_keys=GRID_KEYS)
-    grid = open_grid(store, experiment.seeds, config_of=lambda seed: {"seed": seed}, console=console)
-    (store.folder / PICTURES).mkdir(exist_ok=True)
-    origin = provenance()
-    with limited_threads(experiment.threads), progress_bar(console, len(grid.missing)) as shown:
-        for seed in grid.missing:
-            shown.describe(f"n={experiment.n_train} seed={seed}")
-            row, arrays = run_seed(experiment, seed, _points(experiment, seed), origin=origin)
-            # The arrays go first: a record says that they are there.
-            _write_arrays(store.folder / PICTURES / f"{grid.keys[seed]}.npz", arrays)
-            grid.write(seed, row)
-            shown.advance()
-    return store.folder
+    """Train and measure the seeds of an experiment that have no record yet; see `run_grid`."""
+    return run_grid(Forces(), experiment, folder, console=console)
 
 
 def run_seed(
@@ -153,31 +179,4 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def _points(experiment: ForcesExperiment, seed: int) -> Points:
     return load_points(
         experiment.data, n_train=experiment.n_train, seed=seed, cost=experiment.cost, dtype=torch.float64
-    )
-
-
-def main(args: Sequence[str]) -> int:
-    """Parse the options of `diffstab forces`, run it, and print where the results are."""
-    experiment, folder = parse(args)
-    forces_during_training(experiment, folder)
-    Console().print(f"Results in {folder}. Next: diffstab report {folder}", highlight=False, soft_wrap=True)
-    return 0
-
-
-def parse(args: Sequence[str]) -> tuple[ForcesExperiment, Path]:
-    """Return the experiment and the results folder that command-line arguments ask for.
-
-    The folder is `--results`, or `results/forces_` and the name of the config file.
-
-    Raises:
-        ArgumentError: If an option or a value is wrong.
-    """
-    return parse_experiment(
-        args,
-        ForcesExperiment,
-        program="diffstab forces",
-        about="Train a net and record the forces on its representations; recorded seeds are skipped.",
-        part="data",
-        add_part=lambda parser: add_data_module(parser, ForcesExperiment().data),
-        prefix="forces_",
     )

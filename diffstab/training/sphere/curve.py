@@ -2,125 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from diffstab.results import Provenance, RecordStore, provenance
+from diffstab.results import Provenance, canonical_json
 from diffstab.sphere.targets import Target
 from diffstab.training.command_line import parse_experiment
-from diffstab.training.running import limited_threads, open_grid, progress_bar
-from diffstab.training.sphere.cell import draw, run_cell
-from diffstab.training.sphere.experiment import SphereCell, SphereExperiment
+from diffstab.training.grid import Asked, GridCommand, Report, run_grid
+from diffstab.training.sphere.cell import Draw, draw, run_cell
+from diffstab.training.sphere.experiment import Place, SphereCell, SphereExperiment
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-GRID_KEYS = ("dimensions", "targets", "n_train", "seeds", "methods", "workers")
+
+class SphereCurve(GridCommand[SphereExperiment, SphereCell]):
+    """The command: one run per dimension, target, training-set size, seed and method."""
+
+    name = "sphere curve"
+    grid_keys = ("dimensions", "targets", "n_train", "seeds", "methods")
+
+    def parse(self, args: Sequence[str]) -> Asked[SphereExperiment]:
+        """Return what command-line arguments ask for; the folder is `results/` and the name of the config file."""
+        return parse_experiment(
+            args,
+            SphereExperiment,
+            program="diffstab sphere curve",
+            about="Fit and measure every method on every dimension, target, size and seed; recorded runs are skipped.",
+            part="targets",
+            add_part=_add_targets,
+        )
+
+    def batches(self, experiment: SphereExperiment) -> Iterator[tuple[SphereCell, ...]]:
+        """Yield each run alone."""
+        return ((cell,) for cell in experiment.cells())
+
+    def cell_config(self, experiment: SphereExperiment, cell: SphereCell) -> dict[str, Any]:
+        """Return the place of a run in the grid, its parts in full."""
+        return experiment.cell_config(cell)
+
+    def label(self, batch: tuple[SphereCell, ...]) -> str:
+        """Return dimension, target, size, seed and method."""
+        dimension, target, n_train, seed = batch[0].place
+        return f"d={dimension} {target} n={n_train} seed={seed} {batch[0].method}"
+
+    def run(
+        self,
+        experiment: SphereExperiment,
+        batch: tuple[SphereCell, ...],
+        *,
+        folder: Path,
+        keys: Mapping[SphereCell, str],
+        origin: Provenance,
+        report: Report,
+    ) -> Iterator[tuple[SphereCell, dict[str, Any]]]:
+        """Fit and measure a method."""
+        for cell in batch:
+            drawn = _drawn(_description(experiment), cell.place)
+            yield cell, run_cell(experiment, cell, drawn, origin=origin)
 
 
 def learning_curve(
     experiment: SphereExperiment, folder: str | Path, *, console: Console | None = None
 ) -> Path:
-    """Run the cells of an experiment that have no record yet.
-
-    Args:
-        experiment: Configuration.
-        folder: Results folder; opened if it holds records of the same configuration.
-        console: Where progress is shown; None is standard error.
-
-    Returns:
-        The results folder.
-
-    Raises:
-        ResultsError: If the folder belongs to another configuration or cannot be written.
-    """
-    console = console or Console(stderr=True)
-    store = RecordStore(folder, experiment.resolved(), grid_keys=GRID_KEYS)
-    grid = open_grid(store, experiment.cells(), config_of=experiment.cell_config, console=console)
-    with limited_threads(experiment.threads), progress_bar(console, len(grid.missing)) as shown:
-        for cell, row in _rows(experiment, grid.missing, provenance(), shown.describe):
-            grid.write(cell, row)
-            shown.advance()
-    return store.folder
+    """Run the cells of a learning curve that have no record yet; see `run_grid`."""
+    return run_grid(SphereCurve(), experiment, folder, console=console)
 
 
-def _rows(
-    experiment: SphereExperiment,
-    cells: Sequence[SphereCell],
-    origin: Provenance,
-    describe: Callable[[str], None],
-) -> Iterator[tuple[SphereCell, dict[str, Any]]]:
-    """Yield the finished cells with their rows; in one process, methods of a place share its draw."""
-    if experiment.workers > 1:
-        yield from _rows_of_processes(experiment, cells, origin, describe)
-        return
-    place, drawn = None, None
-    for cell in cells:
-        if drawn is None or cell.place != place:
-            place, drawn = cell.place, draw(experiment, cell.place)
-        describe(_description(cell))
-        yield cell, run_cell(experiment, cell, drawn, origin=origin)
+def _description(experiment: SphereExperiment) -> str:
+    names = ("targets", "n_test", "rotation_deg")
+    return canonical_json({name: getattr(experiment, name) for name in names})
 
 
-def _rows_of_processes(
-    experiment: SphereExperiment,
-    cells: Sequence[SphereCell],
-    origin: Provenance,
-    describe: Callable[[str], None],
-) -> Iterator[tuple[SphereCell, dict[str, Any]]]:
-    # Started anew rather than forked: a fork may inherit locks of torch's and BLAS's threads.
-    pool = ProcessPoolExecutor(experiment.workers, mp_context=get_context("spawn"))
-    try:
-        futures = {pool.submit(_run_alone, experiment, cell, origin): cell for cell in cells}
-        for future in as_completed(futures):
-            describe(_description(futures[future]))
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _run_alone(experiment: SphereExperiment, cell: SphereCell, origin: Provenance) -> dict[str, Any]:
-    """Draw and run one cell in a process of its own: the same numbers, as every draw has its own generator."""
-    with limited_threads(experiment.threads):
-        return run_cell(experiment, cell, draw(experiment, cell.place), origin=origin)
-
-
-def _description(cell: SphereCell) -> str:
-    dimension, target, n_train, seed = cell.place
-    return f"d={dimension} {target} n={n_train} seed={seed} {cell.method}"
-
-
-def main(args: Sequence[str]) -> int:
-    """Parse the options of `diffstab sphere curve`, run it, and print where the results are."""
-    experiment, folder = parse(args)
-    learning_curve(experiment, folder)
-    Console().print(
-        f"Results in {folder}. Next: diffstab sphere report {folder}", highlight=False, soft_wrap=True
-    )
-    return 0
-
-
-def parse(args: Sequence[str]) -> tuple[SphereExperiment, Path]:
-    """Return the experiment and the results folder that command-line arguments ask for.
-
-    The folder is `--results`, or `results/` and the name of the config file.
-
-    Raises:
-        ArgumentError: If an option or a value is wrong.
-    """
-    return parse_experiment(
-        args,
-        SphereExperiment,
-        program="diffstab sphere curve",
-        about="Fit and measure every method on every dimension, target, size and seed; recorded runs are skipped.",
-        part="targets",
-        add_part=_add_targets,
-    )
+@lru_cache(maxsize=1)
+def _drawn(description: str, place: Place) -> Draw:
+    """Return the points and values of a place, kept for the methods that share it."""
+    return draw(SphereExperiment(**json.loads(description)), place)
 
 
 def _add_targets(parser: ArgumentParser) -> None:

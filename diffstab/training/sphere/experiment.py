@@ -121,7 +121,6 @@ class SphereExperiment:
         degrees: Largest degree in which the error's power is measured; fewer are where their modes are four n.
         spectrum_points: Test points behind an estimated power.
         threads: Threads of linear algebra in a run; with another number results may differ in rounding.
-        workers: Runs at once, each in a process of its own when above 1.
 
     Raises:
         ArgumentError: If a list is empty, a value is out of range or a target cannot be made.
@@ -139,7 +138,6 @@ class SphereExperiment:
     degrees: int = 200
     spectrum_points: int = 1500
     threads: int = 1
-    workers: int = 1
 
     def __post_init__(self) -> None:
         for name in ("dimensions", "targets", "n_train", "seeds", "methods"):
@@ -149,7 +147,7 @@ class SphereExperiment:
             values = getattr(self, name)
             if min(values) < least or len(set(values)) < len(values):
                 raise ArgumentError(name, f"hold different numbers of at least {least}", values)
-        least_values = {"n_test": 2, "degrees": 0, "spectrum_points": 2, "threads": 1, "workers": 1}
+        least_values = {"n_test": 2, "degrees": 0, "spectrum_points": 2, "threads": 1}
         for name, least in least_values.items():
             if getattr(self, name) < least:
                 raise ArgumentError(name, f"be at least {least}", getattr(self, name))

@@ -6,8 +6,10 @@ import torch
 from diffstab.errors import ArgumentError
 from diffstab.l2.descent import DescentSettings
 from diffstab.training.l2.experiment import PlateauCell, PlateauExperiment, PlateauPlace
-from diffstab.training.l2.plateau import parse
+from diffstab.training.l2.plateau import Plateau
 from diffstab.training.l2.points import load_points
+
+parse = Plateau().parse
 
 ALL = ["weights", "representations", "covariances"]
 
@@ -87,7 +89,7 @@ def test_command_line_beats_the_file(tmp_path):
     path.write_text(
         "widths: [1, 2]\ndata: {class_path: datamodules.OneHotClasses, init_args: {classes: 2}}\n"
     )
-    experiment, folder = parse(
+    experiment, folder, *_ = parse(
         [
             "--config",
             str(path),
@@ -107,7 +109,7 @@ def test_command_line_beats_the_file(tmp_path):
 
 
 def test_a_parsed_experiment_is_the_one_made_in_python():
-    parsed, _ = parse(["--data", "datamodules.ScalarFunction", "--penalty", "0.5"])
+    parsed, *_ = parse(["--data", "datamodules.ScalarFunction", "--penalty", "0.5"])
     made = PlateauExperiment(penalty=0.5)
     assert dataclasses.replace(parsed, data=made.data) == made
     assert parsed.data["class_path"].endswith("ScalarFunction")

@@ -13,9 +13,11 @@ from diffstab.l2.network import draw_weights, weight_loss
 from diffstab.l2.problem import L2Problem
 from diffstab.results import read_records
 from diffstab.training.l2.force_trace import layer_numbers, layers_of, net_numbers, states
-from diffstab.training.l2.forces import forces_during_training, parse
+from diffstab.training.l2.forces import Forces, forces_during_training
 from diffstab.training.l2.forces_experiment import ForcesExperiment
 from diffstab.training.l2.points import load_points
+
+parse = Forces().parse
 
 QUIET = Console(quiet=True)
 DIGITS = {"class_path": "datamodules.Digits", "init_args": {"labels": "classes", "n_test": 10}}
@@ -177,7 +179,7 @@ def test_recorded_seeds_are_skipped_and_repeat_to_the_bit(tmp_path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_configuration_runs_in_small(path, tmp_path):
-    experiment, folder = parse(["--config", str(path)])
+    experiment, folder, *_ = parse(["--config", str(path)])
     assert folder == Path("results") / f"forces_{path.stem}"
     changes = {"data": DIGITS, "n_train": 12, "seeds": [0], "gd_steps": 8, "snapshots": [0], "descent": FAST}
     forces_during_training(dataclasses.replace(experiment, **changes), tmp_path, console=QUIET)

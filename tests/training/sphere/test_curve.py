@@ -1,5 +1,3 @@
-import dataclasses
-
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -75,10 +73,3 @@ def test_the_folder_of_another_configuration_is_left_alone(tmp_path):
     with pytest.raises(ResultsError, match=r"another configuration.*n_test \(100 there, 200 now\)"):
         learning_curve(tiny(n_test=200), tmp_path, console=QUIET)
     assert len(read_records(tmp_path)) == 2
-
-
-def test_two_processes_give_the_same_bits_as_one(tmp_path):
-    experiment = tiny(targets=[FIELD], n_train=[6, 40])
-    learning_curve(experiment, tmp_path / "one", console=QUIET)
-    learning_curve(dataclasses.replace(experiment, workers=2), tmp_path / "two", console=QUIET)
-    pd.testing.assert_frame_equal(numbers(tmp_path / "one"), numbers(tmp_path / "two"), check_exact=True)
