@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from diffstab import __version__
@@ -74,13 +75,27 @@ def _lightning(command: str, args: list[str]) -> None:
     run_lightning([command, *args], ImageDataModule, command_line=TrackedCLI)
 
 
-def _grid(command: str, args: list[str]) -> None:
+def _grid(command: str, args: list[str]) -> int:
     from diffstab.training.grid import grid_command, run_grid
 
     grid = grid_command(command)
     asked = grid.parse(args)
-    folder = run_grid(grid, asked.experiment, asked.folder)
-    print(f"Results in {folder}. Next: diffstab report {folder}")
+    make_observer = None
+    if asked.wandb:
+        from diffstab.tracking import WandbObserver
+
+        make_observer = partial(WandbObserver, asked.wandb)
+    failed = 0
+    if asked.workers > 1:
+        from diffstab.sweep import run_on_dask
+
+        options = {"workers": asked.workers, "make_observer": make_observer}
+        failed = run_on_dask(grid, asked.experiment, asked.folder, **options).failed
+    else:
+        observer = make_observer() if make_observer else None
+        run_grid(grid, asked.experiment, asked.folder, observer=observer)
+    print(f"Results in {asked.folder}. Next: diffstab report {asked.folder}")
+    return int(failed > 0)
 
 
 def _report(command: str, args: list[str]) -> None:

@@ -73,7 +73,7 @@ def test_own_commands_get_their_arguments(monkeypatch):
 def test_commands_that_run_a_grid_parse_run_and_say_what_is_next(words, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(grid, "grid_command", lambda name: seen.append(name) or Toy())
-    monkeypatch.setattr(grid, "run_grid", lambda command, experiment, folder: folder)
+    monkeypatch.setattr(grid, "run_grid", lambda command, experiment, folder, observer: folder)
     assert main([*words, "--config", "x.yaml"]) == 0
     assert seen == [" ".join(words)]
     assert capsys.readouterr().out == "Results in results/toy. Next: diffstab report results/toy\n"

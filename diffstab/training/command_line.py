@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffstab.errors import ArgumentError
 from diffstab.training.grid import Asked, GridExperiment
+from diffstab.training.zipped import split_zipped
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
@@ -53,7 +54,7 @@ def parse_experiment(
     add_part(parser)
     parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip={part})
     try:
-        options = parser.parse_args(list(args))
+        options = parser.parse_args(split_zipped(args))
         described = _described(options.pop(part))
         values = parser.instantiate(options)
     except ParseError as error:

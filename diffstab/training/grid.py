@@ -236,7 +236,12 @@ def run_batch(
             return "recorded"
         watched = Watched(command, experiment, batch, keys, records.folder)
         with limited_threads(experiment.threads), _telling(observer or Observer(), watched) as told:
-            options = {"folder": records.folder, "keys": keys, "origin": origin, "report": told.progressed}
+            options: dict[str, Any] = {
+                "folder": records.folder,
+                "keys": keys,
+                "origin": origin,
+                "report": told.progressed,
+            }
             for cell, row in command.run(experiment, batch, **options):
                 if keys[cell] in missing:
                     records.write(keys[cell], row)
