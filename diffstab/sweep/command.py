@@ -1,0 +1,106 @@
+"""`diffstab sweep FILE`, `diffstab sweep status FOLDER` and `diffstab sweep rm FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from diffstab.sweep.cluster import Engine
+from diffstab.sweep.display import Tally
+from diffstab.sweep.engine import run_sweep
+from diffstab.sweep.file import read_sweep
+from diffstab.sweep.plan import Plan, check_plan, make_plan
+from diffstab.sweep.task import MakeObserver
+
+
+def main(args: Sequence[str]) -> int:
+    """Run what the arguments of `diffstab sweep` ask for.
+
+    Returns:
+        The exit status: 1 if runs failed.
+    """
+    if args[:1] == ["status"]:
+        return _status(args[1:])
+    if args[:1] == ["rm"]:
+        return _remove(args[1:])
+    return _run(args)
+
+
+def _run(args: Sequence[str]) -> int:
+    options = _parser().parse_args(args)
+    engine = Engine(options.workers, options.threads, options.scheduler, options.slurm)
+    plan = make_plan(read_sweep(options.file))
+    folder = Path(options.results or f"results/sweep_{plan.name}")
+    if options.dry_run:
+        check_plan(plan)
+        return _dry_run(plan, folder, engine)
+    project = options.wandb or plan.wandb
+    tally = run_sweep(
+        plan,
+        folder,
+        engine=engine,
+        make_observer=_wandb(project) if project else None,
+        retry_failed=options.retry_failed,
+    )
+    return tell(tally, folder)
+
+
+def tell(tally: Tally, folder: Path) -> int:
+    """Print how a grid went and where its results are; return the exit status."""
+    failed = f"{tally.failed} batches failed: `diffstab sweep status {folder}` says why.\n" if tally.failed else ""
+    print(f"{failed}Results in {folder}. Next: diffstab report {folder}")
+    return int(tally.failed > 0)
+
+
+def _wandb(project: str) -> MakeObserver:
+    from diffstab.tracking import WandbObserver
+
+    WandbObserver(project)  # a wrong name is refused now, not on a worker
+    return partial(WandbObserver, project)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="diffstab sweep",
+        description="Run every combination of a sweep's file that has no record yet.",
+        epilog="`diffstab sweep status FOLDER` tells how far a sweep is, `diffstab sweep rm FOLDER` removes runs.",
+    )
+    parser.add_argument("file", help="YAML file: command, method: grid, parameters; `wandb sweep` reads it too")
+    parser.add_argument("--results", default=None, help="results folder; by default results/sweep_<name of the file>")
+    parser.add_argument("--workers", type=int, default=None, help="processes on this machine; by default one per core")
+    parser.add_argument("--threads", type=int, default=1, help="threads of linear algebra in each process")
+    parser.add_argument("--scheduler", default=None, help="join the Dask cluster at tcp://host:port")
+    parser.add_argument("--slurm", type=Path, default=None, metavar="PROFILE", help="YAML file of Slurm jobs to start")
+    parser.add_argument("--retry-failed", action="store_true", help="try runs again that failed before")
+    parser.add_argument("--dry-run", action="store_true", help="tell the runs and their time, and make nothing")
+    parser.add_argument("--wandb", default=None, metavar="PROJECT", help="log the runs to W&B")
+    return parser
+
+
+def _dry_run(plan: Plan, folder: Path, engine: Engine) -> int:
+    from diffstab.sweep import folder as seen
+
+    print(seen.estimate(plan, folder, workers=engine.workers))
+    return 0
+
+
+def _status(args: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="diffstab sweep status", description="How far a sweep is.")
+    parser.add_argument("folder", help="results folder of a sweep")
+    options = parser.parse_args(args)
+    from diffstab.sweep import folder as seen
+
+    Console(soft_wrap=True, highlight=False).print(seen.status(options.folder))
+    return 0
+
+
+def _remove(args: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="diffstab sweep rm", description="Remove runs of a sweep.")
+    parser.add_argument("folder", help="results folder of a sweep")
+    options = parser.parse_args(args)
+    del options
+    return 0

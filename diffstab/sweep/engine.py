@@ -1,0 +1,275 @@
+"""Runs batches on a Dask cluster: each is claimed, run and recorded by a worker; the disk remembers."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+from rich.console import Console
+
+from diffstab import __version__
+from diffstab.errors import ResultsError
+from diffstab.results import Failure, Records
+from diffstab.sweep.cluster import Engine, connected
+from diffstab.sweep.display import Display, Tally
+from diffstab.sweep.plan import Job, Plan, check_plan, open_plan
+from diffstab.sweep.task import Answer, MakeObserver, Task, run_task, unfit
+from diffstab.training.grid import GridCommand, open_grid
+
+TICK_SECONDS = 0.5
+"""How often the display is refreshed and the batches of other sweeps are looked at."""
+
+_AHEAD = 100
+"""Batches handed to the cluster at once, beyond three for each thread: a backlog that lets it grow."""
+
+_ATTEMPTS = 3
+
+
+def run_sweep(
+    plan: Plan,
+    folder: str | Path,
+    *,
+    engine: Engine,
+    console: Console | None = None,
+    make_observer: MakeObserver | None = None,
+    retry_failed: bool = False,
+) -> Tally:
+    """Run the batches of a plan that have no record yet.
+
+    Args:
+        plan: What is asked for.
+        folder: Results folder; made, or gone on with.
+        engine: Where it runs.
+        console: Where progress is shown; None is standard error.
+        make_observer: Makes, on a worker, what is told of its runs.
+        retry_failed: Whether runs that failed before are tried again.
+
+    Returns:
+        How it went.
+
+    Raises:
+        ArgumentError: If data options or the cluster's options are wrong; nothing is made then.
+        DataError: If the data are missing or damaged.
+        ResultsError: If no cluster can be reached (nothing is made then), the folder belongs to another base
+            configuration, or a record cannot be written; the earlier records stay.
+    """
+    console = console or Console(stderr=True)
+    check_plan(plan)
+    with connected(engine) as client:
+        records = open_plan(plan, folder)
+        jobs = _to_do(plan.jobs, records, console, retry_failed=retry_failed)
+        return _Loop(client, plan.command, records, make_observer, console).run(jobs)
+
+
+def run_on_dask(
+    command: GridCommand[Any, Any],
+    experiment: Any,
+    folder: str | Path,
+    *,
+    workers: int,
+    console: Console | None = None,
+    make_observer: MakeObserver | None = None,
+) -> Tally:
+    """Run the cells of an experiment that have no record yet in several processes of this machine.
+
+    Args:
+        command: The command.
+        experiment: Its configuration.
+        folder: Results folder; made, or gone on with.
+        workers: Number of processes.
+        console: Where progress is shown; None is standard error.
+        make_observer: Makes, on a worker, what is told of its runs.
+
+    Returns:
+        How it went.
+
+    Raises:
+        ArgumentError: If data options are wrong; nothing is made then.
+        DataError: If the data are missing or damaged.
+        ResultsError: If the folder belongs to another configuration, or a record cannot be written.
+    """
+    console = console or Console(stderr=True)
+    engine = Engine(workers=workers, threads=experiment.threads or 1)
+    store, batches = open_grid(command, experiment, folder, console=console)
+    jobs = []
+    for batch in batches:
+        keys = {cell: command.key(experiment, cell) for cell in batch}
+        jobs.append(Job(experiment, batch, keys, command.label(batch), {}))
+    # A command without a way to ask for failed runs again tries them whenever it is started.
+    store.forget(key for job in jobs for key in job.keys.values())
+    with connected(engine) as client:
+        return _Loop(client, command, store, make_observer, console).run(jobs)
+
+
+def _to_do(jobs: Sequence[Job], records: Records, console: Console, *, retry_failed: bool) -> list[Job]:
+    """Return the batches without a record, without those that failed before; say how many there are of each."""
+    missing = set(records.missing(key for job in jobs for key in job.keys.values()))
+    open_jobs = [job for job in jobs if not missing.isdisjoint(job.keys.values())]
+    if len(open_jobs) < len(jobs):
+        recorded = len(jobs) - len(open_jobs)
+        console.print(f"{recorded} of {len(jobs)} batches are recorded in {records.folder}; going on.")
+    failed = set(records.failures())
+    again = [job for job in open_jobs if not failed.isdisjoint(job.keys.values())]
+    if again and not retry_failed:
+        console.print(f"{len(again)} batches that failed before are left out; --retry-failed tries them again.")
+        return [job for job in open_jobs if failed.isdisjoint(job.keys.values())]
+    records.forget(key for job in again for key in job.keys.values())
+    return open_jobs
+
+
+def _lost() -> ResultsError:
+    message = "The connection to the Dask scheduler is lost; finished runs are recorded."
+    return ResultsError(f"{message} Start the same command again.")
+
+
+class _Loop:
+    """Hands batches to a cluster and takes their answers until none is left.
+
+    Args:
+        client: Of the cluster.
+        command: The command of all batches.
+        records: Where their records go.
+        make_observer: Makes what is told of runs on a worker.
+        console: Where progress is shown.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        command: GridCommand[Any, Any],
+        records: Records,
+        make_observer: MakeObserver | None,
+        console: Console,
+    ) -> None:
+        self._client, self._command, self._records = client, command, records
+        self._make_observer, self._console = make_observer, console
+        self._folder = records.folder.absolute()
+        self._answers: Queue[Any] = Queue()
+        self._running: dict[Any, Job] = {}
+        self._elsewhere: list[Job] = []
+        self._submitted = 0
+        self._next_look = 0.0
+
+    def run(self, jobs: Sequence[Job]) -> Tally:
+        """Run the batches.
+
+        Raises:
+            ResultsError: If a worker cannot work on the folder, or the scheduler goes away.
+        """
+        self._probe()
+        waiting = deque(jobs)
+        self._tally = Tally(len(jobs))
+        with Display(self._console, self._tally).shown() as self._display, self._cancelling():
+            while waiting or self._running or self._elsewhere:
+                self._submit(waiting)
+                for future in self._ready():
+                    self._take(future, self._running.pop(future))
+                waiting.extend(self._given_up())
+                self._tally.waiting = len(self._elsewhere)
+                self._tally.running = min(len(self._running), self._threads())
+                self._display.refresh(self._threads())
+        return self._tally
+
+    def _probe(self) -> None:
+        try:
+            reasons = self._client.run(unfit, self._folder, __version__).values()
+        except ImportError as error:
+            message = f"A worker cannot import what it is to run ({error})."
+            raise ResultsError(f"{message} Install diffstab where the workers run.") from error
+        if reason := next(filter(None, reasons), ""):
+            raise ResultsError(reason)
+
+    def _threads(self) -> int:
+        return sum(self._client.nthreads().values())
+
+    def _submit(self, waiting: deque[Job]) -> None:
+        # Few batches go out one per thread: only many of them queue at the scheduler, and one that waited at a worker
+        # would be suspected when the worker dies.
+        threads = self._threads()
+        limit = threads if self._tally.total <= 2 * threads else 3 * threads + _AHEAD
+        while waiting and len(self._running) < limit:
+            job = waiting.popleft()
+            options = (job.experiment, job.batch, self._folder, job.columns, self._make_observer)
+            self._submitted += 1
+            future = self._client.submit(
+                run_task,
+                Task(self._command, *options),
+                key=f"batch-{self._submitted}-{next(iter(job.keys.values()))}",
+                pure=False,
+            )
+            self._running[future] = job
+            future.add_done_callback(self._answers.put)
+
+    def _ready(self) -> Iterator[Any]:
+        """Yield the batches that have ended, after waiting a moment for the first."""
+        try:
+            yield self._answers.get(timeout=TICK_SECONDS)
+            while True:
+                yield self._answers.get_nowait()
+        except Empty:
+            if self._client.status != "running":
+                raise _lost() from None
+
+    def _take(self, future: Any, job: Job) -> None:
+        """Note what became of a batch. Its result is released: a worker that dies later then costs nothing."""
+        from distributed import CancelledError, KilledWorker
+
+        try:
+            answer: Answer = future.result()
+        except KilledWorker as error:
+            reason = f"its worker died {_ATTEMPTS} times, at last {error.last_worker.address}"
+            answer = Answer("failed", reason=f"{reason} (out of memory, or a crash outside Python)")
+        except CancelledError as error:
+            raise _lost() from error
+        finally:
+            future.release()
+        if answer.outcome == "refused":
+            raise ResultsError(answer.reason)
+        if answer.outcome == "busy":
+            self._elsewhere.append(job)
+        elif answer.outcome == "failed":
+            self._fail(job, answer)
+        else:
+            self._tally.done += answer.outcome == "done"
+            self._tally.elsewhere += answer.outcome == "recorded"
+            self._tally.seconds += answer.seconds
+            self._display.finished(job.label, answer.seconds, self._threads())
+
+    def _fail(self, job: Job, answer: Answer) -> None:
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        attempts = 1 if answer.detail else _ATTEMPTS
+        for key in self._records.missing(job.keys.values()):
+            self._records.fail(key, Failure(answer.reason, answer.detail, attempts, job.label, when))
+        self._tally.failed += 1
+        self._display.say(f"failed: {job.label}: {answer.reason}")
+
+    def _given_up(self) -> list[Job]:
+        """Look now and then at the batches of another sweep; return those that it left without record or failure."""
+        if not self._elsewhere or time.monotonic() < self._next_look:
+            return []
+        self._next_look = time.monotonic() + TICK_SECONDS
+        # Claims are listed first: a run that has ended by then has its record, or its failure, by the time of these.
+        claimed = self._records.claimed()
+        missing = set(self._records.missing(key for job in self._elsewhere for key in job.keys.values()))
+        failed = set(self._records.failures())
+        free = [job for job in self._elsewhere if claimed.isdisjoint(job.keys.values())]
+        self._elsewhere = [job for job in self._elsewhere if not claimed.isdisjoint(job.keys.values())]
+        self._tally.elsewhere += sum(missing.isdisjoint(job.keys.values()) for job in free)
+        left = [job for job in free if not missing.isdisjoint(job.keys.values())]
+        self._tally.failed += sum(not failed.isdisjoint(job.keys.values()) for job in left)
+        return [job for job in left if failed.isdisjoint(job.keys.values())]
+
+    @contextmanager
+    def _cancelling(self) -> Iterator[None]:
+        """Take back what the cluster has not begun if the loop is left early."""
+        try:
+            yield
+        finally:
+            if self._running:
+                self._client.cancel(list(self._running), force=True)
