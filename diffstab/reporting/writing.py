@@ -53,14 +53,17 @@ def _swap(new: Path, folder: Path, old: Path) -> None:
         raise
 
 
-def write_page(folder: Path, line: str, *, parts: Sequence[Section], notes: Sequence[str]) -> Path:
+def write_page(
+    folder: Path, line: str, *, parts: Sequence[Section], notes: Sequence[str], title: str = ""
+) -> Path:
     """Write the sections as ``report/index.html`` of a results folder, with the files of their pictures.
 
     Args:
-        folder: Results folder, whose name heads the page.
+        folder: Results folder.
         line: Shown below the heading.
         parts: Sections in order.
         notes: Cautions shown at the top.
+        title: Heads the page; the folder's name does where it is empty.
 
     Returns:
         Path of the page.
@@ -68,7 +71,7 @@ def write_page(folder: Path, line: str, *, parts: Sequence[Section], notes: Sequ
     Raises:
         ResultsError: The folder cannot be written to; the old report stays then.
     """
-    html = page_html(folder.resolve().name, line, sections=parts, notes=notes)
+    html = page_html(title or folder.resolve().name, line, sections=parts, notes=notes)
     pictures = [picture for part in parts for picture in part.pictures]
     files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
     files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}

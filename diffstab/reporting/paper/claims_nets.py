@@ -279,8 +279,8 @@ _LISTED: tuple[tuple[str, str, str, str, Callable[[Evidence], Finding]], ...] = 
      "(1e-8), on every trial; does not otherwise.", partially_convex),
     ("constraint", "Appendix B.1",
      "The loss in representations explodes in the vicinity of points that break the constraint.",
-     "One neuron tends to a copy of another that the outputs need. Holds if the loss grows as the distance to a power of "
-     "−2, within 10 %.", losses_explode),
+     "One neuron tends to a copy of another that the outputs need. Holds if the loss grows as the distance to the "
+     "power −2, within 10 %.", losses_explode),
     ("cp-rank", "Proposition 13", "The matrix of the complete bipartite graph on N vertices has CP-rank N²/4.",
      "Lower and upper bound by the graph. Holds if both are N²/4 for N = 4, 6, 8, 10.", tight_rank),
     ("local-minimum", "Proposition 19",
