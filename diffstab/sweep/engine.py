@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Queue
@@ -18,7 +18,7 @@ from diffstab.errors import ResultsError
 from diffstab.results import Failure, Records
 from diffstab.sweep.cluster import Engine, connected
 from diffstab.sweep.display import Display, Tally
-from diffstab.sweep.plan import Job, Plan, check_plan, open_plan
+from diffstab.sweep.plan import Job, Plan, check_data, open_plan
 from diffstab.sweep.task import Answer, MakeObserver, Task, run_task, unfit
 from diffstab.training.grid import GridCommand, open_grid
 
@@ -60,11 +60,17 @@ def run_sweep(
             configuration, or a record cannot be written; the earlier records stay.
     """
     console = console or Console(stderr=True)
-    check_plan(plan)
+    jobs, failed = _to_do(plan.jobs, Records(folder), console, retry_failed=retry_failed)
+    if not jobs:
+        open_plan(plan, folder)
+        return Tally(failed, failed=failed)
+    check_data(plan.command, jobs)
     with connected(engine) as client:
         records = open_plan(plan, folder)
-        jobs = _to_do(plan.jobs, records, console, retry_failed=retry_failed)
-        return _Loop(client, plan.command, records, make_observer, console).run(jobs)
+        records.forget(key for job in jobs for key in job.keys.values())
+        tally = _Loop(client, plan.command, records, make_observer, console).run(jobs)
+    tally.failed += failed
+    return tally
 
 
 def run_on_dask(
@@ -75,6 +81,7 @@ def run_on_dask(
     workers: int,
     console: Console | None = None,
     make_observer: MakeObserver | None = None,
+    client: Any = None,
 ) -> Tally:
     """Run the cells of an experiment that have no record yet in several processes of this machine.
 
@@ -85,6 +92,7 @@ def run_on_dask(
         workers: Number of processes.
         console: Where progress is shown; None is standard error.
         make_observer: Makes, on a worker, what is told of its runs.
+        client: Of a cluster that is there, from `connected`, to run on it instead.
 
     Returns:
         How it went.
@@ -103,24 +111,24 @@ def run_on_dask(
         jobs.append(Job(experiment, batch, keys, command.label(batch), {}))
     # A command without a way to ask for failed runs again tries them whenever it is started.
     store.forget(key for job in jobs for key in job.keys.values())
-    with connected(engine) as client:
-        return _Loop(client, command, store, make_observer, console).run(jobs)
+    with nullcontext(client) if client else connected(engine) as held:
+        return _Loop(held, command, store, make_observer, console).run(jobs)
 
 
-def _to_do(jobs: Sequence[Job], records: Records, console: Console, *, retry_failed: bool) -> list[Job]:
-    """Return the batches without a record, without those that failed before; say how many there are of each."""
+def _to_do(
+    jobs: Sequence[Job], records: Records, console: Console, *, retry_failed: bool
+) -> tuple[list[Job], int]:
+    """Return the batches to run, and the number of those left out as they failed before; say how many are done."""
     missing = set(records.missing(key for job in jobs for key in job.keys.values()))
-    open_jobs = [job for job in jobs if not missing.isdisjoint(job.keys.values())]
-    if len(open_jobs) < len(jobs):
-        recorded = len(jobs) - len(open_jobs)
-        console.print(f"{recorded} of {len(jobs)} batches are recorded in {records.folder}; going on.")
-    failed = set(records.failures())
-    again = [job for job in open_jobs if not failed.isdisjoint(job.keys.values())]
-    if again and not retry_failed:
-        console.print(f"{len(again)} batches that failed before are left out; --retry-failed tries them again.")
-        return [job for job in open_jobs if failed.isdisjoint(job.keys.values())]
-    records.forget(key for job in again for key in job.keys.values())
-    return open_jobs
+    wanted = [job for job in jobs if not missing.isdisjoint(job.keys.values())]
+    if len(wanted) < len(jobs):
+        console.print(f"{len(jobs) - len(wanted)} of {len(jobs)} batches are recorded in {records.folder}.")
+    failures = set() if retry_failed else set(records.failures())
+    fresh = [job for job in wanted if failures.isdisjoint(job.keys.values())]
+    if len(fresh) < len(wanted):
+        left_out = f"{len(wanted) - len(fresh)} batches that failed before are left out"
+        console.print(f"{left_out}; --retry-failed tries them again.")
+    return fresh, len(wanted) - len(fresh)
 
 
 def _lost() -> ResultsError:
