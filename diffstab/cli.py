@@ -98,6 +98,12 @@ def _grid(command: str, args: list[str]) -> int:
     return int(failed > 0)
 
 
+def _sweep(command: str, args: list[str]) -> int:
+    from diffstab.sweep import command as sweep
+
+    return sweep.main(args)
+
+
 def _report(command: str, args: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=COMMANDS[command].summary)
     parser.add_argument("results", help="results folder, as written by a command that runs a grid")
@@ -187,6 +193,7 @@ COMMANDS = {
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
     "plateau": Command("find the least loss of L2-regularised nets at every width", _grid),
     "forces": Command("follow attraction and repulsion in L2-regularised nets during training", _grid),
+    "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "dashboard": Command("make a W&B workspace and report of the project's runs", _dashboard),
     "import-wandb": Command("turn W&B runs back into the records of a results folder", _import_wandb),

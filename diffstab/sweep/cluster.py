@@ -77,7 +77,9 @@ def connected(engine: Engine) -> Iterator[Any]:
     }
     settings = {**_SETTINGS, "distributed.nanny.pre-spawn-environ": variables}
     with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="diffstab-", ignore_cleanup_errors=True))
+        scratch = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="diffstab-", ignore_cleanup_errors=True)
+        )
         stack.enter_context(dask.config.set({**settings, "temporary-directory": scratch}))
         stack.enter_context(_quiet())
         target: Any = engine.scheduler
@@ -89,12 +91,16 @@ def connected(engine: Engine) -> Iterator[Any]:
             client = stack.enter_context(Client(target, timeout=CONNECT_SECONDS, set_as_default=False))
         except (OSError, ValueError) as error:
             message = f"No Dask scheduler answers at {engine.scheduler} ({error})."
-            raise ResultsError(f"{message} Start one with `dask scheduler`, or leave the option out.") from error
+            raise ResultsError(
+                f"{message} Start one with `dask scheduler`, or leave the option out."
+            ) from error
         try:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError as error:
             message = f"No worker has come within {WORKER_SECONDS} s."
-            raise ResultsError(f"{message} Look at the jobs' output, or start `dask worker ADDRESS`.") from error
+            raise ResultsError(
+                f"{message} Look at the jobs' output, or start `dask worker ADDRESS`."
+            ) from error
         yield client
 
 

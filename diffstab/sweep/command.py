@@ -13,7 +13,7 @@ from diffstab.sweep.cluster import Engine
 from diffstab.sweep.display import Tally
 from diffstab.sweep.engine import run_sweep
 from diffstab.sweep.file import read_sweep
-from diffstab.sweep.plan import Plan, check_plan, make_plan
+from diffstab.sweep.plan import Plan, check_data, make_plan
 from diffstab.sweep.task import MakeObserver
 
 
@@ -36,7 +36,7 @@ def _run(args: Sequence[str]) -> int:
     plan = make_plan(read_sweep(options.file))
     folder = Path(options.results or f"results/sweep_{plan.name}")
     if options.dry_run:
-        check_plan(plan)
+        check_data(plan.command, plan.jobs)
         return _dry_run(plan, folder, engine)
     project = options.wandb or plan.wandb
     tally = run_sweep(
@@ -51,7 +51,9 @@ def _run(args: Sequence[str]) -> int:
 
 def tell(tally: Tally, folder: Path) -> int:
     """Print how a grid went and where its results are; return the exit status."""
-    failed = f"{tally.failed} batches failed: `diffstab sweep status {folder}` says why.\n" if tally.failed else ""
+    failed = (
+        f"{tally.failed} batches failed: `diffstab sweep status {folder}` says why.\n" if tally.failed else ""
+    )
     print(f"{failed}Results in {folder}. Next: diffstab report {folder}")
     return int(tally.failed > 0)
 
@@ -69,14 +71,24 @@ def _parser() -> argparse.ArgumentParser:
         description="Run every combination of a sweep's file that has no record yet.",
         epilog="`diffstab sweep status FOLDER` tells how far a sweep is, `diffstab sweep rm FOLDER` removes runs.",
     )
-    parser.add_argument("file", help="YAML file: command, method: grid, parameters; `wandb sweep` reads it too")
-    parser.add_argument("--results", default=None, help="results folder; by default results/sweep_<name of the file>")
-    parser.add_argument("--workers", type=int, default=None, help="processes on this machine; by default one per core")
+    parser.add_argument(
+        "file", help="YAML file: command, method: grid, parameters; `wandb sweep` reads it too"
+    )
+    parser.add_argument(
+        "--results", default=None, help="results folder; by default results/sweep_<name of the file>"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=None, help="processes on this machine; by default one per core"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of linear algebra in each process")
     parser.add_argument("--scheduler", default=None, help="join the Dask cluster at tcp://host:port")
-    parser.add_argument("--slurm", type=Path, default=None, metavar="PROFILE", help="YAML file of Slurm jobs to start")
+    parser.add_argument(
+        "--slurm", type=Path, default=None, metavar="PROFILE", help="YAML file of Slurm jobs to start"
+    )
     parser.add_argument("--retry-failed", action="store_true", help="try runs again that failed before")
-    parser.add_argument("--dry-run", action="store_true", help="tell the runs and their time, and make nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="tell the runs and their time, and make nothing"
+    )
     parser.add_argument("--wandb", default=None, metavar="PROJECT", help="log the runs to W&B")
     return parser
 

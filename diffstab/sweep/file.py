@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import product
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,11 +44,6 @@ class SweepFile(NamedTuple):
     fixed: dict[str, Any]
     swept: dict[str, list[Any]]
     project: str | None
-
-    @property
-    def count(self) -> int:
-        """Number of combinations of the grid."""
-        return prod(map(len, self.swept.values()))
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield a value for each swept parameter; the last one varies fastest."""
@@ -211,7 +205,9 @@ def _refuse_twice(parameters: Mapping[str, list[Any]]) -> None:
             starts = [option[: found.start()] for found in re.finditer(r"\.|$", option)]
             clash = [other for other in taken if other in starts or other.startswith(f"{option}.")]
             if any(taken[other] != name for other in clash):
-                raise ArgumentError("parameters", "set each option once", f"{option} in {taken[clash[0]]} and {name}")
+                raise ArgumentError(
+                    "parameters", "set each option once", f"{option} in {taken[clash[0]]} and {name}"
+                )
             taken[option] = name
         if len(set(name.split(","))) < len(name.split(",")):
             raise ArgumentError("parameters", "set each option once", name)

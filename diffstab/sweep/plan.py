@@ -82,22 +82,27 @@ def make_plan(sweep: SweepFile) -> Plan:
     """
     command = grid_command(sweep.command)
     asked = command.parse(sweep.arguments({}))
+    _refuse_unknown(sweep, asked.experiment.resolved())
     combinations = [(combination, coordinates(combination)) for combination in sweep.combinations()]
     columns = _columns([places for _, places in combinations], command.grid_keys)
     jobs: list[Job] = []
     seen: set[str] = set()
     for (combination, places), added in zip(combinations, columns, strict=True):
         experiment = _parsed(command, sweep.arguments(combination), places)
-        for job in _jobs(command, experiment, added, many=sweep.count > 1):
+        for job in _jobs(command, experiment, added, many=len(combinations) > 1):
             if not seen.issuperset(job.keys.values()):
                 seen.update(job.keys.values())
                 jobs.append(job)
-    written = {"command": sweep.command, "arguments": [*sweep.before, *sweep.after]}
-    written |= {"fixed": sweep.fixed, "parameters": sweep.swept}
+    written = {
+        "command": sweep.command,
+        "arguments": [*sweep.before, *sweep.after],
+        "fixed": sweep.fixed,
+        "parameters": sweep.swept,
+    }
     return Plan(sweep.name, command, asked.experiment, jobs, written, asked.wandb or sweep.project)
 
 
-def check_plan(plan: Plan) -> None:
+def check_data(command: GridCommand[Any, Any], jobs: Iterable[Job]) -> None:
     """Ask for the data of every configuration, so that bad options are refused before anything is made.
 
     Raises:
@@ -105,12 +110,12 @@ def check_plan(plan: Plan) -> None:
         DataError: If the data are missing or damaged.
     """
     seen = set()
-    for job in plan.jobs:
+    for job in jobs:
         resolved = job.experiment.resolved()
         described = canonical_json({name: resolved.get(name) for name in _DATA_OPTIONS})
         if described not in seen:
             seen.add(described)
-            plan.command.check(job.experiment)
+            command.check(job.experiment)
 
 
 def open_plan(plan: Plan, folder: str | Path) -> Records:
@@ -130,6 +135,25 @@ def open_plan(plan: Plan, folder: str | Path) -> Records:
     pq.write_table(_cells(plan), buffer)
     write_atomically(store.folder / CELLS, buffer.getvalue())
     return store
+
+
+def _refuse_unknown(sweep: SweepFile, base: Mapping[str, Any]) -> None:
+    """Refuse an option that would be a new entry of a mapping, a method of one option say: a typing error.
+
+    What follows init_args hangs on the class, and is checked where the combination is parsed.
+    """
+    options = [option for name in {**sweep.fixed, **sweep.swept} for option in name.split(",")]
+    for option in options:
+        inside: Any = base
+        for part in option.split("."):
+            if part == "init_args" or option == "config" or not isinstance(inside, Mapping):
+                break
+            if part not in inside:
+                known = ", ".join(inside)
+                raise ArgumentError(
+                    f"parameters.{option}", "name options of the command", part, f"There are {known}."
+                )
+            inside = inside[part]
 
 
 def _parsed(command: GridCommand[Any, Any], arguments: list[str], places: Mapping[str, Any]) -> Any:

@@ -99,7 +99,9 @@ def run_task(task: Task) -> Answer:
 def unfit(folder: Path, version: str) -> str:
     """Return why this process cannot work on a results folder of a driver of that version; empty if it can."""
     if version != __version__:
-        return f"A worker runs diffstab {__version__}, this process {version}. Install one version everywhere."
+        return (
+            f"A worker runs diffstab {__version__}, this process {version}. Install one version everywhere."
+        )
     if not folder.is_dir():
         return f"A worker does not see {folder}. Choose a results folder on a file system that all workers share."
     return ""

@@ -1,0 +1,72 @@
+"""What the tests of sweeps share: a toy command, its files, and `diffstab` in processes of its own."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diffstab.training.grid import COMMANDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _numbers(monkeypatch):
+    """The toy command is one of those that run a grid."""
+    monkeypatch.setitem(COMMANDS, "numbers", "tests.references.sweep_grid:Numbers")
+
+
+@pytest.fixture
+def write_sweep(tmp_path):
+    """Write a sweep's file of the toy command, and return its path."""
+
+    def write(parameters, *options, name="grid", **keys):
+        path = tmp_path / f"{name}.yaml"
+        content = {
+            "method": "grid",
+            "command": ["diffstab", "numbers", *map(str, options), "${args}"],
+            "parameters": parameters,
+        }
+        path.write_text(yaml.safe_dump({**content, **keys}, sort_keys=False))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def diffstab(tmp_path):
+    """Start `diffstab` with the toy command in a process group of its own; what still runs in the end is killed."""
+    started = []
+
+    def start(*args, **options):
+        command = [sys.executable, "-m", "tests.references.sweep_process", *map(str, args)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, start_new_session=True, **pipes, **options
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, 9)
+        process.communicate()
+
+
+@pytest.fixture
+def wait_until():
+    """Wait for a condition, and fail when it does not come true in time."""
+
+    def wait(condition, seconds=60.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.01)
+
+    return wait
