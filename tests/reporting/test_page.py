@@ -1,11 +1,7 @@
 """The page of a made-up results folder: complete, self-contained, harmless and written whole."""
 
 import base64
-import json
 import re
-import shutil
-import subprocess
-from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -296,36 +292,3 @@ def test_file_names_are_harmless_and_differ():
     odd = [file_stem(name) for name in ("../../etc", "a/b", "a b", "", "é" * 300)]
     assert len(set(odd)) == 5
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,60}", stem) for stem in odd)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
-def test_a_browser_sorts_tables_and_shows_values(folder, tmp_path):
-    probe = """<script>{
-    const table = [...document.querySelectorAll("table")][0];
-    const shown = () => [...table.tBodies[0].rows].map((row) => row.cells[2].dataset.sort);
-    const button = table.tHead.rows[0].cells[2].querySelector("button");
-    button.click(); const up = shown(); button.click(); const down = shown();
-    const chart = document.querySelector(".chart"), box = chart.querySelector(".point").getBoundingClientRect();
-    const at = { clientX: box.left + box.width / 2, clientY: box.top + box.height / 2, bubbles: true };
-    chart.dispatchEvent(new PointerEvent("pointermove", at));
-    const tip = document.getElementById("tip");
-    const wide = document.documentElement.scrollWidth > innerWidth;
-    document.title = JSON.stringify([up, down, tip.hidden, tip.textContent, wide]);
-    }</script></body>"""
-    html = (folder / "report" / "index.html").read_text().replace("</body>", probe)
-    copy = tmp_path / "probe.html"
-    copy.write_text(html)
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    )
-    flags += f" --disable-component-update --disable-sync --window-size=500,900 --user-data-dir={tmp_path / 'profile'}"
-    command = ["chromium", *flags.split(), "--dump-dom", copy.as_uri()]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
-    title = unescape(re.search(r"<title>(.*?)</title>", found).group(1))
-    up, down, hidden, tip, wide = json.loads(title)
-    assert [float(value) for value in up] == sorted(float(value) for value in up)
-    assert down == up[::-1]
-    assert not hidden
-    assert re.match(r"feature, n = 32: .* %", tip)
-    assert not wide
