@@ -4,10 +4,14 @@ BIN := .venv/bin
 # One BLAS thread for each test worker, or the workers fight over the cores.
 WORKERS ?= 2
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo paper test lint types unit bench clean
 
 demo: .venv/installed
 	$(BIN)/diffstab demo
+
+# An hour on two cores; images under $$DIFFSTAB_DATA, or PAPER=--without-images.
+paper: .venv/installed
+	$(BIN)/diffstab paper $(PAPER)
 
 test: lint types unit
 

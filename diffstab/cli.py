@@ -178,6 +178,12 @@ def _import_wandb(command: str, args: list[str]) -> None:
     importing.main(args)
 
 
+def _paper(command: str, args: list[str]) -> int:
+    from diffstab.paper.command import main
+
+    return main(args)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     from diffstab import demo
 
@@ -197,6 +203,7 @@ COMMANDS = {
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "dashboard": Command("make a W&B workspace and report of the project's runs", _dashboard),
     "import-wandb": Command("turn W&B runs back into the records of a results folder", _import_wandb),
+    "paper": Command("run what the sources' figures and claims need, and write one page of verdicts", _paper),
     "demo": Command("a small comparison with its report, on embedded data", _demo),
 }
 

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from diffstab.errors import DataError
 from diffstab.paper.stages import Stage, chosen
-from diffstab.results import Records
-from diffstab.training.grid import GridCommand, run_grid
+from diffstab.results import Records, RecordStore
+from diffstab.training.grid import GridCommand
 
 
 class Planned(NamedTuple):
-    """A stage that is about to run.
+    """A stage that may run.
 
     Attributes:
         stage: The stage.
@@ -38,13 +38,13 @@ class Planned(NamedTuple):
         return [self.command.key(self.experiment, cell) for batch in batches for cell in batch]
 
     @property
-    def missing(self) -> int:
-        """Cells that have no record yet."""
-        return len(Records(self.folder).missing(self.keys)) if self.folder.is_dir() else len(self.keys)
+    def missing(self) -> list[str]:
+        """Names of the records that are not there yet."""
+        return Records(self.folder).missing(self.keys)
 
 
 def plan_stages(names: Sequence[str], root: str | Path, *, full: bool = False) -> list[Planned]:
-    """Read the configurations of the stages and look for their data; nothing is made.
+    """Read the configurations of stages and look for their data; nothing is made.
 
     Args:
         names: Names of stages; all of them for none.
@@ -79,8 +79,8 @@ def with_data(planned: Sequence[Planned], *, without_images: bool) -> list[Plann
     lacking = [one for one in planned if one.absent]
     if lacking and not without_images:
         names = ", ".join(one.stage.name for one in lacking)
-        message = f"The data of {names} are missing. {lacking[0].absent}"
-        raise DataError(f"{message} Or leave these stages out with --without-images.")
+        way_out = f"{lacking[0].absent} Or leave these stages out with --without-images."
+        raise DataError("The data of stages are missing", names, way_out)
     return [one for one in planned if not one.absent]
 
 
@@ -93,7 +93,7 @@ def run_stages(
     without_images: bool = False,
     console: Console | None = None,
 ) -> dict[str, Path]:
-    """Run the cells of stages that have no record yet.
+    """Run the cells of stages that have no record yet; those that fail are remembered and the rest goes on.
 
     Args:
         names: Names of stages; all of them for none.
@@ -109,12 +109,36 @@ def run_stages(
     Raises:
         ArgumentError: If a name is no stage or a configuration is wrong.
         DataError: If data are missing; nothing is made then.
-        ResultsError: If a folder holds results of another configuration or cannot be written.
+        ResultsError: If a folder holds results of another configuration (nothing is run then) or cannot be written.
     """
-    console = console or Console(stderr=True)
-    ready = with_data(plan_stages(names, root, full=full), without_images=without_images)
-    for number, one in enumerate(ready, start=1):
-        if one.missing:
-            console.print(f"[{number}/{len(ready)}] {one.stage.name}", markup=False, highlight=False)
-            run_grid(one.command, one.experiment, one.folder, console=console)
+    planned = plan_stages(names, root, full=full)
+    ready = with_data(planned, without_images=without_images)
+    run_planned(ready, workers=workers, console=console or Console(stderr=True))
     return {one.stage.name: one.folder for one in ready}
+
+
+def run_planned(ready: Sequence[Planned], *, workers: int | None, console: Console) -> None:
+    """Run the missing cells of stages whose data are there; see `run_stages`."""
+    from diffstab.sweep.cluster import Engine, connected
+    from diffstab.sweep.engine import run_on_dask
+
+    engine = Engine(workers=workers)
+    for one in ready:
+        if one.folder.is_dir():
+            # A folder of another configuration is refused now rather than when its turn comes.
+            RecordStore(one.folder, one.experiment.resolved(), grid_keys=one.command.grid_keys)
+    to_do = [one for one in ready if one.missing]
+    if not to_do:
+        return
+    with connected(engine) as client:
+        for number, one in enumerate(to_do, start=1):
+            name = f"[{number}/{len(to_do)}] {one.stage.name}: {len(one.missing)} runs"
+            console.print(name, markup=False, highlight=False)
+            run_on_dask(
+                one.command,
+                one.experiment,
+                one.folder,
+                workers=len(client.nthreads()),
+                console=console,
+                client=client,
+            )

@@ -22,6 +22,7 @@ class Stage(NamedTuple):
         minutes: Expected time at the small size on two cores.
         config: Configuration of the small size, below `configs/`.
         full: Configuration of the papers' own size, below `configs/`; the small one where that is it already.
+        published: Sizes of the source in words; "" where it states none.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Stage(NamedTuple):
     minutes: float
     config: str
     full: str
+    published: str = ""
 
     def path(self, *, full: bool = False) -> Path:
         """Return the configuration file of a size.
@@ -49,23 +51,34 @@ class Stage(NamedTuple):
         return command, command.parse(arguments)
 
 
-def _stage(name: str, command: str, minutes: float, full: str = "") -> Stage:
+_FULL = "paper/full"
+_IMAGES = "n = 32 to 10 000; hidden width 1000; ensembles of 10 initialisations"
+_TRIALS = "three trials of each width"
+
+
+def _stage(name: str, command: str, minutes: float, published: str = "", full: str = "") -> Stage:
     small = f"paper/{name}.yaml"
-    return Stage(name, command, minutes, small, full or small)
+    return Stage(name, command, minutes, small, f"{full}.yaml" if full else small, published)
 
 
 _LISTED = (
-    _stage("images_mnist", "compare", 7, "experiment/mnist.yaml"),
-    _stage("images_fashion", "compare", 6, "experiment/fashion.yaml"),
-    _stage("images_cifar10", "compare", 6, "experiment/cifar10_jpeg.yaml"),
-    _stage("sphere_constant", "sphere curve", 7),
-    _stage("sphere_gaussian", "sphere curve", 3, "paper/full/sphere_gaussian.yaml"),
-    _stage("sphere_anisotropic", "sphere curve", 2, "paper/full/sphere_anisotropic.yaml"),
-    _stage("sphere_trained", "sphere curve", 4, "paper/full/sphere_trained.yaml"),
+    _stage("images_mnist", "compare", 7, _IMAGES, "experiment/mnist"),
+    _stage("images_fashion", "compare", 6, _IMAGES, "experiment/fashion"),
+    _stage("images_cifar10", "compare", 6, _IMAGES, "experiment/cifar10_jpeg"),
+    _stage("sphere_constant", "sphere curve", 7, "d = 2, 3, 5; 5 seeds"),
+    _stage("sphere_gaussian", "sphere curve", 3, "", f"{_FULL}/sphere_gaussian"),
+    _stage("sphere_anisotropic", "sphere curve", 2, "", f"{_FULL}/sphere_anisotropic"),
+    _stage(
+        "sphere_trained",
+        "sphere curve",
+        6,
+        "d = 2, 3, 5; n = 8 to 1024; width 10 000; up to 10^7 steps; 5 seeds",
+        f"{_FULL}/sphere_trained",
+    ),
     _stage("forces_mnist", "forces", 0.5),
-    _stage("plateau_mnist", "plateau", 4, "paper/full/plateau_mnist.yaml"),
-    _stage("plateau_mnist_shallow", "plateau", 4, "paper/full/plateau_mnist_shallow.yaml"),
-    _stage("plateau_teacher", "plateau", 1),
+    _stage("plateau_mnist", "plateau", 4, _TRIALS, f"{_FULL}/plateau_mnist"),
+    _stage("plateau_mnist_shallow", "plateau", 4, "", f"{_FULL}/plateau_mnist_shallow"),
+    _stage("plateau_teacher", "plateau", 1, _TRIALS),
     _stage("plateau_bipartite", "plateau", 1),
     _stage("plateau_onehot", "plateau", 0.2),
     _stage("plateau_scalar", "plateau", 0.5),

@@ -142,8 +142,10 @@ def _claim_line(one: Judged, seconds: Mapping[str, float], figures: Mapping[str,
     claim, finding = one.claim, one.finding
     spent = sum(seconds.get(stage, 0.0) for stage in claim.stages) + one.seconds
     source = f"{claim.document}, {claim.place}"
+    # Sorted from holds to not tested rather than by the alphabet.
+    rank = f"{list(BADGES).index(finding.verdict)} {finding.verdict}"
     return [
-        Cell(finding.verdict, list(BADGES).index(finding.verdict), finding.verdict, _anchor(claim, figures)),
+        Cell(finding.verdict, rank, finding.verdict, _anchor(claim, figures)),
         Cell(claim.statement, claim.statement),
         Cell(finding.measured or "–", finding.value),
         Cell(finding.predicted or "–", finding.predicted),

@@ -1,0 +1,107 @@
+"""`diffstab paper`: run what the figures and claims of the sources need, and write the page of verdicts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diffstab.paper.running import Planned, plan_stages, run_planned, with_data
+from diffstab.paper.stages import STAGES
+from diffstab.reporting.paper.page import StageRun, write_paper
+from diffstab.results import Records
+
+_SIZES = {
+    "dimensions": "d",
+    "n_train": "n",
+    "widths": "widths",
+    "hidden": "hidden widths",
+    "restarts": "restarts",
+    "seeds": "seeds",
+}
+"""Keys of a configuration that make its size, and how they are called."""
+
+
+def main(args: Sequence[str]) -> int:
+    """Run what the arguments of `diffstab paper` ask for, and print the path of the page.
+
+    Returns:
+        The exit status: 1 if runs failed, the page says which.
+    """
+    options = _parser().parse_args(args)
+    planned = plan_stages(options.stages, options.results, full=options.full)
+    if options.dry_run:
+        print("\n".join(dry_run(planned, full=options.full)))
+        return 0
+    ready = with_data(planned, without_images=options.without_images)
+    run_planned(ready, workers=options.workers, console=Console(stderr=True))
+    # The page shows every stage that has been run, also by an earlier command with other stages.
+    stages = [state(one) for one in plan_stages((), options.results, full=options.full)]
+    print(f"Report: {write_paper(options.results, stages).resolve()}")
+    return int(any(stage.failures for stage in stages))
+
+
+def state(planned: Planned) -> StageRun:
+    """Return what became of a stage."""
+    stage, records = planned.stage, Records(planned.folder)
+    keys = planned.keys
+    failures = records.failures() if planned.folder.is_dir() else {}
+    return StageRun(
+        stage.name,
+        stage.command,
+        planned.folder,
+        len(keys),
+        len(keys) - len(records.missing(keys)),
+        [failures[key].reason for key in keys if key in failures],
+        sizes_text(planned.experiment.resolved()),
+        stage.published,
+        planned.absent,
+    )
+
+
+def sizes_text(config: Mapping[str, Any]) -> str:
+    """Return the sizes that a configuration asks for: "n = 64, 256; 5 seeds"."""
+    found = []
+    for key, name in _SIZES.items():
+        value = config.get(key, (config.get("net") or {}).get(key))
+        if key == "seeds" and value:
+            found.append(f"{len(value)} {'seed' if len(value) == 1 else 'seeds'}")
+        elif value:
+            listed = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            found.append(f"{name} = {listed}")
+    return "; ".join(found)
+
+
+def dry_run(planned: Sequence[Planned], *, full: bool) -> Iterator[str]:
+    """Yield a line per stage: what is left to run, and how long it takes at the small sizes on two cores."""
+    total = 0.0
+    for one in planned:
+        keys, left = one.keys, len(one.missing)
+        minutes = one.stage.minutes * left / len(keys)
+        total += minutes
+        time = "time unknown" if full else f"about {minutes:.1f} min"
+        note = f"; data missing: {one.absent}" if one.absent else ""
+        yield f"{one.stage.name:<22} {one.stage.command:<13} {left:>4} of {len(keys):>4} runs, {time}{note}"
+    yield "In all: made for a cluster." if full else f"In all: about {total:.0f} min on two cores."
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="diffstab paper",
+        description="Run what the figures and claims of the sources need, and write one page with every verdict. What "
+        "is recorded is not run again: started after an interruption, it goes on.",
+    )
+    parser.add_argument(
+        "--stages", nargs="+", default=(), metavar="STAGE", help=f"only these of {', '.join(STAGES)}"
+    )
+    parser.add_argument("--results", type=Path, default=Path("results/paper"), help="folder of all results")
+    parser.add_argument("--workers", type=int, default=None, help="processes; by default one per core")
+    parser.add_argument("--full", action="store_true", help="the papers' own sizes, for a cluster")
+    parser.add_argument(
+        "--without-images", action="store_true", help="leave out stages whose data are missing"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="tell the stages and their time; make nothing")
+    return parser
