@@ -10,11 +10,13 @@ from diffstab.errors import ArgumentError
 
 
 def split_zipped(args: Sequence[str]) -> list[str]:
-    """Return command-line arguments with every flag of several names as one flag for each name.
+    """Return command-line arguments with every flag of several names as one flag for each name, and `=None` as null.
+
+    The agent of `wandb sweep` writes values in Python's notation, which differs from YAML's in None.
 
     Args:
-        args: Arguments; a flag of several names has one value for each, in a list, after `=`: as YAML, or as the
-            agent of `wandb sweep` writes it, in Python's notation.
+        args: Arguments; a flag of several names has one value for each, in a list, after `=`, in YAML or as that agent
+            writes it.
 
     Raises:
         ArgumentError: If the value of such a flag is no list of that many values.
@@ -31,13 +33,15 @@ def flag(name: str, value: object) -> str:
     try:
         return f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
     except TypeError as error:
-        raise ArgumentError(name, "be a string, number, boolean, null, list or mapping", repr(value)) from error
+        raise ArgumentError(
+            name, "be a string, number, boolean, null, list or mapping", repr(value)
+        ) from error
 
 
 def _split(argument: str) -> Iterator[str]:
     names, equals, text = argument.removeprefix("--").partition("=")
     if not argument.startswith("--") or "," not in names:
-        yield argument
+        yield f"--{names}=null" if text == "None" else argument
         return
     values = _plain(text) if equals else None
     parts = names.split(",")

@@ -28,6 +28,10 @@ def test_a_flag_of_several_names_sets_each(text):
     ]
 
 
+def test_none_is_null():
+    assert split_zipped(["--threads=None", "--name", "None"]) == ["--threads=null", "--name", "None"]
+
+
 @pytest.mark.parametrize("tail", ["", "=", "=[1]", "=[1, 2, 3]", "=7", "=[1, {", "={'a': 1, 'b': 2}"])
 def test_a_flag_of_several_names_needs_as_many_values(tail):
     with pytest.raises(ArgumentError, match=r"--a,b must be followed by = and a list of 2 values"):
