@@ -1,4 +1,4 @@
-"""The command line: a light front, LightningCLI behind it, clear errors, W&B read back."""
+"""The command line: a light front, LightningCLI behind it, clear errors."""
 
 import json
 import subprocess
@@ -27,7 +27,6 @@ pytestmark = [
     # Of Lightning's own use of jsonargparse.
     pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb"),
 ]
 
 
@@ -220,45 +219,6 @@ def test_a_checkpoint_is_tested_and_predicts(place, capsys):
     assert np.load(path)["outputs"].shape == (50,)
 
 
-def _wandb_records(path):
-    """Records of an offline run's transaction log by their kind, in order."""
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True)
-    records = {}
-    for line in answer.stdout.splitlines():
-        record = json.loads(line)
-        records.setdefault(record["type"], []).append(record[record["type"]])
-    return records
-
-
-def test_wandb_runs_of_one_process_are_apart_and_complete(place, capsys):
-    logger = [
-        "--trainer.logger=WandbLogger",
-        "--trainer.logger.project=tests",
-        f"--trainer.logger.save_dir={place / 'runs'}",
-    ]
-    for learning_rate in (0.25, 0.5):
-        rate = f"--model.optimiser.learning_rate={learning_rate}"
-        assert fit("digits_adam", *logger, rate, "--trainer.check_val_every_n_epoch=1") == 0
-    assert capsys.readouterr().err.count("WANDB_MODE=offline") == 1
-    logs = sorted(place.glob("runs/wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
-    assert len(logs) == 2
-    for path, learning_rate in zip(logs, (0.25, 0.5)):
-        folder = place / "runs" / "tests" / path.stem.removeprefix("run-")
-        assert {entry.name for entry in folder.iterdir()} == {"config.yaml", "checkpoints"}
-        records = _wandb_records(path)
-        # The configuration is logged once, flat.
-        updates = [record["update"] for record in records["config"]]
-        (config,) = [update for update in updates if set(update) != {"_wandb"}]
-        assert config == flatten(yaml.safe_load((folder / "config.yaml").read_text()))
-        assert config["model.optimiser.learning_rate"] == learning_rate
-        history = [record["item"] for record in records["history"]]
-        # Two epochs, and the final numbers.
-        assert [item["epoch"] for item in history if "val_R" in item] == [0, 1, 2]
-        assert [item["epoch"] for item in history if "train_loss" in item] == [0, 1]
-        assert [record["exit_code"] for record in records["exit"]] == [0]
-
-
 def test_logged_keys_are_flags(place, capsys):
     assert fit("digits_adam") == 0
     config = yaml.safe_load((place / "results" / "fit" / "version_0" / "config.yaml").read_text())
@@ -271,17 +231,6 @@ def test_logged_keys_are_flags(place, capsys):
     assert main(["fit", *flags, "--print_config"]) == 0
     parsed = flatten(yaml.safe_load(capsys.readouterr().out))
     assert {name: parsed[name] for name in names} == values
-
-
-def test_a_failed_run_closes_its_wandb_run(place):
-    logger = [
-        "--trainer.logger=WandbLogger",
-        "--trainer.logger.project=tests",
-        f"--trainer.logger.save_dir={place / 'runs'}",
-    ]
-    assert fit("digits_adam", *logger, "--model.optimiser.learning_rate=1e30") == 2
-    (path,) = place.glob("runs/wandb/offline-run-*/*.wandb")
-    assert [record["exit_code"] for record in _wandb_records(path)["exit"]] == [1]
 
 
 def test_an_interrupted_command_says_so_in_one_line(monkeypatch, capsys):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +24,8 @@ Row = Mapping[str, Any]
 BEST = "plateau_best/"
 """First part of the names of the least loss of each width."""
 _LONGEST_TEXT = 200
+DRAWING = threading.Lock()
+"""Matplotlib's styles are those of the process: one thread at a time draws."""
 
 
 class Curves(NamedTuple):
@@ -133,9 +137,10 @@ def training_history(row: Row) -> Iterator[dict[str, float]]:
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the single values that all records of a batch share; of one record, all of its own."""
-    shared = dict(scalars(rows[0])) if rows else {}
-    for row in rows[1:]:
-        shared = {name: value for name, value in shared.items() if row.get(name) == value}
+    shared = scalars(rows[0]) if rows else {}
+    for row in map(scalars, rows[1:]):
+        # By their texts: what no run has a number for, NaN, is shared too.
+        shared = {name: value for name, value in shared.items() if repr(row.get(name)) == repr(value)}
     return shared
 
 
@@ -205,11 +210,15 @@ def _image_pictures(frame: pd.DataFrame, folder: Path) -> dict[str, Picture | No
     from diffstab.reporting.pictures import neurons_picture
 
     path = folder / "examples.npz"
-    drawn: list[Picture] = []
-    if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
-            drawn = deformed_pictures(dict(stored))
+    drawn = _examples(path, path.stat().st_mtime_ns) if path.exists() else []
     return {"neurons": neurons_picture(frame, prefix="neurons"), **numbered("deformed", drawn)}
+
+
+@lru_cache(maxsize=1)
+def _examples(path: Path, changed_ns: int) -> list[Picture]:
+    """Return the pictures of a file of example images, drawn once for all runs of a results folder."""
+    with np.load(path, allow_pickle=False) as stored:
+        return deformed_pictures(dict(stored))
 
 
 def deformed_pictures(stacks: Mapping[str, np.ndarray]) -> list[Picture]:

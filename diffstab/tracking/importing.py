@@ -12,6 +12,7 @@ import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import Records, RecordStore, canonical_json, config_hash, record_key, write_atomically
+from diffstab.tracking.content import CURVES
 from diffstab.tracking.runs import FoundRun, Reading, offline_runs, online_runs
 from diffstab.training.grid import grid_command
 
@@ -103,7 +104,13 @@ def _chosen(runs: Sequence[FoundRun], group: str) -> list[FoundRun]:
 
 
 def _group(run: FoundRun) -> str:
-    return (run.group or PLAIN) if "command" in run.config else PLAIN
+    return (run.group or PLAIN) if _command(run) else PLAIN
+
+
+def _command(run: FoundRun) -> str:
+    """Return the command that runs a grid whose batch this is; "" for any other run."""
+    command = run.config.get("command")
+    return command if isinstance(command, str) and command in CURVES else ""
 
 
 def _gather(runs: Sequence[FoundRun], damaged: dict[str, str]) -> Found:
@@ -115,16 +122,16 @@ def _gather(runs: Sequence[FoundRun], damaged: dict[str, str]) -> Found:
     command = ""
     for run in runs:
         try:
-            if run.kept.is_dir():
-                command, config = str(run.config["command"]), _kept_config(run.kept)
+            if _command(run) and run.kept.is_dir():
+                command, config = _command(run), _kept_config(run.kept)
                 files |= _kept_files(run.kept)
                 configs[_fixed(command, config)] = config
-            elif run.is_finished and "command" not in run.config:
+            elif run.is_finished and not _command(run):
                 rows[config_hash({"wandb": run.id})] = row_of(run)
             else:
                 unfinished.append(run.name)
         except (ResultsError, OSError, yaml.YAMLError) as error:
-            damaged[run.name] = str(error)
+            damaged[run.id] = " ".join(str(error).split())
     if len(configs) > 1:
         message = f"The runs of one group have {len(configs)} different configurations."
         raise ResultsError(

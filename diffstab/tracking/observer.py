@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diffstab.results import Records
 from diffstab.tracking import content
-from diffstab.tracking.session import check_project, choose_mode, open_run, tell_once
+from diffstab.tracking.session import Mode, check_project, choose_mode, open_run, tell_once
 from diffstab.training.grid import Observer, Watched
 
 KEPT = "results"
@@ -30,14 +31,15 @@ class WandbObserver(Observer):
 
     Args:
         project: W&B project.
+        mode: Where runs go; None is what `choose_mode` finds.
 
     Raises:
         ArgumentError: If it is no name of a project, or WANDB_MODE is none of W&B's.
     """
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, *, mode: Mode | None = None) -> None:
         check_project(project)
-        self.project, self.mode = project, choose_mode()
+        self.project, self.mode = project, mode or choose_mode()
         self._open: dict[int, _BatchRun] = {}
 
     def started(self, watched: Watched) -> None:
@@ -85,10 +87,19 @@ class WandbObserver(Observer):
             tell_once(self.project, error, "a W&B run may be incomplete")
 
 
+def wandb_observers(project: str) -> Callable[[], WandbObserver]:
+    """Return what makes observers in any process: project and mode are checked and chosen here, once for all.
+
+    Raises:
+        ArgumentError: If it is no name of a project, or WANDB_MODE is none of W&B's.
+    """
+    return partial(WandbObserver, project, mode=WandbObserver(project).mode)
+
+
 class _BatchRun:
     """The W&B run of one batch."""
 
-    def __init__(self, project: str, mode: Any, watched: Watched) -> None:
+    def __init__(self, project: str, mode: Mode, watched: Watched) -> None:
         self.watched = watched
         self.rows: list[Mapping[str, Any]] = []
         self._curves = content.curves_of(watched.command.name)
@@ -124,11 +135,11 @@ class _BatchRun:
             for values in content.training_history(row):
                 self.progress(values)
         self.handle.log(content.point(self._curves, row))
-        self.handle.summary.update(content.summary(self.rows))
 
     def complete(self) -> None:
         """Log what is made of all records of the batch."""
         name = self.watched.command.name
+        self.handle.summary.update(content.summary(self.rows))
         for values in content.best_points(name, self.rows):
             self._define(content.BEST, "width")
             self.handle.log(values)
@@ -144,7 +155,8 @@ class _BatchRun:
 
         if not self.rows:
             return {}
-        drawn = content.pictures(self.watched.command.name, pd.DataFrame(self.rows), self.watched.folder)
+        with content.DRAWING:
+            drawn = content.pictures(self.watched.command.name, pd.DataFrame(self.rows), self.watched.folder)
         return content.images(drawn)
 
     def _define(self, prefix: str, axis: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from diffstab.tracking.content import BEST, CURVES
+from diffstab.tracking.content import BEST
 
 _HALF = {"w": 12, "h": 8}
 _IMAGES = (
@@ -148,8 +148,3 @@ def laid_out(panels: Sequence[Any]) -> list[Any]:
         row, column = divmod(index, 2)
         panel.layout = wr.Layout(x=column * _HALF["w"], y=row * _HALF["h"], **_HALF)
     return list(panels)
-
-
-def logged_quantities() -> set[str]:
-    """Return the names of the curves over records that runs log."""
-    return {curves.prefix + name for curves in CURVES.values() for name in (curves.axis, *curves.quantities)}

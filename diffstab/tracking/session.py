@@ -30,7 +30,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w .,;:=+()\[\]-]")
 
 
 def choose_mode() -> Mode:
-    """Return the mode of runs: WANDB_MODE, else offline, with a line saying so, where there is no key.
+    """Return the mode of runs: WANDB_MODE, else offline where there is no key; a process says so once.
 
     Raises:
         ArgumentError: If WANDB_MODE says something else than W&B knows.
@@ -42,8 +42,7 @@ def choose_mode() -> Mode:
         return MODES[asked]
     if has_key():
         return "online"
-    message = "W&B: no key found, so runs are kept offline; `wandb sync` uploads them."
-    print(message, file=sys.stderr)
+    _say_once("offline", "W&B: no key found, so runs are kept offline; `wandb sync` uploads them.")
     return "offline"
 
 
@@ -134,9 +133,11 @@ def run_settings() -> Any:
 
 def tell_once(project: str, error: Exception, consequence: str) -> None:
     """Say once in a process that W&B failed, and what is not logged therefore."""
-    if project not in _told:
-        _told.add(project)
-        message = (
-            f"W&B failed ({type(error).__name__}: {error}); {consequence}. Records are not touched by it."
-        )
+    message = f"W&B failed ({type(error).__name__}: {error}); {consequence}. Records are not touched by it."
+    _say_once(f"failure {project}", message)
+
+
+def _say_once(what: str, message: str) -> None:
+    if what not in _told:
+        _told.add(what)
         print(message, file=sys.stderr)

@@ -1,11 +1,11 @@
-"""The Lightning command line of the project: seeds, resolved configurations, W&B, final numbers."""
+"""The Lightning command line of the project: seeds, resolved configurations, final numbers."""
 
 from __future__ import annotations
 
 import io
 import warnings
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from diffstab.errors import ArgumentError
 from diffstab.results import flatten, write_atomically
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
 from diffstab.training.tasks import ImageTask
-from diffstab.training.wandb_logging import finish_wandb, offline_without_key, wants_wandb
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -54,12 +53,22 @@ class SaveResolvedConfig(SaveConfigCallback):
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.yaml", text.encode())
+        self.log_config(trainer, yaml.safe_load(text))
+
+    def log_config(self, trainer: Trainer, config: Mapping[str, Any]) -> None:
+        """Log the nested configuration flat."""
         for logger in trainer.loggers:
-            logger.log_hyperparams(flatten(cast("Mapping[str, object]", yaml.safe_load(text))))
+            logger.log_hyperparams(flatten(config))
 
 
 class ProjectCLI(LightningCLI):
-    """LightningCLI of the project's tasks: seed 0 unless told otherwise, and the final numbers after a fit."""
+    """LightningCLI of the project's tasks: seed 0 unless told otherwise, and the final numbers after a fit.
+
+    Attributes:
+        config_callback: Keeps the resolved configuration of a run.
+    """
+
+    config_callback: ClassVar[type[SaveResolvedConfig]] = SaveResolvedConfig
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments, whatever the arguments of the process.
@@ -73,11 +82,9 @@ class ProjectCLI(LightningCLI):
             raise ArgumentError("configuration", f"fit the options of diffstab {args[0]}", error) from error
 
     def before_instantiate_classes(self) -> None:
-        """Read checkpoints as plain tensors, and go offline before W&B could ask for a key."""
+        """Read checkpoints as plain tensors."""
         if self.config[self.subcommand].get("weights_only") is None:
             self.config[self.subcommand]["weights_only"] = True
-        if wants_wandb(self._get(self._get(self.config, "trainer"), "logger")):
-            offline_without_key()
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Build the trainer, which logs to results/fit/version_* unless a logger is asked for."""
@@ -107,8 +114,9 @@ def run_lightning(
     task_class: type[LightningModule] = ImageTask,
     subclass_mode_data: bool = True,
     program: str = "diffstab",
+    command_line: type[ProjectCLI] = ProjectCLI,
 ) -> None:
-    """Run a subcommand of LightningCLI, and close the W&B run whatever happens.
+    """Run a subcommand of LightningCLI.
 
     Args:
         args: Subcommand (fit, validate, test or predict) and its options.
@@ -116,36 +124,32 @@ def run_lightning(
         task_class: Class of the task.
         subclass_mode_data: Whether a configuration names the class of its data, or `data_class` is it.
         program: What the command line is called in its help.
+        command_line: What parses and runs it.
 
     Raises:
         ArgumentError: If an option or a value is wrong.
         SystemExit: After --help.
     """
     register_type(torch.dtype, _dtype_name, _dtype, fail_already_registered=False)
-    exit_code = 1
-    try:
-        with warnings.catch_warnings():
-            # Of Lightning's own use of torch, nothing a user could act on.
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
-            ProjectCLI(
-                task_class,
-                data_class,
-                subclass_mode_data=subclass_mode_data,
-                save_config_callback=SaveResolvedConfig,
-                seed_everything_default=0,
-                trainer_defaults=TRAINER_DEFAULTS,
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-                parser_kwargs={
-                    "prog": program,
-                    **_RAISING,
-                    **{name: dict(_RAISING) for name in SUBCOMMANDS},
-                },
-                args=args,
-            )
-        exit_code = 0
-    finally:
-        finish_wandb(exit_code)
+    with warnings.catch_warnings():
+        # Of Lightning's own use of torch, nothing a user could act on.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
+        command_line(
+            task_class,
+            data_class,
+            subclass_mode_data=subclass_mode_data,
+            save_config_callback=command_line.config_callback,
+            seed_everything_default=0,
+            trainer_defaults=TRAINER_DEFAULTS,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={
+                "prog": program,
+                **_RAISING,
+                **{name: dict(_RAISING) for name in SUBCOMMANDS},
+            },
+            args=args,
+        )
 
 
 def _dtype_name(dtype: torch.dtype) -> str:

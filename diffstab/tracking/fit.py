@@ -1,0 +1,192 @@
+"""`diffstab fit` on W&B: the Lightning command line with a run that is opened, filled and closed in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.loggers import WandbLogger
+
+from diffstab.errors import DegenerateError, ResultsError
+from diffstab.nets import FCN, CentredOutput
+from diffstab.results import flatten
+from diffstab.sparsity import mass, neuron_picture, principal_axes
+from diffstab.stability import draw_pairs, stability_of, to_record
+from diffstab.tracking import content
+from diffstab.tracking.session import choose_mode, harmless, run_settings, tell_once
+from diffstab.training.callbacks import StabilityProbe, run_folder
+from diffstab.training.lightning import ProjectCLI, SaveResolvedConfig
+from diffstab.training.tasks import ImageTask
+
+MEASURED_IMAGES = 1000
+"""At most so many test images are behind the table of stability."""
+PICTURED_IMAGES = 4
+
+
+class SaveTrackedConfig(SaveResolvedConfig):
+    """Logs to W&B the nested configuration, and beside it the flat one, whose keys are command-line flags."""
+
+    def log_config(self, trainer: Trainer, config: Mapping[str, Any]) -> None:
+        """Log once, to every logger what it shows best."""
+        for logger in trainer.loggers:
+            both = {**config, **flatten(config)}
+            logger.log_hyperparams(both if isinstance(logger, WandbLogger) else flatten(config))
+
+
+class TrackedCLI(ProjectCLI):
+    """The command line whose W&B runs are handles of their own, offline without a key, and always closed.
+
+    Attributes:
+        opened: Loggers whose run is open.
+    """
+
+    config_callback = SaveTrackedConfig
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.opened: list[WandbLogger] = []
+        exit_code = 1
+        try:
+            super().__init__(*args, **options)
+            exit_code = 0
+        finally:
+            for logger in self.opened:
+                logger.experiment.finish(exit_code=exit_code)
+
+    def instantiate_trainer(self, **options: Any) -> Trainer:
+        """Build the trainer, and open its W&B runs.
+
+        Raises:
+            ResultsError: If W&B cannot be started.
+        """
+        trainer = super().instantiate_trainer(**options)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _open(logger)
+                self.opened.append(logger)
+        return trainer
+
+    def after_fit(self) -> None:
+        """Measure the predictor that training ended with, and log tables, pictures and artifacts."""
+        super().after_fit()
+        for logger in self.opened:
+            if logger.experiment.disabled:
+                continue
+            try:
+                log_results(logger.experiment, self.trainer, self.model, self.datamodule)
+            # Whatever fails here, the checkpoint is on the disk.
+            except Exception as error:
+                tell_once(str(logger.name), error, "tables, pictures or artifacts of the fit are missing")
+
+
+def _open(logger: WandbLogger) -> None:
+    # Lightning has no public way to complete what an instance that it made itself hands to wandb.init.
+    options = logger._wandb_init
+    options["mode"] = "offline" if logger._offline else choose_mode()
+    options["reinit"] = "create_new"
+    options["settings"] = options.get("settings") or run_settings()
+    options["name"] = harmless(options["name"]) if options["name"] else None
+    # W&B's service, once started, keeps the folder that it was started in.
+    place = Path(options["dir"] or ".").absolute()
+    options["dir"] = str(place)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        _ = logger.experiment
+    except Exception as error:
+        message = f"W&B could not be started ({type(error).__name__}: {error})."
+        raise ResultsError(f"{message} Set WANDB_MODE=offline, or leave the WandbLogger out.") from error
+
+
+def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) -> None:
+    """Log what a fit ended with: stability, deformed samples, neurons, and its files as artifacts.
+
+    Args:
+        run: The W&B run.
+        trainer: After the fit.
+        task: The trained task; tables and pictures are those of an image task.
+        data: Its data module, with test images.
+    """
+    if isinstance(task, ImageTask):
+        probes = [callback for callback in trainer.callbacks if isinstance(callback, StabilityProbe)]  # type: ignore[attr-defined]
+        probe = (probes or [StabilityProbe()])[0]
+        tables = {"stability": content.stability_table([fit_row(task, data, probe)])}
+        run.log(content.as_tables(tables) | content.images(fit_pictures(task, data, probe)))
+    folder = run_folder(trainer)
+    _log_file(run, folder / "config.yaml", kind="config")
+    _log_file(run, folder / "checkpoints" / "final.ckpt", kind="model")
+
+
+def fit_row(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]:
+    """Return D, G and R with their intervals, before and after training, where they are defined."""
+    images = data.test_images[:MEASURED_IMAGES]
+    generator = torch.Generator().manual_seed(probe.seed)
+    draws = draw_pairs(
+        images,
+        deform=probe.deform,
+        noise=cast("Any", probe.noise),
+        fields_per_image=probe.fields_per_image,
+        generator=generator,
+    )
+    row = {
+        "dataset": data.name,
+        "method": task.settings.name,
+        "n_train": len(data.train_images),
+        "seed": data.seed,
+    }
+    # Before training F = 0 for xi = 1: the net itself stands for it.
+    for prefix, predictor in (("init_", task.predictor.initial), ("", task)):
+        try:
+            report = stability_of(predictor, draws, generator=torch.Generator().manual_seed(probe.seed))
+        except DegenerateError:
+            continue
+        row |= to_record(report, prefix)
+    return row
+
+
+def fit_pictures(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]:
+    """Return pictures of deformed samples and, for a fully-connected net, of neurons before and after training."""
+    import pandas as pd
+
+    from diffstab.reporting.pictures import neurons_picture
+
+    images = data.test_images[:PICTURED_IMAGES]
+    draws = draw_pairs(images, deform=probe.deform, generator=torch.Generator().manual_seed(probe.seed))
+    delta_px = float(draws.draw.delta_px)
+    stacks = {"images": draws.clean, "deformed": draws.deformed[0], "noisy": draws.noisy[0]}
+    arrays = {name: stack.numpy() for name, stack in stacks.items()} | {"delta_px": np.array(delta_px)}
+    drawn = content.numbered("deformed", content.deformed_pictures(arrays))
+    if isinstance(task.predictor.net, FCN):
+        row = {"method": task.settings.name, "n_train": len(data.train_images), "seed": data.seed}
+        row |= neuron_columns(task.predictor)
+        picture = neurons_picture(pd.DataFrame([row]), prefix="neurons")
+        drawn |= {} if picture is None else {"neurons": picture}
+    return drawn
+
+
+def neuron_columns(predictor: CentredOutput) -> dict[str, list[float]]:
+    """Return the first hidden layer before and after training on the trained net's main axes, as records hold it."""
+    net, initial = cast("FCN", predictor.net), cast("FCN", predictor.initial)
+    layers = {
+        prefix: [one.weights[index].detach().double().cpu() for index in (0, 1)]
+        for prefix, one in (("init_", initial), ("", net))
+    }
+    axes = principal_axes(layers[""][0], mass(*layers[""]))
+    columns: dict[str, list[float]] = {}
+    for prefix, (theta, outgoing) in layers.items():
+        masses = mass(theta, outgoing)
+        places = neuron_picture(theta, masses, axes=axes)
+        for name, values in (("x", places[:, 0]), ("y", places[:, 1]), ("mass", masses)):
+            columns[f"{prefix}neurons_{name}"] = values.tolist()
+    return columns
+
+
+def _log_file(run: Any, path: Path, *, kind: str) -> None:
+    import wandb
+
+    if path.exists():
+        artifact = wandb.Artifact(f"{kind}-{run.id}", type=kind)
+        artifact.add_file(str(path.absolute()), policy="immutable")
+        run.log_artifact(artifact)

@@ -1,0 +1,141 @@
+"""`diffstab fit` on W&B, read back: configuration, curves, tables, pictures, artifacts; apart and closed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from diffstab.cli import main
+from diffstab.results import flatten
+from diffstab.tracking import fit as module
+from diffstab.tracking.importing import import_runs
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "f00dfeed" * 5
+
+pytestmark = [
+    # Of Lightning's own use of jsonargparse, and of W&B's options.
+    pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb"),
+]
+
+
+def fit(*options, name="digits_adam"):
+    """Run a small fit that logs to W&B below runs/."""
+    quiet = [f"--trainer.enable_{what}=false" for what in ("progress_bar", "model_summary")]
+    small = ["--trainer.max_epochs=2", "--model.net.init_args.hidden=[20]", "--data.init_args.n_test=50"]
+    logger = [f"--trainer.logger{option}" for option in ("=WandbLogger", ".project=tests", ".save_dir=runs")]
+    config = str(ROOT / "configs" / "fit" / f"{name}.yaml")
+    return main(["fit", "--config", config, *quiet, *small, *logger, *options])
+
+
+def logs_of(place):
+    return sorted(place.glob("runs/wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+
+
+def history(records, name):
+    return [record["item"][name] for record in records["history"] if name in record["item"]]
+
+
+def test_runs_of_one_process_are_apart_and_complete(quiet_place, monkeypatch, capsys, logged):
+    rates = (0.25, 0.5)
+    for rate in rates:
+        options = [f"--model.optimiser.learning_rate={rate}", "--trainer.check_val_every_n_epoch=1"]
+        assert fit(*options, "--trainer.logger.name=<b>x</b>/../y") == 0
+    assert capsys.readouterr().err.count("no key found, so runs are kept offline") == 1
+    logs = logs_of(quiet_place)
+    assert len(logs) == 2
+    for log, rate in zip(logs, rates):
+        records = logged(log)
+        folder = quiet_place / "runs" / "tests" / records["run"][0]["run_id"]
+        assert {entry.name for entry in folder.iterdir()} == {"config.yaml", "checkpoints"}
+        # Logged once: nested, and flat with the names of the flags.
+        resolved = yaml.safe_load((folder / "config.yaml").read_text())
+        (config,) = [update for record in records["config"] if set(update := record["update"]) != {"_wandb"}]
+        assert config == {**resolved, **flatten(resolved)}
+        assert config["model.optimiser.learning_rate"] == rate
+        # Two epochs, and the final numbers.
+        epochs = {
+            name: [item["item"]["epoch"] for item in records["history"] if name in item["item"]]
+            for name in ("val_R", "train_loss")
+        }
+        assert epochs == {"val_R": [0, 1, 2], "train_loss": [0, 1]}
+        assert [one["exit_code"] for one in records["exit"]] == [0]
+        assert records["run"][0]["display_name"] == "_b_x__b__.._y"
+        check_end(log, records, folder)
+
+
+def check_end(log, records, folder):
+    """What a fit logs at its end."""
+    files = log.parent / "files"
+    table = json.loads((files / history(records, "stability.path")[0]).read_text())
+    lines = [dict(zip(table["columns"], line)) for line in table["data"]]
+    assert [(line["quantity"], line["training"]) for line in lines] == [
+        (name, when) for when in ("before", "after") for name in "DGR"
+    ]
+    for line in lines:
+        assert line["low"] < line["value"] < line["high"]
+    # The 50 test images, drawn as the callback draws them.
+    after = {line["quantity"]: line["value"] for line in lines if line["training"] == "after"}
+    for name in "DGR":
+        assert after[name] == pytest.approx(history(records, f"val_{name}")[-1], rel=1e-4)
+    for name in ("neurons", "deformed_1"):
+        assert (files / history(records, f"images/{name}.path")[0]).read_bytes().startswith(b"\x89PNG")
+    artifacts = {one["type"]: one["manifest"]["contents"] for one in records["artifact"]}
+    assert [entry["path"] for entry in artifacts["config"]] == ["config.yaml"]
+    assert [entry["path"] for entry in artifacts["model"]] == ["final.ckpt"]
+    assert Path(artifacts["model"][0]["local_path"]) == folder / "checkpoints" / "final.ckpt"
+
+
+def test_a_fit_comes_back_as_a_record(quiet_place, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert fit("--data.init_args.n_train=30") == 0
+    assert import_runs("runs", "imported").written == 1
+    from diffstab.results import read_records
+
+    (row,) = read_records("imported").to_dict("records")
+    assert (row["dataset"], row["n_train"], row["seed"]) == ("Digits", 30, 0)
+    assert row["test_error"] == row["val_error"]
+    assert row["R"] == row["val_R"]
+    written = [path for path in quiet_place.rglob("*") if path.is_file()]
+    assert not [path for path in written if KEY.encode() in path.read_bytes()]
+
+
+def test_a_failed_run_closes_its_wandb_run(quiet_place, logged):
+    assert fit("--model.optimiser.learning_rate=1e30") == 2
+    (log,) = logs_of(quiet_place)
+    assert [one["exit_code"] for one in logged(log)["exit"]] == [1]
+
+
+def test_what_fails_at_the_end_costs_no_checkpoint(quiet_place, monkeypatch, capsys):
+    def fail(*given):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(module, "log_results", fail)
+    assert fit() == 0
+    assert "W&B failed (OSError: no space left); tables, pictures" in capsys.readouterr().err
+    assert list(quiet_place.rglob("final.ckpt"))
+
+
+def test_wandb_that_cannot_start_is_told_before_the_training(quiet_place, monkeypatch, capsys):
+    import wandb
+
+    def fail(**options):
+        raise wandb.errors.CommError("no service")
+
+    monkeypatch.setattr(wandb, "init", fail)
+    assert fit() == 2
+    assert (
+        "W&B could not be started (CommError: no service). Set WANDB_MODE=offline" in capsys.readouterr().err
+    )
+    assert not list(quiet_place.rglob("*.ckpt"))
+
+
+def test_disabled_means_nothing(quiet_place, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert fit() == 0
+    assert not (quiet_place / "runs" / "wandb").exists()
+    assert list(quiet_place.rglob("final.ckpt"))

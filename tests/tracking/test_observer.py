@@ -1,0 +1,246 @@
+"""Grids on W&B, offline: what their runs hold, that they never mix, and that no record hangs on them."""
+
+import json
+import pickle
+import threading
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from diffstab.errors import ArgumentError
+from diffstab.results import Records
+from diffstab.tracking import WandbObserver, wandb_observers
+from diffstab.training.grid import grid_command, run_grid
+
+QUIET = Console(quiet=True)
+KEY = "f00dfeed" * 5
+
+
+@pytest.fixture(autouse=True)
+def _offline(quiet_place, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.fixture
+def unpictured(monkeypatch):
+    """Leaves the pictures out: they take longest."""
+    monkeypatch.setattr("diffstab.tracking.content.pictures", lambda *given: {})
+
+
+def run(command, experiment, folder):
+    """Run a grid on W&B; return the logs of its runs."""
+    run_grid(grid_command(command), experiment, folder, console=QUIET, observer=WandbObserver("tests"))
+    return sorted(Path(folder).glob("wandb/offline-run-*/*.wandb"))
+
+
+def items(records, name):
+    """The values of a quantity in the history, in order."""
+    return [record["item"][name] for record in records["history"] if name in record["item"]]
+
+
+def config(records):
+    """The configuration of a run, which is logged once."""
+    assert "config" not in records
+    return records["run"][0]["config"]["update"]
+
+
+def axes(records):
+    """Pairs of what is drawn and what it is drawn against."""
+    return {(one.get("glob_name") or one["name"], one.get("step_metric")) for one in records["metric"]}
+
+
+def summary(records):
+    found = {}
+    for record in records["summary"]:
+        found |= record["update"]
+    return found
+
+
+def table(log, records, name):
+    """A logged table."""
+    path = log.parent / "files" / items(records, f"{name}.path")[0]
+    return json.loads(path.read_text())
+
+
+def images(log, records):
+    """Names of the logged images, each of them a PNG on the disk."""
+    logged = {
+        name.partition(".")[0]: value
+        for item in records["history"]
+        for name, value in item["item"].items()
+        if name.startswith("images/") and name.endswith(".path")
+    }
+    for path in logged.values():
+        assert (log.parent / "files" / path).read_bytes().startswith(b"\x89PNG")
+    return {name.removeprefix("images/") for name in logged}
+
+
+def test_a_comparison_is_told_whole(quiet_place, monkeypatch, tiny, logged):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    folder = quiet_place / "results" / "<b>x<" / "..y"
+    experiment = tiny["compare"]()
+    logs = run("compare", experiment, folder)
+    assert len(logs) == 2
+    frame = Records(folder).read().set_index("method")
+    for log in logs:
+        records = logged(log)
+        told = config(records)
+        row = frame.loc[told["cell"]["method"]]
+        told.pop("_wandb")
+        assert {name: told[name] for name in ("n_train", "loss")} == {"n_train": [10], "loss": "soft_hinge"}
+        assert (told["command"], told["regime"], told["line"]) == ("compare", "feature", row.name)
+        about = records["run"][0]
+        assert about["run_id"].startswith(f"{row['key']}-")
+        assert (about["project"], about["run_group"], about["job_type"]) == ("tests", "..y", "compare")
+        assert not set("<>/") & set(about["display_name"])
+        axis = "train/flow_time" if row.name == "feature" else "train/steps"
+        assert {("image/*", "image/n_train"), ("train/*", axis)} <= axes(records)
+        assert items(records, "train/steps")[-1] == row["steps"]
+        assert len(items(records, "train/loss")) == len(items(records, axis)) > 2
+        assert (items(records, "image/n_train"), items(records, "image/D")) == ([10], [row["D"]])
+        assert summary(records)["R"] == row["R"]
+        stability = table(log, records, "stability")
+        assert [line[4:6] for line in stability["data"]] == [
+            [name, when] for when in ("before", "after") for name in "DGR"
+        ]
+        assert stability["data"][3][6:] == [row["D"], row["D_low"], row["D_high"]]
+        assert images(log, records) == {"neurons", "deformed_1", "deformed_2", "deformed_3"}
+        (artifact,) = [one for one in records["artifact"] if one["type"] == "records"]
+        assert {entry["path"] for entry in artifact["manifest"]["contents"]} == {
+            "config.yaml",
+            "examples.npz",
+            f"records/{row['key']}.parquet",
+        }
+        assert [one["exit_code"] for one in records["exit"]] == [0]
+        kept = log.parent / "files" / "results"
+        source = folder / "records" / f"{row['key']}.parquet"
+        assert (kept / "records" / source.name).read_bytes() == source.read_bytes()
+    # Nothing anywhere else, and no key in anything.
+    assert {path.name for path in quiet_place.iterdir()} <= {
+        "results",
+        ".cache",
+        ".config",
+        ".local",
+        ".netrc",
+    }
+    written = [path for path in quiet_place.rglob("*") if path.is_file()]
+    assert len(written) > 10
+    assert not [path for path in written if KEY.encode() in path.read_bytes()]
+
+
+def test_a_plateau_is_drawn_against_the_width(quiet_place, tiny, logged):
+    (log,) = run("plateau", tiny["plateau"](), quiet_place / "plateau")
+    records = logged(log)
+    frame = Records(quiet_place / "plateau").read().sort_values(["width", "restart"])
+    assert items(records, "plateau/width") == [1, 1, 2, 2]
+    assert items(records, "plateau/loss") == frame["loss"].tolist()
+    assert items(records, "plateau_best/loss") == frame.groupby("width")["loss"].min().tolist()
+    assert {("plateau/*", "plateau/width"), ("plateau_best/*", "plateau_best/width")} <= axes(records)
+    assert len(config(records)["cells"]) == len(table(log, records, "records")["data"]) == 4
+    assert images(log, records) >= {"plateau_1", "plateau_2"}
+    assert summary(records)["seed"] == 0
+    assert "restart" not in summary(records)
+
+
+def test_forces_are_drawn_against_the_step(quiet_place, tiny, logged):
+    (log,) = run("forces", tiny["forces"](), quiet_place / "forces")
+    records = logged(log)
+    (row,) = Records(quiet_place / "forces").read().to_dict("records")
+    assert ("forces/*", "forces/steps") in axes(records)
+    assert items(records, "forces/steps") == list(row["trace_step"])
+    assert items(records, "forces/imbalance_1") == list(row["trace_imbalance_1"])
+    assert images(log, records) == {
+        f"{kind}_{n}" for kind, count in (("layer", 2), ("forces", 3)) for n in range(1, count + 1)
+    }
+    assert (log.parent / "files" / "results" / "snapshots" / f"{row['key']}.npz").exists()
+
+
+def test_the_sphere_is_drawn_against_n(quiet_place, tiny, logged):
+    logs = run("sphere curve", tiny["sphere curve"](), quiet_place / "sphere")
+    found = [logged(log) for log in logs]
+    assert len({config(records)["line"] for records in found}) == len(found) == 2
+    for records in found:
+        assert ("sphere/*", "sphere/n_train") in axes(records)
+        assert items(records, "sphere/n_train") == [6]
+        assert items(records, "sphere/test_error") == [summary(records)["test_error"]]
+    assert images(logs[0], found[0]) | images(logs[1], found[1]) == {"predictor", "neurons_d2"}
+
+
+def test_threads_with_one_observer_never_mix(quiet_place, unpictured, tiny, logged):
+    shared = pickle.loads(pickle.dumps(wandb_observers("tests")))()
+    command = grid_command("plateau")
+
+    def grid(seed):
+        experiment = tiny["plateau"](seeds=[seed])
+        run_grid(command, experiment, quiet_place / f"seed{seed}", console=QUIET, observer=shared)
+
+    threads = [threading.Thread(target=grid, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in (1, 2):
+        (log,) = (quiet_place / f"seed{seed}").glob("wandb/offline-run-*/*.wandb")
+        records = logged(log)
+        assert config(records)["seeds"] == [seed]
+        frame = Records(quiet_place / f"seed{seed}").read().sort_values(["width", "restart"])
+        assert items(records, "plateau/loss") == frame["loss"].tolist()
+
+
+def test_disabled_means_nothing(quiet_place, monkeypatch, tiny):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert run("plateau", tiny["plateau"](), quiet_place / "plateau") == []
+    assert not (quiet_place / "plateau" / "wandb").exists()
+    assert len(Records(quiet_place / "plateau").read()) == 4
+
+
+@pytest.mark.parametrize("where", ["open_run", "_BatchRun.record", "_BatchRun.complete"])
+def test_a_failure_of_wandb_costs_no_record_and_is_told_once(
+    quiet_place, unpictured, monkeypatch, capsys, tiny, where
+):
+    def fail(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"diffstab.tracking.observer.{where}", fail)
+    run("plateau", tiny["plateau"](seeds=[0, 1]), quiet_place / "plateau")
+    assert len(Records(quiet_place / "plateau").read()) == 8
+    assert capsys.readouterr().err.count("No space left on device") == 1
+
+
+def test_a_failed_batch_closes_its_run(quiet_place, monkeypatch, tiny, logged):
+    command = grid_command("plateau")
+
+    def fail(*args, **options):
+        raise ArgumentError("width", "be found", "none")
+        yield
+
+    monkeypatch.setattr(type(command), "run", fail)
+    with pytest.raises(ArgumentError, match="width must be found"):
+        run("plateau", tiny["plateau"](), quiet_place / "plateau")
+    (log,) = (quiet_place / "plateau").glob("wandb/offline-run-*/*.wandb")
+    assert [one["exit_code"] for one in logged(log)["exit"]] == [1]
+
+
+def test_a_second_start_writes_into_no_earlier_run(quiet_place, unpictured, tiny):
+    folder = quiet_place / "plateau"
+    (first,) = run("plateau", tiny["plateau"](), folder)
+    before = first.read_bytes()
+    records = Records(folder)
+    records.remove(records.keys())
+    assert len(run("plateau", tiny["plateau"](), folder)) == 2
+    assert first.read_bytes() == before
+
+
+def test_other_processes_take_over_the_mode_and_say_nothing(monkeypatch, capsys):
+    monkeypatch.delenv("WANDB_MODE")
+    make = pickle.loads(pickle.dumps(wandb_observers("tests")))
+    assert capsys.readouterr().err.count("no key found") == 1
+    monkeypatch.setattr("diffstab.tracking.session._told", set())
+    assert make().mode == "offline"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_project_of_no_name_is_refused():
+    with pytest.raises(ArgumentError, match="wandb must have 1 to 128 characters"):
+        WandbObserver("<b>x</b>/../y")
