@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import NamedTuple
 
 from diffstab import __version__
@@ -82,9 +81,9 @@ def _grid(command: str, args: list[str]) -> int:
     asked = grid.parse(args)
     make_observer = None
     if asked.wandb:
-        from diffstab.tracking import WandbObserver
+        from diffstab.tracking import wandb_observers
 
-        make_observer = partial(WandbObserver, asked.wandb)
+        make_observer = wandb_observers(asked.wandb)
     failed = 0
     if asked.workers > 1:
         from diffstab.sweep import run_on_dask
