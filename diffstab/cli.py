@@ -88,8 +88,9 @@ def _grid(command: str, args: list[str]) -> int:
     if asked.workers > 1:
         from diffstab.sweep import run_on_dask
 
-        options = {"workers": asked.workers, "make_observer": make_observer}
-        failed = run_on_dask(grid, asked.experiment, asked.folder, **options).failed
+        failed = run_on_dask(
+            grid, asked.experiment, asked.folder, workers=asked.workers, make_observer=make_observer
+        ).failed
     else:
         observer = make_observer() if make_observer else None
         run_grid(grid, asked.experiment, asked.folder, observer=observer)
