@@ -81,7 +81,8 @@ class Compare(GridCommand[Experiment, Cell]):
     ) -> Iterator[tuple[Cell, dict[str, Any]]]:
         """Train and measure a method."""
         for cell in batch:
-            data, probes = _drawn(_description(experiment), cell.n_train, cell.seed)
+            data = _loaded(canonical_json(experiment.data), cell.n_train, cell.seed)
+            probes = _probed(_description(experiment), cell.n_train, cell.seed)
             tell = partial(_tell, report)
             yield cell, run_cell(experiment, cell, data, probes, origin=origin, on_progress=tell)
 
@@ -101,16 +102,22 @@ def _description(experiment: Experiment) -> str:
 
 
 @lru_cache(maxsize=1)
-def _drawn(description: str, n_train: int, seed: int) -> tuple[Any, Probes]:
-    """Return data and probes of a place, kept for the methods that share it."""
+def _loaded(choice: str, n_train: int, seed: int) -> Any:
+    """Return the data of a place, kept for the methods that share it."""
+    return build_data(json.loads(choice), n_train=n_train, seed=seed)
+
+
+@lru_cache(maxsize=1)
+def _probed(description: str, n_train: int, seed: int) -> Probes:
+    """Return the probes of a place, kept for the methods that share it."""
     parts = json.loads(description)
-    data = build_data(parts["data"], n_train=n_train, seed=seed)
-    return data, draw_probes(StabilityChoice(**parts["stability"]), data, seed)
+    data = _loaded(canonical_json(parts["data"]), n_train, seed)
+    return draw_probes(StabilityChoice(**parts["stability"]), data, seed)
 
 
 def _largest(experiment: Experiment) -> Any:
     *_, cell = experiment.cells()
-    return _drawn(_description(experiment), cell.n_train, cell.seed)[0]
+    return _loaded(canonical_json(experiment.data), cell.n_train, cell.seed)
 
 
 def _write_examples(experiment: Experiment, path: Path, data: Any) -> None:
