@@ -95,7 +95,7 @@ class Records:
             ArgumentError: If no record has one of the columns.
             ResultsError: If there is no record, a record is damaged, or two records disagree on a column's type.
         """
-        wanted = None if columns is None else [*columns, "key"]
+        wanted = None if columns is None else list({*columns, "key"})
         table = self._steadily(lambda: self._table(wanted))
         if columns is None:
             return cast("pd.DataFrame", table.to_pandas())
@@ -189,7 +189,7 @@ class Records:
             loose = {path: path.stat() for path in sorted(self._loose())} if alone else {}
             if not loose:
                 return 0
-            self._tidy_claims()
+            self._tidy()
             keys = {path.stem for path in loose}
             old = [path for path in self._packs() if _is_open(path, keys)]
             parts = [*map(read_loose, loose), *map(read_pack, old)]
@@ -199,8 +199,10 @@ class Records:
             self._delete(path for path, seen in loose.items() if _is_unchanged(path, seen))
             return len(loose)
 
-    def _tidy_claims(self) -> None:
-        """Remove the locks that killed processes left on runs that have a record; nobody takes those any more."""
+    def _tidy(self) -> None:
+        """Remove what killed processes left: half-written packs, and locks of runs that have a record."""
+        # Only who packs writes packs, so nobody is at work on a draft; nobody claims a run with a record for long.
+        self._delete((self.folder / "packs").glob(".*.tmp"))
         there = self.keys()
         for path in self._files("claims", ".lock"):
             if path.stem in there:

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.results import RecordStore, read_records
+from diffstab.results import Records, RecordStore, read_records, record_key
 
 CONFIG = {"data": {"name": "digits"}, "alpha": 1e-6, "n_train": [32, 64], "seeds": 3}
 CELL = {"n_train": 32, "seed": 0, "method": "feature"}
@@ -85,6 +85,14 @@ def test_keys_tell_cells_and_configurations_apart(store, tmp_path):
     assert len({place.key(cell) for place in (store, other) for cell in cells}) == 8
 
 
+def test_the_key_of_a_run_is_the_same_in_every_folder_and_grid(store):
+    for config in (CONFIG, {**CONFIG, "seeds": 7, "n_train": [32]}, {**CONFIG, "n_train": {"a": 1}}):
+        assert record_key(config, CELL, grid_keys=("n_train", "seeds")) == store.key(CELL)
+    assert record_key(CONFIG, CELL, grid_keys=("seeds",)) != store.key(CELL)
+    with pytest.raises(ArgumentError, match=r"config\.x must be a string, number"):
+        record_key({"x": {1}}, CELL, grid_keys=())
+
+
 def test_grid_keys_may_be_dotted(tmp_path):
     config = {"data": {"n_train": 1, "name": "digits"}}
     RecordStore(tmp_path, config, grid_keys=("data.n_train",))
@@ -151,6 +159,7 @@ def test_records_of_two_kinds_are_refused(store):
 
 @pytest.mark.parametrize("folder", ["nowhere", "."])
 def test_no_records(tmp_path, folder):
+    assert Records(tmp_path / folder).missing(["a"]) == ["a"]
     with pytest.raises(
         ResultsError, match=r"holds no records\. Make some first: `diffstab compare`, .* --results"
     ):
