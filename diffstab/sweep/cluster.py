@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ _SETTINGS = {
     "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
     "distributed.admin.tick.limit": "1h",  # runs hold the interpreter for long; nothing a user could act on
 }
+
+_NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+"""Any port: two sweeps on one machine would both ask for the usual one."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,12 @@ def connected(engine: Engine) -> Iterator[Any]:
                 f"{message} Start one with `dask scheduler`, or leave the option out."
             ) from error
         try:
-            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+            # Jobs may queue for long.
+            client.wait_for_workers(1, timeout=None if engine.slurm else WORKER_SECONDS)
         except TimeoutError as error:
             message = f"No worker has come within {WORKER_SECONDS} s."
             raise ResultsError(
-                f"{message} Look at the jobs' output, or start `dask worker ADDRESS`."
+                f"{message} Start some with `dask worker {engine.scheduler} --nthreads 1`."
             ) from error
         yield client
 
@@ -114,7 +119,7 @@ def _local(engine: Engine) -> Iterator[Any]:
         threads_per_worker=1,
         processes=True,
         memory_limit=0,
-        dashboard_address=None,
+        scheduler_kwargs=_NO_DASHBOARD,
         silence_logs=logging.CRITICAL,
     )
     try:
@@ -136,11 +141,10 @@ def _slurm(path: Path, variables: Mapping[str, str]) -> Iterator[Any]:
     prologue = [f"export {name}={value}" for name, value in variables.items()]
     prologue += ["export DASK_DISTRIBUTED__WORKER__DAEMON=False"]
     options["job_script_prologue"] = [*prologue, *options.get("job_script_prologue", [])]
-    try:
-        cluster = SLURMCluster(**options, silence_logs="error")
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"slurm profile {path}", "hold options of SLURMCluster", error) from error
-    with cluster:
+    # The cores of a worker are for the linear algebra of the one batch that it runs at a time.
+    options["worker_extra_args"] = [*options.get("worker_extra_args", []), "--nthreads", "1"]
+    options["scheduler_options"] = {**_NO_DASHBOARD, **options.get("scheduler_options", {})}
+    with SLURMCluster(**options, silence_logs="critical") as cluster:
         cluster.adapt(minimum_jobs=least, maximum_jobs=max(least, most))
         yield cluster
 
@@ -152,16 +156,33 @@ def _profile(path: Path) -> dict[str, Any]:
         raise ArgumentError("slurm", "name a readable YAML file", f"{path} ({error})") from error
     if not isinstance(options, dict):
         raise ArgumentError("slurm", "name a YAML file with a mapping of options", path)
+    if unknown := sorted(set(options) - _slurm_options()):
+        raise ArgumentError("slurm", "hold options of dask_jobqueue.SLURMCluster", unknown[0])
     return options
+
+
+def _slurm_options() -> set[str]:
+    from dask_jobqueue.core import Job, JobQueueCluster
+    from dask_jobqueue.slurm import SLURMJob
+
+    names = {
+        name for kind in (Job, JobQueueCluster, SLURMJob) for name in signature(kind.__init__).parameters
+    }
+    return (names | {"minimum_jobs", "maximum_jobs"}) - {"self", "silence_logs"}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the cluster's own log to what a user can act on."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    names = [
+        "distributed",
+        *(name for name in logging.root.manager.loggerDict if name.startswith("distributed.")),
+    ]
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from rich.console import Console
@@ -21,32 +21,32 @@ class Tally:
 
     Attributes:
         total: All that had no record at the start.
-        done: Run by this sweep.
-        elsewhere: Run by another one meanwhile.
+        done: Recorded since, by whichever sweep.
         failed: Without a record for good.
         running: At work here.
         waiting: At work in another sweep.
-        seconds: Time that the batches run here took together.
+        timed: Run here, of those.
+        seconds: Time that these took together.
     """
 
     total: int
     done: int = 0
-    elsewhere: int = 0
     failed: int = 0
     running: int = 0
     waiting: int = 0
-    seconds: float = field(default=0.0)
+    timed: int = 0
+    seconds: float = 0.0
 
     @property
     def finished(self) -> int:
         """Batches that nothing is to be done for any more."""
-        return self.done + self.elsewhere + self.failed
+        return self.done + self.failed
 
     def remaining_seconds(self, workers: int) -> float | None:
         """Return the expected time to the end, from the mean time of a batch so far; None before there is one."""
-        if not self.done:
+        if not self.timed:
             return None
-        return self.seconds / self.done * (self.total - self.finished) / max(1, workers)
+        return self.seconds / self.timed * (self.total - self.finished) / max(1, workers)
 
     def text(self, workers: int) -> str:
         """Return the counts, and the time left, in a line."""

@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -15,11 +14,11 @@ from rich.console import Console
 
 from diffstab import __version__
 from diffstab.errors import ResultsError
-from diffstab.results import Failure, Records
+from diffstab.results import Records
 from diffstab.sweep.cluster import Engine, connected
 from diffstab.sweep.display import Display, Tally
 from diffstab.sweep.plan import Job, Plan, check_data, open_plan
-from diffstab.sweep.task import Answer, MakeObserver, Task, run_task, unfit
+from diffstab.sweep.task import Answer, MakeObserver, Task, note_failure, run_task, unfit
 from diffstab.training.grid import GridCommand, open_grid
 
 TICK_SECONDS = 0.5
@@ -192,6 +191,11 @@ class _Loop:
             raise ResultsError(f"{message} Install diffstab where the workers run.") from error
         if reason := next(filter(None, reasons), ""):
             raise ResultsError(reason)
+        if (most := max(self._client.nthreads().values())) > 1:
+            message = f"A worker runs {most} batches at a time, whose threads and memory would mix."
+            raise ResultsError(
+                f"{message} Start workers with --nthreads 1 (and --nworkers for more of them)."
+            )
 
     def _threads(self) -> int:
         return sum(self._client.nthreads().values())
@@ -203,7 +207,7 @@ class _Loop:
         limit = threads if self._tally.total <= 2 * threads else 3 * threads + _AHEAD
         while waiting and len(self._running) < limit:
             job = waiting.popleft()
-            options = (job.experiment, job.batch, self._folder, job.columns, self._make_observer)
+            options = (job.experiment, job.batch, self._folder, job.label, job.columns, self._make_observer)
             self._submitted += 1
             future = self._client.submit(
                 run_task,
@@ -231,8 +235,9 @@ class _Loop:
         try:
             answer: Answer = future.result()
         except KilledWorker as error:
-            reason = f"its worker died {_ATTEMPTS} times, at last {error.last_worker.address}"
-            answer = Answer("failed", reason=f"{reason} (out of memory, or a crash outside Python)")
+            times = f"its worker died {_ATTEMPTS} times, at last {error.last_worker.address}"
+            answer = Answer("failed", reason=f"{times} (out of memory, or a crash outside Python)")
+            note_failure(self._records, job.keys.values(), answer.reason, label=job.label, attempts=_ATTEMPTS)
         except CancelledError as error:
             raise _lost() from error
         finally:
@@ -242,20 +247,13 @@ class _Loop:
         if answer.outcome == "busy":
             self._elsewhere.append(job)
         elif answer.outcome == "failed":
-            self._fail(job, answer)
+            self._tally.failed += 1
+            self._display.say(f"failed: {job.label}: {answer.reason}")
         else:
-            self._tally.done += answer.outcome == "done"
-            self._tally.elsewhere += answer.outcome == "recorded"
-            self._tally.seconds += answer.seconds
+            self._tally.done += 1
+            self._tally.timed += answer.outcome == "done"
+            self._tally.seconds += answer.seconds if answer.outcome == "done" else 0
             self._display.finished(job.label, answer.seconds, self._threads())
-
-    def _fail(self, job: Job, answer: Answer) -> None:
-        when = datetime.now(UTC).isoformat(timespec="seconds")
-        attempts = 1 if answer.detail else _ATTEMPTS
-        for key in self._records.missing(job.keys.values()):
-            self._records.fail(key, Failure(answer.reason, answer.detail, attempts, job.label, when))
-        self._tally.failed += 1
-        self._display.say(f"failed: {job.label}: {answer.reason}")
 
     def _given_up(self) -> list[Job]:
         """Look now and then at the batches of another sweep; return those that it left without record or failure."""
@@ -268,7 +266,7 @@ class _Loop:
         failed = set(self._records.failures())
         free = [job for job in self._elsewhere if claimed.isdisjoint(job.keys.values())]
         self._elsewhere = [job for job in self._elsewhere if not claimed.isdisjoint(job.keys.values())]
-        self._tally.elsewhere += sum(missing.isdisjoint(job.keys.values()) for job in free)
+        self._tally.done += sum(missing.isdisjoint(job.keys.values()) for job in free)
         left = [job for job in free if not missing.isdisjoint(job.keys.values())]
         self._tally.failed += sum(not failed.isdisjoint(job.keys.values()) for job in left)
         return [job for job in left if failed.isdisjoint(job.keys.values())]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from diffstab import __version__
 from diffstab.errors import ResultsError
-from diffstab.results import Provenance, Records, provenance
+from diffstab.results import Failure, Provenance, Records, provenance
 from diffstab.training.grid import GridCommand, Observer, run_batch
 
 MakeObserver = Callable[[], Observer]
@@ -25,6 +26,7 @@ class Task(NamedTuple):
         experiment: Its configuration.
         batch: The cells.
         folder: Results folder, a path that every worker sees.
+        label: What it is, in words.
         columns: Added to the records.
         make_observer: Makes what is told of the runs on the worker; None for nothing.
     """
@@ -33,6 +35,7 @@ class Task(NamedTuple):
     experiment: Any
     batch: tuple[Any, ...]
     folder: Path
+    label: str
     columns: Mapping[str, Any]
     make_observer: MakeObserver | None
 
@@ -43,14 +46,12 @@ class Answer(NamedTuple):
     Attributes:
         outcome: As of `run_batch`; or "failed", by an exception of the runs; or "refused", by the results folder.
         seconds: Time it took.
-        reason: Of a failure, in a line.
-        detail: Its traceback.
+        reason: Of a failure or refusal, in a line.
     """
 
     outcome: Literal["done", "recorded", "busy", "failed", "refused"]
     seconds: float = 0.0
     reason: str = ""
-    detail: str = ""
 
 
 class _Extended(Records):
@@ -71,29 +72,59 @@ class _Extended(Records):
 
 
 def run_task(task: Task) -> Answer:
-    """Run a batch on this worker and write its records; an exception is answered, not raised.
+    """Run a batch on this worker, and write its records or why it failed.
 
-    Answered, as not every exception can be sent over the wire, and the loop must tell a run that fails from a disk
-    that is full.
+    An exception of the runs is answered, not raised: not every exception can be sent over the wire, and a full disk is
+    not the fault of a run.
     """
-    clock = time.perf_counter()
+    if reason := unfit(task.folder, __version__):
+        return Answer("refused", reason=reason)
     try:
-        if reason := unfit(task.folder, __version__):
-            raise ResultsError(reason)
+        return _tried(task, _Extended(task.folder, task.columns))
+    except ResultsError as error:
+        return Answer("refused", reason=str(error))
+
+
+def _tried(task: Task, records: Records) -> Answer:
+    clock = time.perf_counter()
+    keys = {cell: task.command.key(task.experiment, cell) for cell in task.batch}
+    # Asked of the disk, as the driver may not have heard of it: the worker died before its answer was taken.
+    if known := [failure for key, failure in records.failures().items() if key in keys.values()]:
+        return Answer("failed", reason=known[0].reason)
+    try:
         outcome = run_batch(
             task.command,
             task.experiment,
             task.batch,
-            _Extended(task.folder, task.columns),
+            records,
             origin=_origin(),
             observer=task.make_observer() if task.make_observer else None,
         )
-    except ResultsError as error:
-        return Answer("refused", reason=str(error))
+    except ResultsError:
+        raise
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Answer("failed", time.perf_counter() - clock, reason, traceback.format_exc())
+        note_failure(records, keys.values(), reason, detail=traceback.format_exc(), label=task.label)
+        return Answer("failed", reason=reason)
     return Answer(outcome, time.perf_counter() - clock)
+
+
+def note_failure(
+    records: Records, keys: Iterable[str], reason: str, *, label: str, detail: str = "", attempts: int = 1
+) -> None:
+    """Remember, of the runs of a batch that have no record, why.
+
+    Args:
+        records: Where.
+        keys: Names of the runs.
+        reason: One line.
+        label: What the batch is, in words.
+        detail: Traceback, or empty.
+        attempts: How often it was tried.
+    """
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    for key in records.missing(keys):
+        records.fail(key, Failure(reason, detail, attempts, label, when))
 
 
 def unfit(folder: Path, version: str) -> str:

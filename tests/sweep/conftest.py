@@ -1,6 +1,8 @@
 """What the tests of sweeps share: a toy command, its files, and `diffstab` in processes of its own."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,37 @@ ROOT = Path(__file__).resolve().parents[2]
 def _numbers(monkeypatch):
     """The toy command is one of those that run a grid."""
     monkeypatch.setitem(COMMANDS, "numbers", "tests.references.sweep_grid:Numbers")
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """Address of a Dask cluster of two workers, each a process of its own, that talk over TCP."""
+    folder = tmp_path_factory.mktemp("cluster")
+    settings = {
+        "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "2",
+    }
+    environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    told = folder / "scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    worker = [*dask, "worker", "--nworkers", "2", "--nthreads", "1", "--no-dashboard"]
+    processes = [
+        subprocess.Popen(
+            [*command, "--scheduler-file", told],
+            cwd=folder,
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for command in (scheduler, worker)
+    ]
+    _wait_until(told.exists)
+    yield json.loads(told.read_text())["address"]
+    for process in reversed(processes):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @pytest.fixture
@@ -55,7 +88,7 @@ def diffstab(tmp_path):
     yield start
     for process in started:
         if process.poll() is None:
-            os.killpg(process.pid, 9)
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
@@ -63,10 +96,11 @@ def diffstab(tmp_path):
 def wait_until():
     """Wait for a condition, and fail when it does not come true in time."""
 
-    def wait(condition, seconds=60.0):
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.01)
+    return _wait_until
 
-    return wait
+
+def _wait_until(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)

@@ -151,5 +151,5 @@ def test_what_is_no_file_of_a_sweep(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(ArgumentError, match=message):
         read_sweep(path)
-    with pytest.raises(ArgumentError, match="sweep file must be readable, got .*No such file"):
+    with pytest.raises(ArgumentError, match=r"sweep file must be readable, got .*No such file"):
         read_sweep(tmp_path / "nothing.yaml")
