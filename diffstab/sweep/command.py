@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +13,6 @@ from diffstab.sweep.display import Tally
 from diffstab.sweep.engine import run_sweep
 from diffstab.sweep.file import read_sweep
 from diffstab.sweep.plan import Plan, check_data, make_plan
-from diffstab.sweep.task import MakeObserver
 
 
 def main(args: Sequence[str]) -> int:
@@ -38,12 +36,16 @@ def _run(args: Sequence[str]) -> int:
     if options.dry_run:
         check_data(plan.command, plan.jobs)
         return _dry_run(plan, folder, engine)
-    project = options.wandb or plan.wandb
+    project, make_observer = options.wandb or plan.wandb, None
+    if project:
+        from diffstab.tracking import wandb_observers
+
+        make_observer = wandb_observers(project)
     tally = run_sweep(
         plan,
         folder,
         engine=engine,
-        make_observer=_wandb(project) if project else None,
+        make_observer=make_observer,
         retry_failed=options.retry_failed,
     )
     return tell(tally, folder)
@@ -56,13 +58,6 @@ def tell(tally: Tally, folder: Path) -> int:
     )
     print(f"{failed}Results in {folder}. Next: diffstab report {folder}")
     return int(tally.failed > 0)
-
-
-def _wandb(project: str) -> MakeObserver:
-    from diffstab.tracking import WandbObserver
-
-    WandbObserver(project)  # a wrong name is refused now, not on a worker
-    return partial(WandbObserver, project)
 
 
 def _parser() -> argparse.ArgumentParser:

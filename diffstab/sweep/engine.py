@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, nullcontext
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
+from uuid import uuid4
 
 from rich.console import Console
 
@@ -160,6 +161,8 @@ class _Loop:
         self._answers: Queue[Any] = Queue()
         self._running: dict[Any, Job] = {}
         self._elsewhere: list[Job] = []
+        # One group of tasks, of which the scheduler queues what no worker is free for; its name is not used again.
+        self._group = f"batches-{uuid4().hex}"
         self._submitted = 0
         self._next_look = 0.0
 
@@ -212,7 +215,7 @@ class _Loop:
             future = self._client.submit(
                 run_task,
                 Task(self._command, *options),
-                key=f"batch-{self._submitted}-{next(iter(job.keys.values()))}",
+                key=(self._group, self._submitted),
                 pure=False,
             )
             self._running[future] = job
