@@ -27,20 +27,32 @@ def case_stem(part: pd.DataFrame) -> str:
     return f"{file_stem(str(part['dataset'].iloc[0]))}-n{part['n_train'].iloc[0]}"
 
 
-def case_pictures(part: pd.DataFrame, starts: Sequence[Start], settings: Mapping[str, Any]) -> list[Picture]:
-    """All pictures of one data set and size.
+KINDS = ("loss", "norm", "error", "rank")
+"""What is drawn against the width."""
+
+
+def case_pictures(
+    part: pd.DataFrame,
+    starts: Sequence[Start],
+    settings: Mapping[str, Any],
+    *,
+    kinds: Sequence[str] = KINDS,
+) -> list[Picture]:
+    """The pictures of one data set and size.
 
     Args:
         part: Its records as returned by `plateau_frame`.
         starts: Its plateaus, one at least.
         settings: As returned by `run_settings`.
+        kinds: Those to draw, of `KINDS`.
     """
-    drawn = [
-        loss_picture(part, starts, tolerance=float(settings["plateau_tolerance"])),
-        norm_picture(part, interpolation=bool(settings.get("interpolation"))),
-        error_picture(part),
-        rank_picture(part),
-    ]
+    drawings: dict[str, Callable[[], Picture | None]] = {
+        "loss": lambda: loss_picture(part, starts, tolerance=float(settings["plateau_tolerance"])),
+        "norm": lambda: norm_picture(part, interpolation=bool(settings.get("interpolation"))),
+        "error": lambda: error_picture(part),
+        "rank": lambda: rank_picture(part),
+    }
+    drawn = [drawings[kind]() for kind in kinds]
     return [picture for picture in drawn if picture is not None]
 
 

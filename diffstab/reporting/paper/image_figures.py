@@ -13,11 +13,14 @@ from diffstab.reporting.document import Picture, Table, stacked
 from diffstab.reporting.figures import curve, neurons, paired_differences
 from diffstab.reporting.page import read_examples
 from diffstab.reporting.paper.drawn import Drawn, Folders, records_of
-from diffstab.reporting.pictures import RecordedNeurons, file_stem, recorded_neurons
+from diffstab.reporting.pictures import RecordedNeurons, examples_picture, file_stem, recorded_neurons
 from diffstab.reporting.quantities import DATASETS, number_text, quantity
 from diffstab.reporting.rendering import render
 from diffstab.reporting.style import Look, looks, plain
+from diffstab.results import read_records
 
+_IMAGES = 3
+"""So many images are shown at each displacement."""
 _BANDS = "Bands: 95 % Student interval of the mean over draws; faint: single draws."
 
 
@@ -84,16 +87,30 @@ def _draw_row(row: Sequence[Axes], title: str, found: Sequence[RecordedNeurons])
 
 
 def draw_deformations(folders: Folders) -> Drawn:
-    """Images, deformed and noisy, of every data set."""
+    """Images, deformed and noisy at every recorded displacement, a picture per data set."""
     drawn = []
-    for stage, folder in folders.items():
+    for folder in folders.values():
         stacks = read_examples(folder / "examples.npz")
         if stacks:
-            shown = sections.examples(stacks).pictures
-            drawn += [one._replace(stem=f"{file_stem(stage)}-{one.stem}") for one in shown]
+            dataset = str(read_records(folder)["dataset"].iloc[0])
+            drawn.append(_examples(stacks, dataset))
     if not drawn:
         raise ResultsError("No folder holds example images. Write them with `diffstab compare`.")
     return Drawn(drawn)
+
+
+def _examples(stacks: Mapping[str, np.ndarray], dataset: str) -> Picture:
+    """The first images of one data set, once for each displacement."""
+    delta_px = np.broadcast_to(np.ravel(stacks["delta_px"]), (len(stacks["images"]),))
+    columns = [
+        index for value in np.unique(delta_px) for index in np.flatnonzero(delta_px == value)[:_IMAGES]
+    ]
+    shown = {name: stacks[name][columns] for name in ("images", "deformed", "noisy")}
+    titles = [f"δ = {delta_px[index]:g} px" for index in columns]
+    picture = examples_picture(shown, titles=titles, stem=f"examples-{file_stem(dataset)}")
+    name = DATASETS.get(dataset, dataset)
+    caption, alt = f"{name}. {picture.caption}", f"{name}. {picture.alt}"
+    return picture._replace(caption=caption, alt=alt, wide=len(columns) > _IMAGES)
 
 
 def quantities_picture(

@@ -9,10 +9,12 @@ from diffstab.errors import ResultsError
 from diffstab.reporting.document import Picture, Table, stacked
 from diffstab.reporting.l2.forces import course, layers_section, numbers
 from diffstab.reporting.l2.plateau_claims import claims, claims_table
-from diffstab.reporting.l2.plateau_pictures import case_pictures
+from diffstab.reporting.l2.plateau_pictures import KINDS, case_pictures
 from diffstab.reporting.l2.plateau_runs import cases, hidden_layers, plateau_frame, run_settings, starts
 from diffstab.reporting.l2.plateau_tables import optimisers_table
 from diffstab.reporting.paper.drawn import Drawn, Folders, renamed_picture
+from diffstab.reporting.pictures import file_stem
+from diffstab.reporting.quantities import DATASETS
 from diffstab.reporting.writing import read_config
 from diffstab.results import read_records
 
@@ -25,14 +27,15 @@ def draw_forces(folders: Folders) -> Drawn:
     for stage, folder in folders.items():
         frame = read_records(folder).sort_values("seed", ignore_index=True)
         shown = [*layers_section(folder, frame).pictures, *course(frame).pictures]
-        pictures += [renamed_picture(one, f"{stage}-{one.stem}") for one in shown]
-        listed[str(frame["dataset"].iloc[0])] = numbers(frame).tables[0]
+        pictures += [renamed_picture(one, _prefix(stage, folders) + one.stem) for one in shown]
+        dataset = str(frame["dataset"].iloc[0])
+        listed[DATASETS.get(dataset, dataset)] = numbers(frame).tables[0]
     return Drawn(pictures, [stacked("Data set", listed)])
 
 
 def draw_plateau(folders: Folders) -> Drawn:
     """Loss, norm, errors and neurons left against the width, and what the source says of them."""
-    return _plateaus(folders, kinds=("loss", "norm", "error", "rank"))
+    return _plateaus(folders, kinds=KINDS)
 
 
 def draw_exact_plateau(folders: Folders) -> Drawn:
@@ -54,8 +57,8 @@ def _plateaus(folders: Folders, *, kinds: Sequence[str]) -> Drawn:
         found = starts(part, tolerance=float(settings["plateau_tolerance"]))
         if not found:
             continue
-        shown = [one for one in case_pictures(part, found, settings) if one.stem.rsplit("-", 1)[-1] in kinds]
-        pictures += [_titled(one, title, stem=f"{stage}-{one.stem}") for one in shown]
+        shown = case_pictures(part, found, settings, kinds=kinds)
+        pictures += [_titled(one, title, stem=_prefix(stage, folders) + one.stem) for one in shown]
         listed[title] = claims_table(claims(part, found, settings))
     if not pictures:
         raise ResultsError("No net of a given width found a minimum. Run `diffstab plateau` with wider nets.")
@@ -73,6 +76,11 @@ def _cases(folders: Folders) -> list[tuple[str, str, pd.DataFrame, dict[str, Any
             depth = _DEPTHS.get(layers, f"{layers} hidden layers")
             found.append((stage, f"{title}, {depth}", part, settings))
     return found
+
+
+def _prefix(stage: str, folders: Folders) -> str:
+    """What tells the files of one stage from those of another."""
+    return f"{file_stem(stage)}-" if len(folders) > 1 else ""
 
 
 def _titled(picture: Picture, title: str, *, stem: str) -> Picture:

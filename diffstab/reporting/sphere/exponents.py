@@ -71,8 +71,8 @@ def _fit(part: pd.DataFrame) -> ExponentFit | None:
 def exponent_table(rows: list[ExponentRow]) -> Table:
     """The exponents as a table: measured with interval, predicted, deviation, range and verdict."""
     lines = [[_text(row.dataset), _text(method_name(row.method)), *_numbers(row)] for row in rows]
-    headers = ["Target", "Method", "Measured β", "Predicted β", "Deviation", "Sizes n", "β, all sizes"]
-    headers += ["β of the means", "Verdict"]
+    headers = ["Target", "Method", "Measured β", "Predicted β", "Verdict", "Deviation", "Sizes n"]
+    headers += ["β, all sizes", "β of the means"]
     return Table(
         "Exponents of the test error: measured [95 % Student interval] and predicted", headers, lines
     )
@@ -110,18 +110,18 @@ def _numbers(row: ExponentRow) -> list[Cell]:
     predicted = Cell(number_text(row.predicted, decimals=2), row.predicted)
     if row.fit is None:
         dash = Cell("–", np.nan)
-        return [dash, predicted, dash, _text("–"), dash, dash, _text(verdict_text(row))]
+        return [dash, predicted, _text(verdict_text(row)), dash, _text("–"), dash, dash]
     fit, deviation = row.fit, row.fit.exponent / row.predicted - 1
     known = math.isfinite(deviation)
     sizes = f"{fit.sizes[0]} to {fit.sizes[-1]}" + (f", {fit.at_floor} at rounding" if fit.at_floor else "")
     return [
         Cell(exponent_text(fit.exponent, fit.low, fit.high), fit.exponent),
         predicted,
+        _text(verdict_text(row)),
         Cell(f"{number_text(100 * deviation, decimals=0, signed=True)} %" if known else "–", deviation),
         _text(sizes),
         Cell(exponent_text(fit.exponent_of_all, fit.low_of_all, fit.high_of_all), fit.exponent_of_all),
         Cell(number_text(fit.exponent_of_means, decimals=2), fit.exponent_of_means),
-        _text(verdict_text(row)),
     ]
 
 

@@ -12,7 +12,8 @@ from diffstab.reporting.paper.image_figures import quantities_picture
 
 pytestmark = pytest.mark.browser
 
-PHONE, DESK = 390, 1280
+PHONE, DESK, PAPER = 390, 1280, 673
+"""Widths in pixels; that of paper is of A4 between its margins."""
 STATEMENT = (
     "The predictor of the feature regime is less smooth along deformations than the lazy one, at every n."
 )
@@ -28,6 +29,7 @@ found.figures = [...document.querySelectorAll("figure")].map((figure) => {
 });
 found.beyond = [...document.querySelectorAll("body *")].filter((element) => box(element).right > innerWidth + 1
   && !element.closest(".plate, .scroll, pre")).map((element) => element.tagName + "." + element.className);
+found.tables = Math.max(...[...document.querySelectorAll("table")].map((table) => box(table).right));
 found.unlabelled = [...document.querySelectorAll("img, [role=img]")]
   .filter((element) => !(element.alt || element.getAttribute("aria-label"))).length;
 found.letters = [...document.querySelectorAll(".chart")].map((chart) => {
@@ -103,7 +105,7 @@ def html(make_records):
         Section("Claims", [STATEMENT], tables=[verdicts_table()]),
         Section("Wide", pictures=[quantities_picture(frame, ["test_error"], stem="wide")], anchor="fig-one"),
         sections.performance(one, prefix="mnist"),
-        sections.sparsity(one, prefix="mnist"),
+        sections.sparsity(one.assign(effective_atoms=7.5, stable_rank=3.25, dead_share=0.5), prefix="mnist"),
         Section("Facts", facts=[("Commits", "0123456789abcdef" * 8)], source="key: " + "value " * 60),
     ]
     notes = ["A name of many letters without a break: " + "x" * 120]
@@ -218,6 +220,16 @@ def test_the_page_prints(browser, html):
     content = target.read_bytes()
     assert content.startswith(b"%PDF")
     assert 2 <= len(re.findall(rb"/Type\s*/Page\b", content)) <= 12
+
+
+def test_wide_tables_and_figures_fit_on_paper(browser, html):
+    # A frame cannot be told to print: the rules of paper are made those of the screen.
+    printed = html.replace("@media screen", "@media speech").replace("@media print", "@media all")
+    found = browser.probe(printed, LOOK, width=PAPER).found
+    assert found["inner"] == PAPER
+    assert found["overflow"] <= 0
+    assert found["tables"] <= PAPER
+    assert all(figure["width"] <= PAPER for figure in found["figures"])
 
 
 def test_figures_without_charts_make_a_page_too(browser):
