@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -111,6 +111,8 @@ def run_on_dask(
         jobs.append(Job(experiment, batch, keys, command.label(batch), {}))
     # A command without a way to ask for failed runs again tries them whenever it is started.
     store.forget(key for job in jobs for key in job.keys.values())
+    if not jobs:
+        return Tally(0)
     with nullcontext(client) if client else connected(engine) as held:
         return _Loop(held, command, store, make_observer, console).run(jobs)
 

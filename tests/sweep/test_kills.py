@@ -1,0 +1,125 @@
+"""What is left when workers and whole sweeps are killed, and when two sweeps share a folder."""
+
+import os
+import random
+import signal
+from collections import Counter
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from diffstab.results import Records, RecordStore, provenance, read_records
+from diffstab.sweep import make_plan, read_sweep
+from diffstab.sweep.plan import open_plan
+from diffstab.training.grid import run_batch
+
+ORIGIN = ["git_commit", "git_dirty", "versions", "hardware"]
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture
+def log(tmp_path):
+    path = tmp_path / "log"
+    path.touch()
+    return path
+
+
+def entries(log, what):
+    """The runs that have begun, or ended, one entry each time: number, seed, factor, and the process."""
+    lines = [line.split() for line in log.read_text().splitlines()]
+    return [tuple(line[1:]) for line in lines if line[0] == what]
+
+
+def write_grid(write_sweep, log, cells, seconds=0.05):
+    """A grid of so many short cells."""
+    factors, numbers = [1.0, 2.5], list(range(cells // 4))
+    parameters = {"factor": {"values": factors}, "numbers": {"values": [[number] for number in numbers]}}
+    return write_sweep(parameters, "--seeds=[0, 1]", f"--seconds={seconds}", "--log", log)
+
+
+def table(folder):
+    return read_records(folder).drop(columns=ORIGIN)
+
+
+def undisturbed(path, folder):
+    """The table of the same grid, run cell by cell in this process."""
+    plan = make_plan(read_sweep(path))
+    records = open_plan(plan, folder)
+    assert isinstance(records, RecordStore)
+    origin = provenance()
+    for job in plan.jobs:
+        run_batch(plan.command, job.experiment, job.batch, records, origin=origin)
+    # The swept option is a column of the records that a sweep writes.
+    frame = table(folder)
+    factors = {key: job.columns["factor"] for job in plan.jobs for key in job.keys.values()}
+    return frame.assign(factor=frame["key"].map(factors))
+
+
+def assert_equal_tables(folder, expected):
+    found = table(folder)
+    pd.testing.assert_frame_equal(found[expected.columns], expected, check_exact=True)
+    assert set(found.columns) == set(expected.columns)
+
+
+def assert_nothing_ran_twice_but_what_was_killed(log, kills, at_once=2):
+    """A run begins again only after its process was killed in it: one per worker at most, for each kill."""
+    begun, ended = entries(log, "begin"), entries(log, "end")
+    again = sum(count - 1 for count in Counter(run[:3] for run in begun).values())
+    assert len(begun) - len(ended) <= kills * at_once
+    assert again <= kills * at_once
+    # No process writes a record and its line in one step, so a run may end twice only by a kill between them.
+    assert sum(count - 1 for count in Counter(run[:3] for run in ended).values()) <= kills * at_once
+
+
+def disturb(path, log, diffstab, wait_until, moments, *, whole):
+    """Run the sweep at `path`; kill a worker, or all of it, when so many more runs have ended; return its process."""
+    process = diffstab("sweep", path, "--workers", 2)
+    for moment in moments:
+        seen = len(entries(log, "end"))
+        wait_until(lambda enough=seen + moment: len(entries(log, "end")) >= enough)
+        if whole:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            process = diffstab("sweep", path, "--workers", 2)
+        else:
+            os.kill(int(entries(log, "begin")[-1][3]), signal.SIGKILL)
+    return process
+
+
+def check(process, path, log, tmp_path, kills):
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, output + errors
+    assert "Traceback" not in output + errors
+    folder = tmp_path / "results" / "sweep_grid"
+    assert_nothing_ran_twice_but_what_was_killed(log, kills)
+    assert Records(folder).failures() == {}
+    assert_equal_tables(folder, undisturbed(path, tmp_path / "undisturbed"))
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a worker", "the whole sweep"])
+def test_a_kill_loses_nothing(whole, write_sweep, tmp_path, log, diffstab, wait_until):
+    path = write_grid(write_sweep, log, 24)
+    process = disturb(path, log, diffstab, wait_until, [5], whole=whole)
+    check(process, path, log, tmp_path, kills=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole", [False, True], ids=["a worker", "the whole sweep"])
+def test_ten_kills_at_random_moments_lose_nothing(whole, write_sweep, tmp_path, log, diffstab, wait_until):
+    path = write_grid(write_sweep, log, 60)
+    moments = random.Random(int(whole)).choices(range(1, 6), k=10)
+    process = disturb(path, log, diffstab, wait_until, moments, whole=whole)
+    check(process, path, log, tmp_path, kills=10)
+
+
+def test_two_sweeps_on_one_folder_share_the_work(write_sweep, tmp_path, log, diffstab):
+    path = write_grid(write_sweep, log, 40, seconds=0.1)
+    both = [diffstab("sweep", path, "--workers", 1) for _ in range(2)]
+    for process in both:
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, output + errors
+    assert_nothing_ran_twice_but_what_was_killed(log, kills=0)
+    # Both took part: a process each.
+    assert len({run[3] for run in entries(log, "end")}) == 2
+    assert_equal_tables(tmp_path / "results" / "sweep_grid", undisturbed(path, tmp_path / "undisturbed"))
