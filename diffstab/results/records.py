@@ -28,6 +28,7 @@ from diffstab.results.packs import (
 )
 
 _KEY = re.compile(r"\w[\w.-]*", re.ASCII)
+_FEW = 100
 _SUFFIX = {"records": ".parquet", "claims": ".lock", "failures": ".json"}
 Found = TypeVar("Found")
 
@@ -46,19 +47,22 @@ class Records:
         self.folder = Path(folder)
 
     def has(self, key: str) -> bool:
-        """Whether the run has a record; for many keys `missing` is faster."""
+        """Whether the run has a record."""
         # Loose before packed: a record that is being packed is in the pack before its own file goes.
-        return self._path("records", key).is_file() or key in self._packed()
+        return self._path("records", key).is_file() or any(key in keys for keys in self._packed())
 
     def keys(self) -> set[str]:
         """Return the keys of all records."""
         loose = {path.stem for path in self._loose()}
-        return loose | self._packed()
+        return loose.union(*self._packed())
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return the keys without a record, in their order."""
+        asked = list(keys)
+        if len(asked) <= _FEW:  # a batch of a large grid lists none of its other records
+            return [key for key in asked if not self.has(key)]
         there = self.keys()
-        return [key for key in keys if key not in there]
+        return [key for key in asked if key not in there]
 
     def write(self, key: str, row: Mapping[str, object]) -> Path:
         """Write a run's record in one step, replacing an earlier one; `key` becomes a column of it.
@@ -96,7 +100,7 @@ class Records:
             ResultsError: If there is no record, a record is damaged, or two records disagree on a column's type.
         """
         wanted = None if columns is None else list({*columns, "key"})
-        table = self._steadily(lambda: self._table(wanted))
+        table = self._steadily(self._listing, lambda paths: self._table(paths, wanted))
         if columns is None:
             return cast("pd.DataFrame", table.to_pandas())
         unknown = [name for name in columns if name not in table.column_names]
@@ -160,9 +164,9 @@ class Records:
         Raises:
             ResultsError: If the note of a failure is damaged.
         """
-        paths = sorted(self._files("failures", ".json"))
-        there = self.keys() if paths else set()
-        return read_failures(path for path in paths if path.stem not in there)
+        paths = self._files("failures", ".json")
+        missing = set(self.missing(path.stem for path in paths))
+        return read_failures(path for path in paths if path.stem in missing)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Forget failures; runs that did not fail are passed over.
@@ -186,7 +190,7 @@ class Records:
                 records are then as they were.
         """
         with self._packing() as alone:
-            loose = {path: path.stat() for path in sorted(self._loose())} if alone else {}
+            loose = {path: path.stat() for path in self._loose()} if alone else {}
             if not loose:
                 return 0
             self._tidy()
@@ -209,35 +213,36 @@ class Records:
                 with self._held(path):
                     pass
 
-    def _table(self, columns: Sequence[str] | None) -> pa.Table:
-        loose, packs = sorted(self._loose()), sorted(self._packs())
-        if not loose and not packs:
+    def _table(self, paths: Sequence[Path], columns: Sequence[str] | None) -> pa.Table:
+        if not paths:
             commands = (
                 f"`diffstab compare`, `sphere curve`, `plateau` or `forces`, with --results {self.folder}"
             )
             raise ResultsError(f"{self.folder} holds no records. Make some first: {commands}.")
-        parts = [read_loose(path, columns) for path in loose]
-        parts += [read_pack(path, columns) for path in packs]
-        return as_table(gather(parts, self.folder), self.folder)
+        kinds = {"records": read_loose, "packs": read_pack}
+        rows = gather([kinds[path.parent.name](path, columns) for path in paths], self.folder)
+        return as_table(rows, self.folder)
 
-    def _packed(self) -> set[str]:
-        return self._steadily(lambda: set().union(*map(packed_keys, self._packs())))
+    def _packed(self) -> list[frozenset[str]]:
+        return self._steadily(self._packs, lambda packs: [packed_keys(path) for path in packs])
 
-    def _steadily(self, look: Callable[[], Found]) -> Found:
-        """Return what a look at the files finds; look again if some were packed, and so removed, meanwhile."""
+    def _steadily(self, listing: Callable[[], list[Path]], look: Callable[[list[Path]], Found]) -> Found:
+        """Return what a look at listed files finds; look again if some were packed, and so removed, meanwhile."""
+        paths = listing()
         while True:
-            before = self._listing()
             try:
-                return look()
+                return look(paths)
             except FileNotFoundError as error:
-                if self._listing() == before:
+                before, paths = paths, listing()
+                if paths == before:
                     message = f"A file of {self.folder} cannot be read ({error})."
                     raise ResultsError(
                         f"{message} Put a good copy back, or remove what has that name."
                     ) from error
 
-    def _listing(self) -> set[Path]:
-        return {*self._loose(), *self._packs()}
+    def _listing(self) -> list[Path]:
+        """The files of all records: those of one first, as they count before those that are packed."""
+        return [*self._loose(), *self._packs()]
 
     def _loose(self) -> list[Path]:
         return self._files("records", ".parquet")
@@ -246,7 +251,7 @@ class Records:
         return self._files("packs", ".parquet")
 
     def _files(self, room: str, suffix: str) -> list[Path]:
-        """The files of a subfolder, without the hidden drafts of writers."""
+        """The files of a subfolder in their order, without the hidden drafts of writers."""
         try:
             paths = list((self.folder / room).iterdir())
         except (FileNotFoundError, NotADirectoryError):
@@ -254,7 +259,7 @@ class Records:
         except OSError as error:
             message = f"Cannot list {self.folder / room}: {error.strerror}."
             raise ResultsError(f"{message} Mend the permissions, then start again.") from error
-        return [path for path in paths if path.suffix == suffix and path.name[0] != "."]
+        return sorted(path for path in paths if path.suffix == suffix and path.name[0] != ".")
 
     def _path(self, room: str, key: str, *, make: bool = False) -> Path:
         if not _KEY.fullmatch(key):

@@ -109,9 +109,15 @@ def test_keys_are_found_in_packs_and_beside_them(records):
 
 def test_nothing_is_asked_of_the_disk_for_each_key(records, monkeypatch):
     records.pack()
-    records.missing([])
-    monkeypatch.setattr(type(records.folder), "is_file", None)
+    records.keys()
+    many = [f"z{number}" for number in range(1000)]
     monkeypatch.setattr(packs, "read_pack", None)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(records.folder), "is_file", None)
+        assert records.missing([*ROWS, *many]) == many
+    # Nor is a large folder listed for a few keys.
+    monkeypatch.setattr(records, "keys", None)
+    monkeypatch.setattr(records, "_loose", None)
     assert records.missing([*ROWS, "z"]) == ["z"]
 
 
