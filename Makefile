@@ -9,7 +9,7 @@ WORKERS ?= 2
 demo: .venv/installed
 	$(BIN)/diffstab demo
 
-# An hour on two cores; images under $$DIFFSTAB_DATA, or PAPER=--without-images.
+# An hour on two cores; images under DIFFSTAB_DATA, or PAPER=--without-images.
 paper: .venv/installed
 	$(BIN)/diffstab paper $(PAPER)
 

@@ -61,14 +61,16 @@ def stability_at_start(evidence: Evidence) -> Finding:
             # A seed draws the same weights for every n, so it counts once.
             part = _feature(evidence.runs(stage)).drop_duplicates("seed")
             found[name] = mean_interval(column(part, "init_R"))
+    if not found:
+        return Finding(NOT_TESTED, predicted="of order 1", detail="No stage of images was run.")
     verdicts = [inside(one.low, one.high, least=ORDER_ONE[0], most=ORDER_ONE[1]) for one in found.values()]
     texts = [f"{name}: {interval_text('R', *one[:3])}" for name, one in found.items()]
     means = [one.mean for one in found.values()]
-    measured = f"{number_text(min(means))} to {number_text(max(means))}" if means else ""
+    measured = f"{number_text(min(means))} to {number_text(max(means))}"
     return Finding(
         together(verdicts),
         measured,
-        float(np.mean(means)) if means else np.nan,
+        float(np.mean(means)),
         "of order 1",
         draws_text(one.draws for one in found.values()),
         "; ".join(texts),

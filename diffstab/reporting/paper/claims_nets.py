@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -182,6 +183,7 @@ def schatten_norm(evidence: Evidence) -> Finding:
     )
 
 
+@cache
 def _linear_minimum(depth: int = 3) -> tuple[float, list[float]]:
     """Cost over the one of theory, and relative differences of the hidden covariances, of a minimum found."""
     generator = _draws()

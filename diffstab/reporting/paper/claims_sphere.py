@@ -39,6 +39,8 @@ MATCHED_SHARE = 0.1
 """Share of the target's power in the error, up to which modes count as matched, above one less as decorrelated."""
 ABOVE_CUT = 1.25
 """Degrees count as above k_c from so many times it on: records reach 1.4 k_c in d = 3."""
+PARABOLA_SHARE = 1e-4
+"""Share of the variance in a gap that a parabola may leave: a gap of half a circle leaves more."""
 PLACE = "Numerical tests of the theory (ii)"
 ORDER_RULE = (
     "Paired differences of log test error, {first} − {second}, on the same draw, at the larger half of the sizes n "
@@ -167,7 +169,7 @@ def _shares(
     shares: Mapping[str, Interval], verdict: str, predicted: str, *, worst: Callable[..., str]
 ) -> Finding:
     if not shares:
-        return Finding(NOT_TESTED, predicted=predicted, detail="No record has powers on that side of k_c.")
+        return Finding(NOT_TESTED, predicted=predicted, detail="No record has powers there.")
     texts = {
         name: f"{number_text(one.mean)} [{number_text(one.low)}, {number_text(one.high)}]"
         for name, one in shares.items()
@@ -217,7 +219,7 @@ def parabolas(evidence: Evidence) -> Finding:
     shares = parabola_residuals(atoms, np.asarray(row["coefficients"], dtype=np.float64))
     worst = float(shares.max())
     return Finding(
-        always([worst < 0.01]),
+        always([worst < PARABOLA_SHARE]),
         number_text(worst),
         worst,
         "0",
@@ -279,7 +281,6 @@ def _exponent_claim(stage: str, dataset: str, method: str, figure: str) -> Claim
 
 
 def _order_claims() -> list[Claim]:
-    smooth = "gaussian_4, d = 3"
     listed = [
         ("order-constant-d3", ABSTRACT, "(i)", "Constant target, d = 3: lazy predictors have the lower test error.",
          Ordered(FEATURE, LAZY, "constant, d = 3", CONSTANT), "constant_target"),
@@ -288,10 +289,10 @@ def _order_claims() -> list[Claim]:
          Ordered(FEATURE, LAZY, "constant, d = 5", CONSTANT), "constant_target"),
         ("order-smooth", SLIDES, "Supervised regression on the sphere",
          "Smooth Gaussian field (ν = 4, d = 3): kernel regression has the lower test error.",
-         Ordered(FEATURE, LAZY, smooth, GAUSSIAN), "gaussian_curves"),
+         Ordered(FEATURE, LAZY, "gaussian_4, d = 3", GAUSSIAN), "gaussian_curves"),
         ("order-random-features", ABSTRACT, "first sentences",
          "Smooth Gaussian field (ν = 4, d = 3): the random-feature kernel too has the lower test error.",
-         Ordered(FEATURE, RANDOM_FEATURES, smooth, GAUSSIAN), "gaussian_curves"),
+         Ordered(FEATURE, RANDOM_FEATURES, "gaussian_4, d = 3", GAUSSIAN), "gaussian_curves"),
         ("order-isotropic", SLIDES, "To sum up", "A teacher of all five coordinates: feature learning is the worse.",
          Ordered(FEATURE, LAZY, "abs_teacher_1, d = 5", ANISOTROPIC), "anisotropic"),
         ("order-anisotropic", SLIDES, "Learning in high dimensions; To sum up",
@@ -371,7 +372,7 @@ def _other_claims() -> list[Claim]:
             SLIDES,
             asymptotics,
             "On the circle the predictor is a parabola between its cusps.",
-            "Constant target, the largest n. Holds if in every gap a parabola leaves less than 1 % of the variance.",
+            "Constant target, the largest n. Holds if in every gap a parabola leaves less than 0.01 % of the variance.",
             parabolas,
             (CONSTANT,),
             "predictors",
