@@ -47,13 +47,13 @@ def plateau(**changes):
 
 
 def forces(**changes):
-    """One net of two hidden layers."""
+    """One net of one hidden layer."""
     data = {"class_path": "datamodules.Digits", "init_args": {"labels": "classes"}}
-    settings = {"data": data, "n_train": 20, "hidden": [6, 5], "gd_steps": 20, "snapshots": [0, 6]}
+    settings = {"data": data, "n_train": 20, "hidden": [6], "gd_steps": 20, "snapshots": [0, 6]}
     return ForcesExperiment(**{**settings, "penalty": 0.01, "descent": FAST, **changes})
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """A small experiment of each command that runs a grid, by its name; options change it."""
     return {"compare": images, "sphere curve": sphere, "plateau": plateau, "forces": forces}
@@ -72,11 +72,20 @@ def quiet_place(place, monkeypatch):
     return place
 
 
+@pytest.fixture(scope="session")
+def settle():
+    """Waits until W&B's service has written everything: it goes on for a moment after a run is finished."""
+    import wandb
+
+    return wandb.teardown
+
+
 @pytest.fixture
-def logged():
+def logged(settle):
     """Records of an offline run's transaction log by their kind, read by W&B's own command."""
 
     def read(path):
+        settle()
         command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(path)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         records = {}

@@ -89,10 +89,11 @@ def check_end(log, records, folder):
     assert Path(artifacts["model"][0]["local_path"]) == folder / "checkpoints" / "final.ckpt"
 
 
-def test_a_fit_comes_back_as_a_record(quiet_place, monkeypatch):
+def test_a_fit_comes_back_as_a_record(quiet_place, monkeypatch, settle):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert fit("--data.init_args.n_train=30") == 0
+    settle()
     assert import_runs("runs", "imported").written == 1
     from diffstab.results import read_records
 
