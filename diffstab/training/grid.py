@@ -26,6 +26,7 @@ COMMANDS = {
     "sphere curve": "diffstab.training.sphere.curve:SphereCurve",
     "plateau": "diffstab.training.l2.plateau:Plateau",
     "forces": "diffstab.training.l2.forces:Forces",
+    "fit": "diffstab.training.fit:Fit",
 }
 """The commands that run a grid, and where their classes are."""
 

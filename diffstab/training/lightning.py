@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ TRAINER_DEFAULTS = {
     "callbacks": [FinalCheckpoint()],
 }
 
+CommandLine = TypeVar("CommandLine", bound="ProjectCLI")
+
 _RAISING = {"exit_on_error": False}
 
 
@@ -49,7 +51,7 @@ class SaveResolvedConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file and log the flat configuration; called once, on the first process."""
-        text = self.parser.dump(self.config, skip_none=False)
+        text = self.parser.dump(self.config, skip_unset=False)
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.yaml", text.encode())
@@ -114,8 +116,9 @@ def run_lightning(
     task_class: type[LightningModule] = ImageTask,
     subclass_mode_data: bool = True,
     program: str = "diffstab",
-    command_line: type[ProjectCLI] = ProjectCLI,
-) -> None:
+    command_line: type[CommandLine] = ProjectCLI,  # type: ignore[assignment]
+    **options: Any,
+) -> CommandLine:
     """Run a subcommand of LightningCLI.
 
     Args:
@@ -125,6 +128,10 @@ def run_lightning(
         subclass_mode_data: Whether a configuration names the class of its data, or `data_class` is it.
         program: What the command line is called in its help.
         command_line: What parses and runs it.
+        **options: Further arguments of that.
+
+    Returns:
+        The command line after the run.
 
     Raises:
         ArgumentError: If an option or a value is wrong.
@@ -134,7 +141,7 @@ def run_lightning(
     with warnings.catch_warnings():
         # Of Lightning's own use of torch, nothing a user could act on.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
-        command_line(
+        return command_line(
             task_class,
             data_class,
             subclass_mode_data=subclass_mode_data,
@@ -149,6 +156,7 @@ def run_lightning(
                 **{name: dict(_RAISING) for name in SUBCOMMANDS},
             },
             args=args,
+            **options,
         )
 
 
