@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from diffstab.errors import ResultsError
@@ -31,13 +32,19 @@ def write_atomically(path: str | Path, data: bytes) -> Path:
         draft.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        _remove(draft)
         message = f"Cannot write {path}: {error.strerror or error}. What was there before is untouched."
         raise ResultsError(f"{message} Free space or permissions, then start again.") from error
     except BaseException:
-        draft.unlink(missing_ok=True)
+        _remove(draft)
         raise
     return path
+
+
+def _remove(draft: Path) -> None:
+    # A read-only disk refuses even to remove what is not there; it is the first error that is told.
+    with suppress(OSError):
+        draft.unlink()
 
 
 def _write_through(path: Path, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -57,17 +56,10 @@ except ResultsError as error:
 """
 
 
-def test_a_really_full_disk(tmp_path):
-    """On a file system of 64 KiB, in a mount namespace of its own."""
-    mount = f"mount -t tmpfs -o size=64k none {tmp_path}"
-    inside = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
-    if not shutil.which("unshare") or subprocess.run([*inside, mount], capture_output=True).returncode:
-        pytest.skip("no mount namespaces here")
-    command = f'{mount} && exec "$@"'
-    run = [*inside, command, "sh", sys.executable, "-c", FULL_DISK, str(tmp_path)]
-    answer = subprocess.run(run, capture_output=True, text=True, check=True)
-    assert "big: No space left on device." in answer.stdout
-    assert answer.stdout.endswith("['small'] b'kept'\n")
+def test_a_really_full_disk(on_small_disk):
+    answer = on_small_disk(FULL_DISK)
+    assert "big: No space left on device." in answer
+    assert answer.endswith("['small'] b'kept'\n")
 
 
 WRITER = """
@@ -109,6 +101,17 @@ def test_many_writers_of_one_file(tmp_path):
 def test_no_such_folder(tmp_path):
     with pytest.raises(ResultsError, match="No such file or directory"):
         write_atomically(tmp_path / "nowhere" / "a", b"")
+
+
+def test_the_first_error_is_told_where_nothing_can_be_removed(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(type(tmp_path), "open", refuse)
+    monkeypatch.setattr(type(tmp_path), "unlink", refuse)
+    with pytest.raises(ResultsError, match=r"Cannot write .*a: Read-only file system"):
+        write_atomically(tmp_path / "a", b"")
+    monkeypatch.undo()
 
 
 def test_an_interrupt_removes_the_draft(tmp_path, monkeypatch):
