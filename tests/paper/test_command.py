@@ -1,0 +1,151 @@
+"""`diffstab paper`: what it runs, goes on with, leaves out and says."""
+
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from diffstab import cli
+from diffstab.errors import DataError, ResultsError
+from diffstab.paper import command, running, stages
+from diffstab.paper.command import dry_run, sizes_text, state
+from diffstab.paper.running import plan_stages, run_planned, with_data
+from diffstab.paper.stages import Stage
+from diffstab.reporting.paper.page import write_paper
+from diffstab.results import Failure, Records, read_records
+
+TOY = """
+data:
+  class_path: datamodules.OneHotClasses
+  init_args: {classes: 2}
+n_train: [4]
+seeds: [100]
+widths: [1, 2]
+restarts: 1
+depth: 2
+bias: 0.0
+interpolation: true
+descent: {adam_steps: 20, finish_steps: 5}
+"""
+
+
+@pytest.fixture
+def toys(tmp_path, monkeypatch):
+    """Two stages of a second in place of those of the paper, and a page without claims and figures."""
+    listed = {}
+    (tmp_path / "configs").mkdir()
+    for name in ("plateau_onehot", "plateau_mnist"):
+        (tmp_path / "configs" / f"{name}.yaml").write_text(TOY)
+        listed[name] = Stage(name, "plateau", 2.0, f"{name}.yaml", f"{name}.yaml", "larger")
+    monkeypatch.setattr(stages, "CONFIGS", tmp_path / "configs")
+    monkeypatch.setattr(stages, "STAGES", listed)
+    monkeypatch.setattr(command, "write_paper", partial(write_paper, claims=(), figures={}))
+    return tmp_path
+
+
+@pytest.fixture
+def without_images(toys, monkeypatch):
+    """The same where the data of the second stage are absent."""
+
+    def plan(names, root, *, full=False):
+        planned = plan_stages(names, root, full=full)
+        return [one._replace(absent="Gone." if one.stage.name == "plateau_mnist" else "") for one in planned]
+
+    monkeypatch.setattr(command, "plan_stages", plan)
+    return toys
+
+
+def test_missing_data_are_said_before_anything_runs(without_images, capsys):
+    root = without_images / "results"
+    assert cli.main(["paper", "--results", str(root)]) == 2
+    said = capsys.readouterr().err
+    assert "The data of stages are missing (plateau_mnist). Gone." in said
+    assert "--without-images" in said
+    assert not root.exists()
+
+
+def test_a_paper_without_images_says_so_and_goes_on_where_it_stopped(without_images, capsys):
+    root = without_images / "results"
+    arguments = ["paper", "--results", str(root), "--without-images", "--workers", "1"]
+    assert cli.main(arguments) == 0
+    page = Path(re.search(r"Report: (.*)", capsys.readouterr().out)[1])
+    html = page.read_text()
+    assert "plateau_mnist was left out: Gone." in html
+    assert "2 of 2" in html
+    before = {path: path.stat().st_mtime_ns for path in (root / "plateau_onehot" / "records").iterdir()}
+    assert len(before) == 2
+    # Nothing is missing: no cluster is started, and no record written again.
+    assert cli.main(arguments) == 0
+    assert {
+        path: path.stat().st_mtime_ns for path in (root / "plateau_onehot" / "records").iterdir()
+    } == before
+
+
+def test_a_dry_run_makes_nothing(without_images, capsys):
+    root = without_images / "results"
+    assert cli.main(["paper", "--results", str(root), "--dry-run"]) == 0
+    first, second, total = capsys.readouterr().out.splitlines()
+    assert re.search(r"plateau_onehot +plateau +2 of +2 runs, about 2.0 min$", first)
+    assert second.endswith("data missing: Gone.")
+    assert total == "In all: about 4 min on two cores."
+    assert not root.exists()
+
+
+def test_full_sizes_have_no_time(toys):
+    planned = plan_stages(["plateau_onehot"], toys / "results", full=True)
+    assert next(dry_run(planned, full=True)).endswith(", time unknown")
+
+
+def test_stages_without_data_are_refused_or_left_out(toys):
+    one = plan_stages(["plateau_onehot"], toys / "results")[0]
+    lost = one._replace(absent="No file.")
+    with pytest.raises(
+        DataError, match=r"The data of stages are missing \(plateau_onehot\). No file. Or leave"
+    ):
+        with_data([one, lost], without_images=False)
+    assert with_data([one, lost], without_images=True) == [one]
+
+
+def no_download(*args, **kwargs):
+    raise DataError("not downloaded here", "nowhere", "Copy it.")
+
+
+def test_data_that_cannot_be_had_are_noticed(toys, monkeypatch):
+    (one,) = plan_stages(["plateau_onehot"], toys / "results")
+    monkeypatch.setattr(type(one.command), "check", no_download)
+    (found,) = plan_stages(["plateau_onehot"], toys / "results")
+    assert found.absent == "not downloaded here (nowhere). Copy it."
+
+
+def test_a_folder_of_another_configuration_is_refused_before_anything_runs(toys):
+    (one,) = plan_stages(["plateau_onehot"], toys / "results")
+    Records(one.folder).write("other", {"seed": 0})
+    with pytest.raises(ResultsError, match=r"no config.yaml"):
+        run_planned([one], workers=1, console=Console(quiet=True))
+    assert len(read_records(one.folder)) == 1
+
+
+def test_the_state_of_a_stage_counts_records_and_failures(toys):
+    (one,) = plan_stages(["plateau_onehot"], toys / "results")
+    assert state(one)[3:6] == (2, 0, [])
+    first, second = one.keys
+    records = Records(one.folder)
+    records.write(first, {"seed": 100})
+    records.fail(second, Failure("it broke"))
+    found = state(one)
+    assert (found.cells, found.recorded, list(found.failures)) == (2, 1, ["it broke"])
+    assert found.published == "larger"
+    assert found.sizes == "n = 4; widths = 1, 2; restarts = 1; 1 seed"
+
+
+def test_stages_run_by_name_and_return_their_folders(toys):
+    found = running.run_stages(["plateau_onehot"], toys / "results", workers=1, console=Console(quiet=True))
+    assert found == {"plateau_onehot": toys / "results" / "plateau_onehot"}
+    assert len(read_records(found["plateau_onehot"])) == 2
+
+
+def test_sizes_in_words():
+    config = {"n_train": [8, 16], "seeds": [1, 2], "net": {"hidden": [1000]}, "dimensions": [2, 3]}
+    assert sizes_text(config) == "d = 2, 3; n = 8, 16; hidden widths = 1000; 2 seeds"
