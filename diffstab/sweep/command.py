@@ -6,13 +6,12 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from diffstab.sweep.cluster import Engine
 from diffstab.sweep.display import Tally
 from diffstab.sweep.engine import run_sweep
 from diffstab.sweep.file import read_sweep
-from diffstab.sweep.plan import Plan, check_data, make_plan
+from diffstab.sweep.folder import estimate, remove, status
+from diffstab.sweep.plan import check_data, make_plan
 
 
 def main(args: Sequence[str]) -> int:
@@ -35,7 +34,8 @@ def _run(args: Sequence[str]) -> int:
     folder = Path(options.results or f"results/sweep_{plan.name}")
     if options.dry_run:
         check_data(plan.command, plan.jobs)
-        return _dry_run(plan, folder, engine)
+        print(estimate(plan, folder, workers=engine.workers))
+        return 0
     project, make_observer = options.wandb or plan.wandb, None
     if project:
         from diffstab.tracking import wandb_observers
@@ -88,26 +88,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _dry_run(plan: Plan, folder: Path, engine: Engine) -> int:
-    from diffstab.sweep import folder as seen
-
-    print(seen.estimate(plan, folder, workers=engine.workers))
-    return 0
-
-
 def _status(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="diffstab sweep status", description="How far a sweep is.")
     parser.add_argument("folder", help="results folder of a sweep")
-    options = parser.parse_args(args)
-    from diffstab.sweep import folder as seen
-
-    Console(soft_wrap=True, highlight=False).print(seen.status(options.folder))
+    print(status(parser.parse_args(args).folder))
     return 0
 
 
 def _remove(args: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="diffstab sweep rm", description="Remove runs of a sweep.")
+    parser = argparse.ArgumentParser(
+        prog="diffstab sweep rm",
+        description="Remove runs of a sweep: records, failures, and files beside them.",
+    )
     parser.add_argument("folder", help="results folder of a sweep")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="runs of these coordinates; may be repeated",
+    )
+    parser.add_argument("--failed", action="store_true", help="runs that failed")
+    parser.add_argument("--all", action="store_true", help="all runs; the plan stays")
     options = parser.parse_args(args)
-    del options
+    count = remove(options.folder, where=options.where, failed=options.failed, everything=options.all)
+    print(f"{count} runs removed from {options.folder}.")
     return 0

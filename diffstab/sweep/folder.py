@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from rich.text import Text
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.results import Failure, Records, canonical_json, flatten
+from diffstab.results import Failure, Records, canonical_json
 from diffstab.sweep.expected import Expected, Run, expected
-from diffstab.sweep.plan import CELLS, Plan
+from diffstab.sweep.plan import CELLS, Plan, planned_runs
 
 State = Literal["recorded", "running", "failed", "missing"]
 
@@ -161,16 +161,6 @@ def remove(
     records.forget(keys)
     _remove_beside(records.folder, keys)
     return len(keys)
-
-
-def planned_runs(plan: Plan) -> list[Run]:
-    """Return the runs of a plan."""
-    runs = {}
-    for number, job in enumerate(plan.jobs):
-        for cell, key in job.keys.items():
-            places = {**flatten(plan.command.cell_config(job.experiment, cell)), **job.columns}
-            runs[key] = Run(key, number, job.label, places)
-    return list(runs.values())
 
 
 def stored_runs(folder: str | Path) -> list[Run]:

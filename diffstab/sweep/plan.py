@@ -14,6 +14,7 @@ import yaml
 
 from diffstab.errors import ArgumentError
 from diffstab.results import Records, RecordStore, canonical_json, flatten, write_atomically
+from diffstab.sweep.expected import Run
 from diffstab.sweep.file import SweepFile, coordinates
 from diffstab.training.grid import GridCommand, grid_command
 
@@ -208,12 +209,18 @@ def _common(plan: Plan) -> dict[str, Any]:
     return config
 
 
-def _cells(plan: Plan) -> pa.Table:
-    rows = {}
+def planned_runs(plan: Plan) -> list[Run]:
+    """Return the runs of a plan, each once."""
+    runs = {}
     for number, job in enumerate(plan.jobs):
         for cell, key in job.keys.items():
-            places = canonical_json(
-                {**flatten(plan.command.cell_config(job.experiment, cell)), **job.columns}
-            )
-            rows[key] = {"key": key, "batch": number, "label": job.label, "coordinates": places}
-    return pa.Table.from_pylist(list(rows.values()))
+            places = {**flatten(plan.command.cell_config(job.experiment, cell)), **job.columns}
+            runs[key] = Run(key, number, job.label, places)
+    return list(runs.values())
+
+
+def _cells(plan: Plan) -> pa.Table:
+    runs = planned_runs(plan)
+    return pa.Table.from_pylist(
+        [{**run._asdict(), "coordinates": canonical_json(run.coordinates)} for run in runs]
+    )
