@@ -60,7 +60,9 @@ IMAGES = Curves(
 )
 CURVES = {
     "compare": IMAGES,
-    "fit": IMAGES,
+    "fit": Curves(
+        "fit/", "steps", ("train_loss", "train_error", "val_loss", "val_error", "val_D", "val_G", "val_R")
+    ),
     "sphere curve": Curves(
         "sphere/", "n_train", ("test_error", "drawn_error", "theory_error", "D_rotation", "n_atoms", "gap")
     ),
@@ -116,6 +118,11 @@ def _described(name: str, value: Any) -> str:
     return str(value) if isinstance(value, str) else f"{name}={value}"
 
 
+def moment(values: Mapping[str, float]) -> dict[str, float]:
+    """Return a moment of a training with its number of steps under one name."""
+    return {"steps" if name == "step" else name: value for name, value in values.items()}
+
+
 def training_axis(values: Mapping[str, float]) -> str:
     """Return what a moment of a training is drawn against: the time of a flow, else the number of steps."""
     time = values.get("flow_time", math.nan)
@@ -129,10 +136,8 @@ def training_history(row: Row) -> Iterator[dict[str, float]]:
         for name, values in row.items()
         if name.startswith(("history_", "trace_")) and values is not None and len(values)
     }
-    if "step" in lists:
-        lists["steps"] = lists.pop("step")
     for index in range(min(map(len, lists.values()), default=0)):
-        yield _numbers({name: values[index] for name, values in lists.items()}, tuple(lists))
+        yield moment(_numbers({name: values[index] for name, values in lists.items()}, tuple(lists)))
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -166,7 +171,7 @@ def stability_table(rows: Sequence[Row]) -> Rows:
     places = ("dataset", "method", "n_train", "seed")
     data = []
     for row in rows:
-        for prefix, when in (("init_", "before"), ("", "after")):
+        for prefix, when in (("init_", "before"), ("", "after"), ("val_", "after")):
             for name in STABILITY:
                 if row.get(prefix + name) is not None:
                     numbers = [float(row.get(prefix + name + end, math.nan)) for end in ("", "_low", "_high")]
@@ -193,8 +198,10 @@ def pictures(command: str, frame: pd.DataFrame, folder: Path) -> dict[str, Pictu
         ArgumentError: If no command of that name is logged.
         ResultsError: If a file beside the records is damaged.
     """
-    if command in ("compare", "fit"):
-        found: Mapping[str, Picture | None] = _image_pictures(frame, folder)
+    if command == "fit":
+        found: Mapping[str, Picture | None] = {}
+    elif command == "compare":
+        found = _image_pictures(frame, folder)
     elif command == "sphere curve":
         found = _sphere_pictures(frame)
     elif command == "plateau":

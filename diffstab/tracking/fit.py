@@ -17,7 +17,7 @@ from diffstab.results import flatten
 from diffstab.sparsity import mass, neuron_picture, principal_axes
 from diffstab.stability import draw_pairs, stability_of, to_record
 from diffstab.tracking import content
-from diffstab.tracking.session import choose_mode, harmless, run_settings, tell_once
+from diffstab.tracking.session import choose_mode, harmless, log_file, run_settings, tell_once
 from diffstab.training.callbacks import StabilityProbe, run_folder
 from diffstab.training.lightning import ProjectCLI, SaveResolvedConfig
 from diffstab.training.tasks import ImageTask
@@ -115,8 +115,8 @@ def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) ->
         tables = {"stability": content.stability_table([fit_row(task, data, probe)])}
         run.log(content.as_tables(tables) | content.images(fit_pictures(task, data, probe)))
     folder = run_folder(trainer)
-    _log_file(run, folder / "config.yaml", kind="config")
-    _log_file(run, folder / "checkpoints" / "final.ckpt", kind="model")
+    log_file(run, folder / "config.yaml", kind="config")
+    log_file(run, folder / "checkpoints" / "final.ckpt", kind="model")
 
 
 def fit_row(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]:
@@ -181,12 +181,3 @@ def neuron_columns(predictor: CentredOutput) -> dict[str, list[float]]:
         for name, values in (("x", places[:, 0]), ("y", places[:, 1]), ("mass", masses)):
             columns[f"{prefix}neurons_{name}"] = values.tolist()
     return columns
-
-
-def _log_file(run: Any, path: Path, *, kind: str) -> None:
-    import wandb
-
-    if path.exists():
-        artifact = wandb.Artifact(f"{kind}-{run.id}", type=kind)
-        artifact.add_file(str(path.absolute()), policy="immutable")
-        run.log_artifact(artifact)

@@ -11,7 +11,7 @@ from typing import Any
 
 from diffstab.results import Records
 from diffstab.tracking import content
-from diffstab.tracking.session import Mode, check_project, choose_mode, open_run, tell_once
+from diffstab.tracking.session import Mode, check_project, choose_mode, log_file, open_run, tell_once
 from diffstab.training.grid import Observer, Watched
 
 KEPT = "results"
@@ -119,11 +119,11 @@ class _BatchRun:
 
     def progress(self, values: Mapping[str, float]) -> None:
         """Log a moment of a training."""
-        prefix = self._curves.training
+        prefix, moment = self._curves.training, content.moment(values)
         if not self._axis:
-            self._axis = content.training_axis(values)
+            self._axis = content.training_axis(moment)
             self._define(prefix, self._axis)
-        self.handle.log({prefix + name: value for name, value in values.items()})
+        self.handle.log({prefix + name: value for name, value in moment.items()})
 
     def record(self, cell: Any, row: Mapping[str, Any]) -> None:
         """Keep a record in the run's files, and log it."""
@@ -148,7 +148,8 @@ class _BatchRun:
             "records": content.records_table(self.rows),
         }
         self.handle.log(content.as_tables(tables) | self._images())
-        self._log_artifact()
+        self._log_records()
+        self._log_checkpoints()
 
     def _images(self) -> dict[str, Any]:
         import pandas as pd
@@ -168,18 +169,26 @@ class _BatchRun:
         return Path(self.handle.dir) / KEPT
 
     def _keep(self, key: str, row: Mapping[str, Any]) -> None:
-        """Write the record, and copy what belongs to it, into the run's files."""
-        paths = [Records(self._kept).write(key, row)]
-        for name in ("config.yaml", "examples.npz", f"snapshots/{key}.npz"):
-            source, copy = self.watched.folder / name, self._kept / name
+        """Copy the record, and what belongs to it, into the run's files."""
+        names = (f"records/{key}.parquet", "config.yaml", "examples.npz", f"snapshots/{key}.npz")
+        copies = {self._kept / name: self.watched.folder / name for name in names}
+        for copy, source in copies.items():
             if source.exists() and not copy.exists():
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, copy)
-                paths.append(copy)
-        for path in paths:
-            self.handle.save(str(path), base_path=self.handle.dir, policy="now")
+        if not (self._kept / names[0]).exists():
+            # Packed with others in the meantime.
+            Records(self._kept).write(key, row)
+        for copy in copies:
+            if copy.exists():
+                self.handle.save(str(copy), base_path=self.handle.dir, policy="now")
 
-    def _log_artifact(self) -> None:
+    def _log_checkpoints(self) -> None:
+        for key in self.watched.keys.values():
+            checkpoint = self.watched.folder / "fits" / key / "checkpoints" / "final.ckpt"
+            log_file(self.handle, checkpoint, kind="model")
+
+    def _log_records(self) -> None:
         import wandb
 
         artifact = wandb.Artifact(f"records-{self.handle.id}", type="records")
@@ -198,7 +207,7 @@ def _config(watched: Watched, axis: str) -> dict[str, Any]:
     return {
         **experiment.resolved(),
         "command": command.name,
-        "line": content.line_name(cells[0], axis=axis),
+        "line": content.line_name(cells[0], axis=axis) or command.name,
         "regime": getattr(method, "regime", None),
         **({"cells": cells} if len(cells) > 1 else {"cell": cells[0]}),
     }

@@ -141,3 +141,13 @@ def _say_once(what: str, message: str) -> None:
     if what not in _told:
         _told.add(what)
         print(message, file=sys.stderr)
+
+
+def log_file(run: Any, path: Path, *, kind: str) -> None:
+    """Log a file, if it is there, as an artifact; W&B need not copy it first, as it stays as it is."""
+    import wandb
+
+    if path.exists():
+        artifact = wandb.Artifact(f"{kind}-{run.id}", type=kind)
+        artifact.add_file(str(path.absolute()), policy="immutable")
+        run.log_artifact(artifact)

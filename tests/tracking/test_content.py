@@ -62,6 +62,12 @@ def test_stability_before_and_after_has_its_intervals():
     assert math.isnan(lines[2]["low"])
 
 
+def test_a_fit_is_measured_on_validation_images():
+    table = content.stability_table([{"val_D": 0.1, "val_R": None}])
+    assert [line[4:7] for line in table.data] == [["D", "after", 0.1]]
+    assert content.pictures("fit", pd.DataFrame([{"val_D": 0.1}]), None) == {}
+
+
 def test_records_of_different_columns_make_one_table():
     table = content.records_table([{"a": 1}, {"b": "x", "a": 2}])
     assert table == (["a", "b"], [[1, None], [2, "x"]])
@@ -86,6 +92,10 @@ def test_best_of_each_width():
 )
 def test_a_flow_is_drawn_against_its_time(values, axis):
     assert content.training_axis(values) == axis
+
+
+def test_steps_have_one_name():
+    assert content.moment({"step": 3.0, "loss": 1.0}) == {"steps": 3.0, "loss": 1.0}
 
 
 def test_recorded_histories():

@@ -6,12 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from pandas.testing import assert_frame_equal
 from rich.console import Console
 
 from diffstab.errors import ArgumentError
-from diffstab.results import Records
+from diffstab.results import Records, provenance
 from diffstab.tracking import WandbObserver, wandb_observers
-from diffstab.training.grid import grid_command, run_grid
+from diffstab.training.grid import grid_command, run_batch, run_grid
 
 QUIET = Console(quiet=True)
 KEY = "f00dfeed" * 5
@@ -186,6 +187,20 @@ def test_threads_with_one_observer_never_mix(quiet_place, unpictured, tiny, logg
         assert config(records)["seeds"] == [seed]
         frame = Records(quiet_place / f"seed{seed}").read().sort_values(["width", "restart"])
         assert items(records, "plateau/loss") == frame["loss"].tolist()
+
+
+def test_columns_that_a_store_adds_are_kept_too(quiet_place, unpictured, tiny):
+    class Extended(Records):
+        def write(self, key, row):
+            return super().write(key, {"swept": 0.5, **row})
+
+    command, experiment, folder = grid_command("plateau"), tiny["plateau"](), quiet_place / "plateau"
+    for batch in command.batches(experiment):
+        observer = WandbObserver("tests")
+        run_batch(command, experiment, batch, Extended(folder), origin=provenance(), observer=observer)
+    (kept,) = folder.glob("wandb/offline-run-*/files/results")
+    assert_frame_equal(Records(kept).read(), Records(folder).read())
+    assert set(Records(kept).read()["swept"]) == {0.5}
 
 
 def test_disabled_means_nothing(quiet_place, monkeypatch, tiny):
