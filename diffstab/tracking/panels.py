@@ -36,7 +36,7 @@ class Part(NamedTuple):
 
 def parts() -> list[Part]:
     """Return the sections of the project's dashboard, their panels made anew."""
-    return [_errors(), _stability(), _training(), _sphere(), _plateau(), _forces(), _pictures()]
+    return [_errors(), _stability(), _training(), _fits(), _sphere(), _plateau(), _forces(), _pictures()]
 
 
 def _errors() -> Part:
@@ -64,7 +64,20 @@ def _training() -> Part:
         _line("Loss against steps", "train/steps", ["train/loss"], logarithmic=True),
         _line("Objective on the sphere against steps", "train/steps", ["train/objective"], logarithmic=True),
     ]
-    return Part("Training", "A line per run. One net under Lightning logs against its own steps.", drawn)
+    return Part("Training", "A line per run of a grid.", drawn)
+
+
+def _fits() -> Part:
+    step = "trainer/global_step"
+    drawn = [
+        _line("Training loss", step, ["train_loss"], logarithmic=True),
+        _line("Error", step, ["train_error", "val_error"]),
+        _line("D and G", step, ["val_D", "val_G"], logarithmic=True),
+        _line("R", step, ["val_R"]),
+        _line("Training loss of fits in a grid", "train/steps", ["train/train_loss"], logarithmic=True),
+        _scatter("Validation error against R", "val_R", "val_error"),
+    ]
+    return Part("Fits", "One net under Lightning: a line per run against its own steps.", drawn)
 
 
 def _sphere() -> Part:

@@ -34,7 +34,7 @@ def test_a_dry_run_writes_workspace_and_report(quiet_place, capsys):
     names = [
         section["name"] for section in found["workspace"]["spec"]["section"]["panelBankConfig"]["sections"]
     ]
-    assert names == ["Test error", "Stability", "Training", "Sphere", "Plateau", "Forces", "Images"]
+    assert names == ["Test error", "Stability", "Training", "Fits", "Sphere", "Plateau", "Forces", "Images"]
     for part in found.values():
         titles = [panel["config"].get("chartTitle", "") for panel in panels_in(part)]
         for title in ("Test error against n, by regime", "D against n: sensitivity to deformations"):
@@ -56,7 +56,8 @@ def test_panels_show_what_runs_log():
     curves = content.CURVES.values()
     known = {one.prefix + name for one in curves for name in (one.axis, *one.quantities)}
     known |= {f"{content.BEST}{name}" for name in ("width", "loss")}
-    followed = tuple({one.training for one in curves})
+    fitted = ("trainer/global_step", "train_", "val_")
+    followed = (*(one.training for one in curves), *fitted)
     drawn = [
         panel["config"] for panel in panels_in(json.loads(dashboard.as_json(dashboard.make_dashboard())))
     ]

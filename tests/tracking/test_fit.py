@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pandas.testing import assert_frame_equal
+from rich.console import Console
 
 from diffstab.cli import main
-from diffstab.results import flatten
+from diffstab.results import flatten, read_records
+from diffstab.tracking import WandbObserver
 from diffstab.tracking import fit as module
 from diffstab.tracking.importing import import_runs
+from diffstab.training.grid import grid_command, run_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "f00dfeed" * 5
@@ -95,14 +99,37 @@ def test_a_fit_comes_back_as_a_record(quiet_place, monkeypatch, settle):
     assert fit("--data.init_args.n_train=30") == 0
     settle()
     assert import_runs("runs", "imported").written == 1
-    from diffstab.results import read_records
-
     (row,) = read_records("imported").to_dict("records")
     assert (row["dataset"], row["n_train"], row["seed"]) == ("Digits", 30, 0)
     assert row["test_error"] == row["val_error"]
     assert row["R"] == row["val_R"]
     written = [path for path in quiet_place.rglob("*") if path.is_file()]
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
+
+
+def test_a_fit_of_a_grid_is_told_whole(quiet_place, monkeypatch, logged):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    command = grid_command("fit")
+    config = str(ROOT / "configs" / "fit" / "digits_adam.yaml")
+    small = ["--trainer.max_epochs=2", "--model.net.init_args.hidden=[10]", "--data.init_args.n_test=50"]
+    experiment = command.parse(["--config", config, *small]).experiment
+    folder = run_grid(
+        command, experiment, "fits", console=Console(quiet=True), observer=WandbObserver("tests")
+    )
+    (log,) = Path(folder).glob("wandb/offline-run-*/*.wandb")
+    records = logged(log)
+    (row,) = read_records(folder).to_dict("records")
+    assert history(records, "train/steps") == [12, 24]
+    assert (history(records, "fit/steps"), history(records, "fit/val_R")) == ([24], [row["val_R"]])
+    assert records["run"][0]["config"]["update"]["model"] == experiment.config["model"]
+    artifacts = {one["type"]: one["manifest"]["contents"] for one in records["artifact"]}
+    (checkpoint,) = artifacts["model"]
+    assert (
+        Path(checkpoint["local_path"])
+        == quiet_place / "fits" / "fits" / row["key"] / "checkpoints" / "final.ckpt"
+    )
+    assert import_runs("fits", "again").written == 1
+    assert_frame_equal(read_records("again"), read_records("fits"))
 
 
 def test_a_failed_run_closes_its_wandb_run(quiet_place, logged):
