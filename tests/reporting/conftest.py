@@ -80,7 +80,8 @@ def make_folder() -> Callable[..., Path]:
     def make(folder: Path, records: pd.DataFrame, *, config: str = "", examples: int = 0) -> Path:
         (folder / "records").mkdir(parents=True)
         for index in range(len(records)):
-            row = records.iloc[[index]].reset_index(drop=True)
+            # Runs are recorded under a key, whatever else a record lacks.
+            row = records.iloc[[index]].reset_index(drop=True).assign(key=f"{index:04d}")
             row.to_parquet(folder / "records" / f"{index:04d}.parquet")
         if config:
             (folder / "config.yaml").write_text(config)

@@ -9,7 +9,7 @@ import pandas as pd
 from diffstab.reporting.document import Picture, Table
 from diffstab.reporting.rendering import renamed
 from diffstab.reporting.tables import tidy_records
-from diffstab.results import read_records
+from diffstab.results import Records, read_records
 
 Folders = Mapping[str, Path]
 """Results folders by stage; each holds records."""
@@ -24,7 +24,7 @@ class Drawn(NamedTuple):
 
 def has_records(folder: Path) -> bool:
     """Whether a results folder holds a record at least."""
-    return any((folder / "records").rglob("*.parquet"))
+    return bool(Records(folder).keys())
 
 
 def renamed_picture(picture: Picture, stem: str) -> Picture:
