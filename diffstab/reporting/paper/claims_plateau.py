@@ -90,9 +90,9 @@ class Expected(NamedTuple):
     fits: Callable[[int], bool]
 
 
-def at_most(bound: int) -> Expected:
-    """A start at a width or before."""
-    return Expected(f"≤ {number_text(bound, decimals=0)}", lambda width: width <= bound)
+def at_most(bound: int, text: str) -> Expected:
+    """A start at a width or before, which a text names."""
+    return Expected(text, lambda width: width <= bound)
 
 
 def exactly(wanted: float | None) -> Expected:
@@ -122,9 +122,9 @@ def start_within(
         texts.append(f"{one.title}: {', '.join(_start_text(start) for start in first)}")
     return Finding(
         together(verdicts),
-        f"{', '.join(str(width) for width in widths)} neurons",
+        f"{_widths_text(widths)} neurons",
         float(np.mean(widths)),
-        ", ".join(expected(one).text for one in found),
+        ", ".join(dict.fromkeys(expected(one).text for one in found)),
         draws_text([len(widths)]),
         f"start [95 % interval over restarts]; {'; '.join(texts)}",
     )
@@ -135,6 +135,11 @@ def _fit(first: list[Start], expected: Expected) -> str:
     verdict = always([expected.fits(start.found.width) for start in first if start.found.reached])
     unseen = any(not start.found.reached for start in first)
     return UNDECIDED if unseen and verdict != DOES_NOT else verdict
+
+
+def _widths_text(widths: list[int]) -> str:
+    """The widths, or their range where they are many."""
+    return ", ".join(map(str, widths)) if len(widths) <= 5 else f"{min(widths)} to {max(widths)}"
 
 
 def _start_text(start: Start) -> str:
@@ -279,7 +284,7 @@ def _start_claims() -> list[Claim]:
         ("start-onehot", "Section 4.2", "One-hot targets: the plateau starts at the number of classes.",
          exact, lambda one: exactly(one.known("known_width")), (ONEHOT,), "plateau_exact"),
         ("start-scalar", "Proposition 15", "Scalar inputs and outputs: the plateau starts at 4 N neurons or before.",
-         bound, lambda one: at_most(4 * one.points), (SCALAR,), "plateau_exact"),
+         bound, lambda one: at_most(4 * one.points, f"≤ {4 * one.points}"), (SCALAR,), "plateau_exact"),
         ("start-mnist", "Figure 2", "MNIST, two hidden layers: the plateau starts roughly at width 10.",
          near, _near_mnist, (MNIST,), "plateau_mnist"),
         ("start-mnist-shallow", "Section 4.2",
@@ -287,7 +292,7 @@ def _start_claims() -> list[Claim]:
          near, _near_mnist, (SHALLOW,), "plateau_mnist"),
         ("start-latest", "Proposition 7, Lemma 10",
          "The smallest loss is constant from N (N + 1) neurons on at the latest, on all data.",
-         bound, lambda one: at_most(one.points * (one.points + 1)), ALL, "plateau_exact"),
+         bound, lambda one: at_most(one.points * (one.points + 1), "≤ N (N + 1)"), ALL, "plateau_exact"),
     ]  # fmt: skip
     return [
         Claim(

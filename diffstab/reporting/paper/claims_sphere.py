@@ -153,7 +153,7 @@ def _power_shares(
     found = {}
     for dataset, group in part.groupby("dataset", sort=True):
         largest = group[group["n_train"] == group["n_train"].max()]
-        found[str(dataset)] = mean_interval(largest["ratio"])
+        found[str(dataset).replace("gaussian_", "ν = ")] = mean_interval(largest["ratio"])
     return found
 
 

@@ -181,9 +181,7 @@ def _findings(judged: Sequence[Judged]) -> list[tuple[str, str]]:
         numbers = {"Measured": finding.measured, "Predicted": finding.predicted, "Draws": finding.draws}
         texts = [claim.statement, *(f"{name}: {text}." for name, text in numbers.items() if text)]
         texts += [f"Rule: {claim.rule}"] if claim.check else []
-        texts += (
-            [f"{finding.detail[:1].upper()}{finding.detail[1:]}".rstrip(".") + "."] if finding.detail else []
-        )
+        texts += [f"In detail: {finding.detail.rstrip('.')}."] if finding.detail else []
         texts.append(f"({claim.document}, {claim.place}.)")
         found.append((f"{BADGES[finding.verdict]} {finding.verdict}", " ".join(texts)))
     return found

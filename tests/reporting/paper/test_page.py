@@ -92,7 +92,7 @@ def test_a_verdict_leads_to_the_figure_and_the_rule(page):
         assert f'<section id="{target}"' in html
     section = re.search(r'<section id="curve".*?</section>', html, re.DOTALL)[0]
     assert "Rule: Holds if A." in section
-    assert "More numbers." in section
+    assert "In detail: more numbers." in section
     assert "A line that rises." in section
     assert "Needs a telescope." in re.search(r'<section id="untested".*?</section>', html, re.DOTALL)[0]
 
