@@ -233,8 +233,8 @@ def _of_data_set(key: str) -> list[Claim]:
         Claim(
             f"atoms-{key}",
             SLIDES,
-            "Numerical tests of the theory (i)",
-            f"{name}: trained with a small alpha, the net is supported on n_A ≤ n neurons.",
+            "Numerical tests of the theory (i), said of the sphere",
+            f"{name}: the net trained with a small alpha is supported on n_A ≤ n neurons here too.",
             _ATOMS + "Holds if n_A ≤ n in every run; does not if one exceeds n.",
             partial(few_atoms, stage),
             stages,
