@@ -54,15 +54,17 @@ def read_loose(path: Path, columns: Sequence[str] | None = None) -> Rows:
     """
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table, layout = file.read(columns), file.schema_arrow
+            table, layout = file.read(columns).replace_schema_metadata(), file.schema_arrow.remove_metadata()
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
         message = f"The record {path} is damaged ({error})."
         way_out = "Remove this file and start the same command again: it fills the gap."
         raise ResultsError(f"{message} {way_out}") from error
+    if "key" not in table.column_names:  # written by other means: the file's name is the key
+        table = table.append_column("key", _repeated(path.stem, len(table)))
     name = _layout_name(layout)
-    return Rows(table.append_column(LAYOUT, pa.array([name] * len(table), pa.string())), {name: layout})
+    return Rows(table.append_column(LAYOUT, _repeated(name, len(table))), {name: layout})
 
 
 def read_pack(path: Path, columns: Sequence[str] | None = None) -> Rows:
@@ -167,6 +169,10 @@ def _typed(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         # Arrow casts nothing to the type of nulls, which lists that are all empty are made of.
         return pa.chunked_array([pa.array(column.to_pylist(), kind)])
     return column.cast(kind)
+
+
+def _repeated(text: str, count: int) -> pa.Array:
+    return pa.array([text] * count, pa.string())
 
 
 def _layout_name(schema: pa.Schema) -> str:

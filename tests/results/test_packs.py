@@ -365,6 +365,19 @@ def test_records_of_two_kinds_are_not_packed(records):
     assert records.keys() == set(ROWS)
 
 
+def test_records_written_by_other_means(tmp_path):
+    """A file of pandas, without a key: its name is the key, and no column appears."""
+    (tmp_path / "records").mkdir()
+    for number in range(3):
+        pd.DataFrame({"x": [number]}).to_parquet(tmp_path / "records" / f"{number:04d}.parquet")
+    records = Records(tmp_path)
+    for _ in range(2):
+        assert_same(records.read(), pd.DataFrame({"x": [0, 1, 2]}))
+        assert records.keys() == {"0000", "0001", "0002"}
+        records.pack()
+    assert files(records, "records") == []
+
+
 def test_a_store_whose_records_are_all_packed_still_asks_for_its_config(tmp_path):
     store = RecordStore(tmp_path, {"alpha": 1})
     store.write("a", {"x": 1})
