@@ -66,7 +66,7 @@ _LISTED = (
     _stage("images_fashion", "compare", 6, _IMAGES, "experiment/fashion"),
     _stage("images_cifar10", "compare", 6, _IMAGES, "experiment/cifar10_jpeg"),
     _stage("sphere_constant", "sphere curve", 7, "d = 2, 3, 5; 5 seeds"),
-    _stage("sphere_gaussian", "sphere curve", 4, "", f"{_FULL}/sphere_gaussian"),
+    _stage("sphere_gaussian", "sphere curve", 3, "", f"{_FULL}/sphere_gaussian"),
     _stage("sphere_anisotropic", "sphere curve", 2, "", f"{_FULL}/sphere_anisotropic"),
     _stage(
         "sphere_trained",
