@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,11 +45,19 @@ class Found(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """How many records an import wrote, how many were there already, and runs that hold none."""
+    """What an import did.
+
+    Attributes:
+        written: Number of records that it wrote.
+        present: Number of those that were there already.
+        unfinished: Names of runs that hold none.
+        damaged: What is wrong with the runs that were left out, by their names.
+    """
 
     written: int
     present: int
-    unfinished: Sequence[str]
+    unfinished: Sequence[str] = ()
+    damaged: Mapping[str, str] = {}
 
 
 def import_runs(
@@ -80,7 +89,7 @@ def import_runs(
         name, text = next(iter(damaged.items()))
         message = f"{len(damaged)} runs of {source} are damaged: {name} ({text})."
         raise ResultsError(f"{message} Nothing was imported; --skip-damaged imports the others.")
-    return _write(found, Path(folder))
+    return _write(found, Path(folder))._replace(damaged=damaged)
 
 
 def _read(source: str, place: Path, api: Any) -> Reading:
@@ -249,5 +258,8 @@ def main(args: Sequence[str]) -> None:
     done = import_runs(
         options.source, options.results, group=options.group, skip_damaged=options.skip_damaged
     )
-    text = f"{done.written} records imported into {options.results}, {done.present} were there already"
-    print(f"{text}; {len(done.unfinished)} unfinished runs hold none." if done.unfinished else f"{text}.")
+    print(f"{done.written} records imported into {options.results}, {done.present} were there already.")
+    if done.unfinished:
+        print(f"Runs without an end, which hold no record: {len(done.unfinished)}.")
+    for name, text in done.damaged.items():
+        print(f"Left out as damaged: {name} ({text}).", file=sys.stderr)

@@ -13,7 +13,7 @@ from diffstab.cli import main
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import Records
 from diffstab.tracking import WandbObserver
-from diffstab.tracking.importing import Imported, import_runs, row_of
+from diffstab.tracking.importing import import_runs, row_of
 from diffstab.tracking.runs import FoundRun, online_runs
 from diffstab.training.grid import grid_command, run_grid
 
@@ -94,7 +94,7 @@ def test_several_groups_ask_for_a_choice(quiet_place, folder, tiny, made):
 
 
 @pytest.mark.parametrize("what", ["log", "record", "config"])
-def test_a_damaged_run_stops_the_import_or_is_left_out(quiet_place, folder, what):
+def test_a_damaged_run_stops_the_import_or_is_left_out(quiet_place, folder, capsys, what):
     run = min(folder.glob("wandb/offline-run-*"))
     kept = run / "files" / "results"
     if what == "log":
@@ -110,7 +110,10 @@ def test_a_damaged_run_stops_the_import_or_is_left_out(quiet_place, folder, what
         import_runs(str(folder), again)
     assert not again.exists()
     if what == "record":
-        assert import_runs(str(folder), again, skip_damaged=True).written == 4
+        assert main(["import-wandb", str(folder), "--results", str(again), "--skip-damaged"]) == 0
+        told = capsys.readouterr()
+        assert told.out.startswith("4 records imported")
+        assert f"Left out as damaged: {run.name.split('-', 3)[3]} (" in told.err
 
 
 def test_a_killed_run_gives_the_records_that_it_has(quiet_place, folder):
@@ -190,7 +193,7 @@ class Server:
 
 def test_a_project_on_the_server_comes_back_as_it_was(quiet_place, folder):
     again = quiet_place / "again"
-    assert import_runs("me/tests", again, api=Server(folder)) == Imported(8, 0, [])
+    assert import_runs("me/tests", again, api=Server(folder))[:3] == (8, 0, [])
     assert_frame_equal(Records(again).read(), Records(folder).read())
 
 
