@@ -1,6 +1,7 @@
 """Figures of a frame of records: every function draws on the axes it is given and returns them.
 
-An artist whose ``gid`` starts with `HOVER` carries the text that the page shows when the pointer is near it.
+An artist whose ``gid`` starts with `HOVER` carries the text that the page shows when the pointer is near it; a line or
+scatter of many markers carries one text for each, parted by `NEXT`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from diffstab.reporting.quantities import quantity as display
 from diffstab.reporting.style import FAINT, INK, Look, looks, plain
 from diffstab.reporting.tables import PairedRow, column, is_recorded, paired_draws, paired_rows, summary_rows
 
-HOVER = "hover:"
+HOVER, NEXT = "hover:", "¦"
 _DASHES = (0, (4, 3))
 _STEPS = (1, 2, 2.5, 5, 10)
 

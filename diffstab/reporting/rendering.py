@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from diffstab.reporting.figures import HOVER
+from diffstab.reporting.figures import HOVER, NEXT
 from diffstab.reporting.style import figure_style
 
 
@@ -99,9 +99,30 @@ def _inline(svg: str, prefix: str) -> str:
     element = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     head, rest = element.split(">", 1)
     head = re.sub(r'\s(width|height|xmlns|xmlns:xlink|version)="[^"]*"', "", head)
-    rest = re.sub(rf'\bid="{HOVER}([^"]*)"', r'class="point" data-hover="\1"', rest)
+    rest = _with_texts(rest)
     rest = re.sub(r'\bid="([^"]*)"', rf'id="{prefix}-\1"', rest)
     rest = re.sub(r'\bxlink:href="#', 'href="#', rest)
     rest = re.sub(r'\bhref="#', f'href="#{prefix}-', rest)
     rest = re.sub(r"url\(#", f"url(#{prefix}-", rest)
     return f'{head} aria-hidden="true" focusable="false">{rest.strip()}'
+
+
+def _with_texts(svg: str) -> str:
+    """Hover texts as data of what they stand for: the group of an artist, or each of its markers in their order."""
+    first, *others = re.split(rf'\bid="{HOVER}([^"]*)"', svg)
+    pairs = zip(others[::2], others[1::2], strict=True)
+    return first + "".join(_told(texts.split(NEXT), rest) for texts, rest in pairs)
+
+
+def _told(texts: list[str], rest: str) -> str:
+    """The rest of an artist's group, and what follows it, with the texts in their places."""
+    if len(texts) == 1:
+        return f'class="point" data-hover="{texts[0]}"{rest}'
+    # The groups of artists have names; those inside them have none.
+    mine, name, others = rest.partition('<g id="')
+    head, *markers = mine.split("<use ")
+    if len(markers) != len(texts):
+        # What is not finite is not drawn: better no text than that of another marker.
+        return rest
+    told = [f'<use class="point" data-hover="{text}" {marker}' for text, marker in zip(texts, markers)]
+    return "".join([head, *told, name, others])

@@ -14,6 +14,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from diffstab.errors import ArgumentError
 from diffstab.l2.geometry import principal_planes
+from diffstab.reporting.figures import HOVER, NEXT
+from diffstab.reporting.quantities import number_text
 from diffstab.reporting.style import FAINT, INK, Look
 
 ATTRACTION, REPULSION, SUM = "#0072B2", "#D55E00", INK
@@ -158,6 +160,7 @@ def trace(
         for index, (steps, values) in enumerate(
             zip(frame["trace_step"], frame[f"trace_{name}"], strict=True)
         ):
+            texts = [f"{label}, step {step:g}: {number_text(value)}" for step, value in zip(steps, values)]
             ax.plot(
                 steps,
                 values,
@@ -168,6 +171,7 @@ def trace(
                 linewidth=1.4,
                 alpha=1.0 if len(frame) == 1 else 0.6,
                 label=label if index == 0 else None,
+                gid=HOVER + NEXT.join(texts),
             )
     for stage in ("adam", "finish"):
         begins = [_first_of(row["trace_step"], row["trace_stage"], stage) for _, row in frame.iterrows()]

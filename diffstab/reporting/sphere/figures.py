@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from diffstab.errors import ArgumentError
-from diffstab.reporting.figures import HOVER, sizes_axis
+from diffstab.reporting.figures import HOVER, NEXT, sizes_axis
 from diffstab.reporting.intervals import mean_interval
 from diffstab.reporting.quantities import method_name, number_text
 from diffstab.reporting.sphere.exponents import ExponentRow
@@ -123,7 +123,8 @@ def error_spectrum(
     shown = methods or looks(powers)
     for method, power in powers.items():
         degrees, kept = _positive(power)
-        look = shown[method]
+        look, label = shown[method], method_name(method)
+        texts = [f"{label}, k = {degree}: {number_text(value)}" for degree, value in zip(degrees, kept)]
         ax.plot(
             degrees,
             kept,
@@ -131,7 +132,8 @@ def error_spectrum(
             marker=look.marker,
             markersize=4,
             linestyle="none",
-            label=plain(method_name(method)),
+            label=plain(label),
+            gid=HOVER + NEXT.join(texts),
         )
     for method, power in (theory or {}).items():
         ax.plot(*_positive(power), color=shown[method].colour, linestyle=":", linewidth=1.6)
@@ -171,7 +173,8 @@ def atoms(ax: Axes, frame: pd.DataFrame, *, methods: Mapping[str, Look] | None =
     ends = np.array([frame["n_train"].min(), frame["n_train"].max()])
     ax.plot(ends, ends, color=FAINT, linewidth=1, label="n_A = n")
     for method, part in known.groupby("method"):
-        look = shown[str(method)]
+        look, label = shown[str(method)], method_name(str(method))
+        runs = zip(part["n_train"], part["n_atoms"], strict=True)
         ax.scatter(
             part["n_train"],
             part["n_atoms"],
@@ -180,7 +183,8 @@ def atoms(ax: Axes, frame: pd.DataFrame, *, methods: Mapping[str, Look] | None =
             marker=look.marker,
             alpha=0.6,
             linewidths=0,
-            label=plain(method_name(str(method))),
+            label=plain(label),
+            gid=HOVER + NEXT.join(f"{label}, n = {size}: {count:g} atoms" for size, count in runs),
         )
     sizes_axis(ax, frame["n_train"])
     ax.set_yscale("log")
