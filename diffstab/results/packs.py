@@ -98,6 +98,11 @@ def packed_keys(path: Path) -> frozenset[str]:
     return frozenset(read_pack(path, ["key"]).table["key"].to_pylist())
 
 
+def in_order(packs: Iterable[Rows]) -> list[Rows]:
+    """Return packs in the order of their first keys: `gather` then moves no row if each ends before the next begins."""
+    return sorted(packs, key=lambda rows: str(rows.table["key"][0]))
+
+
 def gather(parts: Iterable[Rows], folder: Path) -> Rows:
     """Return the rows of all parts in the order of their keys; of rows with one key the first stays.
 

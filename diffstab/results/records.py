@@ -21,6 +21,7 @@ from diffstab.results.packs import (
     Rows,
     as_table,
     gather,
+    in_order,
     packed_keys,
     read_loose,
     read_pack,
@@ -29,7 +30,7 @@ from diffstab.results.packs import (
 
 _KEY = re.compile(r"\w[\w.-]*", re.ASCII)
 _FEW = 100
-_SUFFIX = {"records": ".parquet", "claims": ".lock", "failures": ".json"}
+_SUFFIX = {"records": ".parquet", "packs": ".parquet", "claims": ".lock", "failures": ".json"}
 Found = TypeVar("Found")
 
 
@@ -53,7 +54,8 @@ class Records:
 
     def keys(self) -> set[str]:
         """Return the keys of all records."""
-        loose = {path.stem for path in self._loose()}
+        # Loose before packed, as in `has`.
+        loose = set(self._keys("records"))
         return loose.union(*self._packed())
 
     def missing(self, keys: Iterable[str]) -> list[str]:
@@ -147,7 +149,7 @@ class Records:
 
     def claimed(self) -> set[str]:
         """Return the keys of the runs that somebody holds now."""
-        return {path.stem for path in self._files("claims", ".lock") if is_held(path)}
+        return {key for key in self._keys("claims") if is_held(self._path("claims", key))}
 
     def fail(self, key: str, failure: Failure) -> Path:
         """Remember why a run has no record, instead of an earlier failure.
@@ -164,9 +166,8 @@ class Records:
         Raises:
             ResultsError: If the note of a failure is damaged.
         """
-        paths = self._files("failures", ".json")
-        missing = set(self.missing(path.stem for path in paths))
-        return read_failures(path for path in paths if path.stem in missing)
+        keys = self.missing(self._keys("failures"))
+        return read_failures(self._path("failures", key) for key in keys)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Forget failures; runs that did not fail are passed over.
@@ -208,9 +209,9 @@ class Records:
         # Only who packs writes packs, so nobody is at work on a draft; nobody claims a run with a record for long.
         self._delete((self.folder / "packs").glob(".*.tmp"))
         there = self.keys()
-        for path in self._files("claims", ".lock"):
-            if path.stem in there:
-                with self._held(path):
+        for key in self._keys("claims"):
+            if key in there:
+                with self.claim(key):
                     pass
 
     def _table(self, paths: Sequence[Path], columns: Sequence[str] | None) -> pa.Table:
@@ -219,9 +220,9 @@ class Records:
                 f"`diffstab compare`, `sphere curve`, `plateau` or `forces`, with --results {self.folder}"
             )
             raise ResultsError(f"{self.folder} holds no records. Make some first: {commands}.")
-        kinds = {"records": read_loose, "packs": read_pack}
-        rows = gather([kinds[path.parent.name](path, columns) for path in paths], self.folder)
-        return as_table(rows, self.folder)
+        loose = [read_loose(path, columns) for path in paths if path.parent.name == "records"]
+        packed = [read_pack(path, columns) for path in paths if path.parent.name == "packs"]
+        return as_table(gather([*loose, *in_order(packed)], self.folder), self.folder)
 
     def _packed(self) -> list[frozenset[str]]:
         return self._steadily(self._packs, lambda packs: [packed_keys(path) for path in packs])
@@ -245,21 +246,23 @@ class Records:
         return [*self._loose(), *self._packs()]
 
     def _loose(self) -> list[Path]:
-        return self._files("records", ".parquet")
+        return [self.folder / "records" / f"{key}.parquet" for key in self._keys("records")]
 
     def _packs(self) -> list[Path]:
-        return self._files("packs", ".parquet")
+        return [self.folder / "packs" / f"{name}.parquet" for name in self._keys("packs")]
 
-    def _files(self, room: str, suffix: str) -> list[Path]:
-        """The files of a subfolder in their order, without the hidden drafts of writers."""
+    def _keys(self, room: str) -> list[str]:
+        """Return the names of a subfolder's files in their order, without the hidden drafts of writers."""
         try:
-            paths = list((self.folder / room).iterdir())
+            with os.scandir(self.folder / room) as entries:
+                names = [entry.name for entry in entries]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
             message = f"Cannot list {self.folder / room}: {error.strerror}."
             raise ResultsError(f"{message} Mend the permissions, then start again.") from error
-        return sorted(path for path in paths if path.suffix == suffix and path.name[0] != ".")
+        suffix = _SUFFIX[room]
+        return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix) and name[0] != ".")
 
     def _path(self, room: str, key: str, *, make: bool = False) -> Path:
         if not _KEY.fullmatch(key):

@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.text import Text
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import Failure, Records, canonical_json
@@ -55,9 +54,6 @@ class SweepStatus:
         if self.count("missing"):
             lines += [self.expected.text(workers=1)]
         return "\n".join(lines)
-
-    def __rich__(self) -> Text:
-        return Text(str(self))
 
 
 @dataclass(frozen=True)

@@ -378,6 +378,15 @@ def test_records_written_by_other_means(tmp_path):
     assert files(records, "records") == []
 
 
+def test_a_copy_of_a_record_is_not_counted_twice(records):
+    """As the synchronisation of folders makes them."""
+    expected = records.read()
+    shutil.copy(records.folder / "records" / "a.parquet", records.folder / "records" / "a (copy).parquet")
+    assert_same(records.read(), expected)
+    records.pack()
+    assert_same(records.read(), expected)
+
+
 def test_a_store_whose_records_are_all_packed_still_asks_for_its_config(tmp_path):
     store = RecordStore(tmp_path, {"alpha": 1})
     store.write("a", {"x": 1})
@@ -398,7 +407,7 @@ def test_a_folder_that_cannot_be_listed(records, monkeypatch):
     def refuse(path):
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(type(records.folder), "iterdir", refuse)
+    monkeypatch.setattr(room.os, "scandir", refuse)
     with pytest.raises(ResultsError, match=r"Cannot list .*records: Permission denied"):
         records.keys()
     monkeypatch.undo()
