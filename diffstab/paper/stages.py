@@ -64,14 +64,14 @@ def _stage(name: str, command: str, minutes: float, published: str = "", full: s
 _LISTED = (
     _stage("images_mnist", "compare", 7, _IMAGES, "experiment/mnist"),
     _stage("images_fashion", "compare", 6, _IMAGES, "experiment/fashion"),
-    _stage("images_cifar10", "compare", 6, _IMAGES, "experiment/cifar10_jpeg"),
+    _stage("images_cifar10", "compare", 5, _IMAGES, "experiment/cifar10_jpeg"),
     _stage("sphere_constant", "sphere curve", 7, "d = 2, 3, 5; 5 seeds"),
     _stage("sphere_gaussian", "sphere curve", 3, "", f"{_FULL}/sphere_gaussian"),
     _stage("sphere_anisotropic", "sphere curve", 2, "", f"{_FULL}/sphere_anisotropic"),
     _stage(
         "sphere_trained",
         "sphere curve",
-        6,
+        3,
         "d = 2, 3, 5; n = 8 to 1024; width 10 000; up to 10^7 steps; 5 seeds",
         f"{_FULL}/sphere_trained",
     ),
