@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -175,71 +175,33 @@ def _ratios(sizes: dict[int, Interval], verdict: str, predicted: str) -> Finding
 
 def _of_data_set(key: str) -> list[Claim]:
     name, stage = DATA_SETS[key]
-    stages = (stage,)
+    trained = "Differences R after − R before training of the feature net. " + ABOVE_RULE.format(sizes="n")
+    fewer = (
+        f"{_ATOMS}Holds if the 95 % interval of the mean of log(before / after) lies above 0 at every n; does not if "
+        "it lies below 0 at one; else undecided."
+    )
+    few = f"{_ATOMS}Holds if n_A ≤ n in every run; does not if one exceeds n."
+    listed: list[tuple[str, str, str, str, Callable[[Evidence], Finding], str]] = [
+        ("error", "Drawbacks of learning features", "the lazy (kernel) predictor has the lower test error at every n.",
+         _PAIRED, partial(difference, "test_error", stage), "test_error_vs_n"),
+        ("smoothness", "Evidence for overfitting along diffeomorphisms",
+         "the feature predictor is less smooth along diffeomorphisms than the lazy one (D).",
+         _PAIRED, partial(difference, "D", stage), "stability_vs_n"),
+        ("relative", "Drawbacks of learning features",
+         "the feature predictor is less stable to diffeomorphisms relative to noise than the lazy one (R).",
+         _PAIRED, partial(difference, "R", stage), "stability_vs_n"),
+        ("training", "Learning features in neural networks (ii)",
+         "a fully-connected net trained in the feature regime is less stable to deformations than untrained (R).",
+         trained, partial(less_stable_than_at_start, stage), "stability_vs_n"),
+        ("sparse", "Evidence for overfitting along diffeomorphisms", "the neurons become sparse in the feature regime.",
+         fewer, partial(sparser, stage), "neurons"),
+        ("atoms", "Numerical tests of the theory (i), said of the sphere",
+         "the net trained with a small alpha is supported on n_A ≤ n neurons here too.",
+         few, partial(few_atoms, stage), "neurons"),
+    ]  # fmt: skip
     return [
-        Claim(
-            f"error-{key}",
-            SLIDES,
-            "Drawbacks of learning features",
-            f"{name}: the lazy (kernel) predictor has the lower test error at every n.",
-            _PAIRED,
-            partial(difference, "test_error", stage),
-            stages,
-            "test_error_vs_n",
-        ),
-        Claim(
-            f"smoothness-{key}",
-            SLIDES,
-            "Evidence for overfitting along diffeomorphisms",
-            f"{name}: the feature predictor is less smooth along diffeomorphisms than the lazy one (D).",
-            _PAIRED,
-            partial(difference, "D", stage),
-            stages,
-            "stability_vs_n",
-        ),
-        Claim(
-            f"relative-{key}",
-            SLIDES,
-            "Drawbacks of learning features",
-            f"{name}: the feature predictor is less stable to diffeomorphisms relative to noise than the lazy one (R).",
-            _PAIRED,
-            partial(difference, "R", stage),
-            stages,
-            "stability_vs_n",
-        ),
-        Claim(
-            f"training-{key}",
-            SLIDES,
-            "Learning features in neural networks (ii)",
-            f"{name}: a fully-connected net trained in the feature regime is less stable to deformations than at "
-            "initialisation (R).",
-            "Differences R after − R before training of the feature net. " + ABOVE_RULE.format(sizes="n"),
-            partial(less_stable_than_at_start, stage),
-            stages,
-            "stability_vs_n",
-        ),
-        Claim(
-            f"sparse-{key}",
-            SLIDES,
-            "Evidence for overfitting along diffeomorphisms",
-            f"{name}: the neurons become sparse in the feature regime.",
-            _ATOMS
-            + "Holds if the 95 % interval of the mean of log(before / after) lies above 0 at every n; does not if it "
-            "lies below 0 at one; else undecided.",
-            partial(sparser, stage),
-            stages,
-            "neurons",
-        ),
-        Claim(
-            f"atoms-{key}",
-            SLIDES,
-            "Numerical tests of the theory (i), said of the sphere",
-            f"{name}: the net trained with a small alpha is supported on n_A ≤ n neurons here too.",
-            _ATOMS + "Holds if n_A ≤ n in every run; does not if one exceeds n.",
-            partial(few_atoms, stage),
-            stages,
-            "neurons",
-        ),
+        Claim(f"{kind}-{key}", SLIDES, place, f"{name}: {says}", rule, check, (stage,), figure)
+        for kind, place, says, rule, check, figure in listed
     ]
 
 

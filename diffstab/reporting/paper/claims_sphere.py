@@ -344,50 +344,27 @@ def _mode_claims() -> list[Claim]:
 
 def _other_claims() -> list[Claim]:
     rotation = Ordered(FEATURE, LAZY, "constant, d = 3", CONSTANT)
+    turned = ORDER_RULE.format(first=FEATURE, second=LAZY).replace("log test error", "its logarithm")
     asymptotics = "Generalization error asymptotics (ii): d = 2"
+    listed: list[tuple[str, str, str, str, Callable[[Evidence], Finding], str]] = [
+        ("atoms-exact", "Neural network and training regimes (ii)",
+         "The feature solution of least norm is supported on n_A ≤ n neurons.",
+         "Exact predictors of the constant target. Holds if n_A ≤ n in every run; does not if one exceeds n.",
+         partial(few_atoms, CONSTANT, FEATURE), "constant_target"),
+        ("cusps", asymptotics, "On the circle the predictor has a number of cusps proportional to n.",
+         "Exponent of the number of cusps of the exact predictor against n. Holds if the whole 95 % interval lies "
+         "within 10 % of 1; does not if wholly outside; else undecided.", cusps, "predictors"),
+        ("parabolas", asymptotics, "On the circle the predictor is a parabola between its cusps.",
+         "Constant target, the largest n. Holds if in every gap a parabola leaves less than 0.01 % of the variance.",
+         parabolas, "predictors"),
+        ("rotations", "To sum up; Conclusions",
+         "The feature predictor is less smooth along rotations, along which the target is constant (d = 3).",
+         f"Mean square change under a rotation by 10° of the test points. {turned}",
+         partial(ordered, rotation, quantity="D_rotation_numerator"), "constant_target"),
+    ]  # fmt: skip
     return [
-        Claim(
-            "atoms-exact",
-            SLIDES,
-            "Neural network and training regimes (ii)",
-            "The feature solution of least norm is supported on n_A ≤ n neurons.",
-            "Exact predictors of the constant target. Holds if n_A ≤ n in every run; does not if one exceeds n.",
-            partial(few_atoms, CONSTANT, FEATURE),
-            (CONSTANT,),
-            "constant_target",
-        ),
-        Claim(
-            "cusps",
-            SLIDES,
-            asymptotics,
-            "On the circle the predictor has a number of cusps proportional to n.",
-            "Exponent of the number of cusps of the exact predictor against n. Holds if the whole 95 % interval lies "
-            " within 10 % of 1; does not if wholly outside; else undecided.",
-            cusps,
-            (CONSTANT,),
-            "predictors",
-        ),
-        Claim(
-            "parabolas",
-            SLIDES,
-            asymptotics,
-            "On the circle the predictor is a parabola between its cusps.",
-            "Constant target, the largest n. Holds if in every gap a parabola leaves less than 0.01 % of the variance.",
-            parabolas,
-            (CONSTANT,),
-            "predictors",
-        ),
-        Claim(
-            "rotations",
-            SLIDES,
-            "To sum up; Conclusions",
-            "The feature predictor is less smooth along rotations, along which the target is constant (d = 3).",
-            "Mean square change under a rotation by 10° of the test points. "
-            + ORDER_RULE.format(first=FEATURE, second=LAZY).replace("log test error", "its logarithm"),
-            partial(ordered, rotation, quantity="D_rotation_numerator"),
-            (CONSTANT,),
-            "constant_target",
-        ),
+        Claim(identifier, SLIDES, place, says, rule, check, (CONSTANT,), figure)
+        for identifier, place, says, rule, check, figure in listed
     ]
 
 

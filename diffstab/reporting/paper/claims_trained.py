@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -25,7 +26,7 @@ STAGE = "sphere_trained"
 PENALISED, SMALL_ALPHA = "feature_projected_gd", "feature_alpha"
 SAME_FACTOR = 2.0
 """Factor up to which two test errors that fall over orders of magnitude count as the same."""
-PLACE = "Numerical tests of the theory (i)"
+PLACE = "Numerical tests of the theory (i) and (ii)"
 _NAMES = {PENALISED: "descent with a small l1 penalty", SMALL_ALPHA: "the alpha-trick"}
 
 
@@ -74,48 +75,32 @@ def same_error(method: str, dataset: str, evidence: Evidence) -> Finding:
 
 
 def _claims() -> list[Claim]:
-    dimensions = [f"constant, d = {d}" for d in (2, 3, 5)]
-    exponents = [
-        Claim(
-            f"trained-exponent-{short}-d{dataset[-1]}",
-            SLIDES,
-            "Numerical tests of the theory (i) and (ii)",
-            f"{dataset.capitalize()}: the predicted feature exponent holds for a net trained by {_NAMES[method]}.",
-            NEAR_RULE
-            + " Undecided too where the exact predictor does not hold on the same sizes: they are too small.",
-            partial(exponent_by_training, method, dataset),
-            (STAGE,),
-            "constant_target",
-        )
-        for dataset in dimensions
-        for short, method in (("penalty", PENALISED), ("alpha", SMALL_ALPHA))
-    ]
-    same = [
-        Claim(
-            f"trained-minimal-norm-d{dataset[-1]}",
-            SLIDES,
-            PLACE,
-            f"{dataset.capitalize()}: {_NAMES[PENALISED]} recovers the solution of least norm.",
-            "Test errors of the trained predictor and the exact one on the same draw, all sizes n together. Holds if "
-            "the 95 % interval of the ratio lies within a factor 2 of 1; does not if wholly outside; else undecided.",
-            partial(same_error, PENALISED, dataset),
-            (STAGE,),
-            "constant_target",
-        )
-        for dataset in dimensions
-    ]
-    sparse = Claim(
-        "trained-atoms-alpha",
-        SLIDES,
-        PLACE,
-        f"{_NAMES[SMALL_ALPHA].capitalize()} too finds a solution supported on n_A ≤ n neurons.",
-        "Atoms: groups of neurons of one activation pattern on the training set that carry 99 % of the mass. Holds if "
-        "n_A ≤ n in every run; does not if one that came to the end of its training exceeds n; else undecided.",
-        partial(few_atoms_at_the_end, SMALL_ALPHA),
-        (STAGE,),
-        "constant_target",
+    too_small = (
+        " Undecided too where the exact predictor does not hold on the same sizes: they are too small."
     )
-    return [*exponents, *same, sparse]
+    factor = (
+        "Test errors of the trained predictor and the exact one on the same draw, all sizes n together. Holds if the "
+        "95 % interval of the ratio lies within a factor 2 of 1; does not if wholly outside; else undecided."
+    )
+    few = (
+        "Atoms: groups of neurons of one activation pattern on the training set that carry 99 % of the mass. Holds if "
+        "n_A ≤ n in every run; does not if one that came to the end of its training exceeds n; else undecided."
+    )
+    sparse = f"{_NAMES[SMALL_ALPHA].capitalize()} too finds a solution supported on n_A ≤ n neurons."
+    listed: list[tuple[str, str, str, Callable[[Evidence], Finding]]] = []
+    for d in (2, 3, 5):
+        dataset = f"constant, d = {d}"
+        for short, method in (("penalty", PENALISED), ("alpha", SMALL_ALPHA)):
+            says = f"Constant, d = {d}: the predicted feature exponent holds for a net trained by {_NAMES[method]}."
+            check = partial(exponent_by_training, method, dataset)
+            listed.append((f"trained-exponent-{short}-d{d}", says, NEAR_RULE + too_small, check))
+        says = f"Constant, d = {d}: {_NAMES[PENALISED]} recovers the solution of least norm."
+        listed.append((f"trained-minimal-norm-d{d}", says, factor, partial(same_error, PENALISED, dataset)))
+    listed.append(("trained-atoms-alpha", sparse, few, partial(few_atoms_at_the_end, SMALL_ALPHA)))
+    return [
+        Claim(identifier, SLIDES, PLACE, says, rule, check, (STAGE,), "constant_target")
+        for identifier, says, rule, check in listed
+    ]
 
 
 TRAINED_CLAIMS: tuple[Claim, ...] = tuple(_claims())
