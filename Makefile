@@ -32,6 +32,8 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench_minnorm
 	$(BIN)/python -m benchmarks.bench_ridge
 	$(BIN)/python -m benchmarks.bench_plateau
+	$(BIN)/python -m benchmarks.bench_records
+	$(BIN)/python -m benchmarks.bench_sweep
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffstab needs Python 3.11 or later: make PYTHON=python3.11 ...")'
