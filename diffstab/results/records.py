@@ -177,19 +177,24 @@ class Records:
         """
         self._delete(self._path("failures", key) for key in keys)
 
-    def pack(self) -> int:
+    def pack(self, *, at_least: int = 1) -> int:
         """Gather the loose records into packs, while others read and write.
 
         At whatever moment it is killed, each record is still there, and read once. Packs that are not full are
         rewritten together with the loose records; so are those that hold an earlier record of one of them.
 
+        Args:
+            at_least: Number of loose records from which on it is worth while.
+
         Returns:
-            Number of loose records that are now packed; 0 if another process packs just now.
+            Number of loose records that are now packed; 0 if there are fewer, or another process packs just now.
 
         Raises:
             ResultsError: If a record is damaged, two records disagree on a column's type, or the disk refuses; the
                 records are then as they were.
         """
+        if len(self._keys("records")) < at_least:
+            return 0
         with self._packing() as alone:
             loose = {path: path.stat() for path in self._loose()} if alone else {}
             if not loose:

@@ -18,6 +18,9 @@ from diffstab.training.running import limited_threads, progress_bar
 Outcome = Literal["done", "recorded", "busy"]
 """Of a batch: run here; nothing was missing; or another process runs it now."""
 
+WORTH_PACKING = 1000
+"""Loose records of a folder from which on they are packed when a grid has ended: reading them takes seconds."""
+
 Report = Callable[[Mapping[str, float]], None]
 """Takes a moment of a training: what it has reached so far, under the names of its quantities."""
 
@@ -301,6 +304,7 @@ def run_grid(
             outcome = run_batch(command, experiment, batch, store, origin=origin, observer=told)
             busy += [batch] if outcome == "busy" else []
             shown.advance()
+    store.pack(at_least=WORTH_PACKING)
     if busy:
         message = f"{len(busy)} batches of {store.folder} are being run by another process, {command.label(busy[0])}"
         raise ResultsError(f"{message} among them. Start the same command again when it is done.")

@@ -66,6 +66,12 @@ def test_packed_records_read_as_loose_ones(records):
     assert records.pack() == 0
 
 
+def test_few_records_stay_loose(records):
+    assert records.pack(at_least=6) == 0
+    assert len(files(records, "records")) == 5
+    assert records.pack(at_least=5) == 5
+
+
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
 def test_the_order_of_packing_does_not_show(tmp_path, first):
     """Records packed in two turns, the later ones before the earlier, and one left loose."""

@@ -5,6 +5,7 @@ from rich.console import Console
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import Records, RecordStore, provenance
+from diffstab.training import grid
 from diffstab.training.grid import COMMANDS, Observer, grid_command, run_batch, run_grid
 from tests.references.toy_grid import Toy, ToyExperiment
 
@@ -61,6 +62,15 @@ def test_a_batch_is_computed_whole_and_only_what_is_missing_is_written(tmp_path,
     assert runs(log) == [1, 2, 3, 1, 2, 3]
     after = {path: path.stat().st_mtime_ns for path in (folder / "records").glob("*.parquet")}
     assert [path.stem for path in before if after[path] != before[path]] == keys[1:2]
+
+
+def test_many_records_are_packed_in_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "WORTH_PACKING", 3)
+    folder = run_grid(Toy(), ToyExperiment(numbers=[1, 2]), tmp_path / "a", console=QUIET)
+    assert len(list((folder / "records").glob("*.parquet"))) == 2
+    run_grid(Toy(), ToyExperiment(), folder, console=QUIET)
+    assert not list((folder / "records").glob("*.parquet"))
+    assert sorted(Records(folder).read()["square"]) == [1, 4, 9]
 
 
 def test_a_run_has_the_same_key_in_every_folder(tmp_path):
