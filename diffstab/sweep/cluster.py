@@ -80,6 +80,9 @@ def connected(engine: Engine) -> Iterator[Any]:
         name: str(engine.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     }
     settings = {**_SETTINGS, "distributed.nanny.pre-spawn-environ": variables}
+    if not engine.slurm:
+        # A nanny starts its worker anew, however long that takes on a busy machine, and is not to be closed meanwhile.
+        settings["distributed.deploy.lost-worker-timeout"] = "1000d"
     with ExitStack() as stack:
         scratch = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="diffstab-", ignore_cleanup_errors=True)

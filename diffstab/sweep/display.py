@@ -51,7 +51,7 @@ class Tally:
     def text(self, workers: int) -> str:
         """Return the counts, and the time left, in a line."""
         parts = [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{self.running} running"]
+        parts += [f"{self.running} running"] if workers else ["waiting for workers"]
         parts += [f"{self.waiting} in another sweep"] if self.waiting else []
         left = self.remaining_seconds(workers)
         parts += [] if left is None else [f"about {duration(left)} left"]

@@ -22,7 +22,7 @@ def _numbers(monkeypatch):
     monkeypatch.setitem(COMMANDS, "numbers", "tests.references.sweep_grid:Numbers")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def scheduler(tmp_path_factory):
     """Address of a Dask cluster of two workers, each a process of its own, that talk over TCP."""
     folder = tmp_path_factory.mktemp("cluster")

@@ -67,12 +67,14 @@ def test_a_sweep_runs_each_cell_once_and_goes_on(write_sweep, tmp_path, log, two
     assert set(begun(log).values()) == {1}
 
 
-def test_a_grid_of_a_command_in_two_processes_equals_one(tmp_path):
-    experiment = NumbersExperiment(numbers=list(range(12)), threads=1)
-    for workers in (1, 2):
-        tally = run_on_dask(Numbers(), experiment, tmp_path / str(workers), workers=workers, console=QUIET)
-        assert tally.done == 12
-    pd.testing.assert_frame_equal(table(tmp_path / "1"), table(tmp_path / "2"), check_exact=True)
+def test_a_grid_of_a_command_in_processes_of_its_own(tmp_path):
+    experiment = NumbersExperiment(numbers=list(range(12)), raising=[5], threads=1)
+    tally = run_on_dask(Numbers(), experiment, tmp_path / "a", workers=2, console=QUIET)
+    assert (tally.done, tally.failed) == (11, 1)
+    assert len(Records(tmp_path / "a").failures()) == 1
+    # Nothing is left to do: no process is started.
+    mended = dataclasses.replace(experiment, numbers=[1, 2])
+    assert run_on_dask(Numbers(), mended, tmp_path / "a", workers=2, console=QUIET).total == 0
 
 
 def test_failures_are_kept_and_the_rest_goes_on(write_sweep, tmp_path, log, two):

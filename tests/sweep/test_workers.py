@@ -46,9 +46,9 @@ ASKED = {
 
 
 @pytest.fixture(scope="module")
-def client():
+def client(scheduler):
     """A client of a cluster of two workers."""
-    with connected(Engine(workers=2)) as held:
+    with connected(Engine(scheduler=scheduler)) as held:
         yield held
 
 

@@ -1,0 +1,105 @@
+"""What a sweep costs per cell, and what a second worker gains.
+
+Overhead: cells that do nothing, on a worker that has run some before; target: below 50 ms each, with the claim, the record
+on the disk and the way to the worker and back. Baseline, in the same run: the same cells by `run_grid`, one after another in
+this process.
+
+Gain: the same real cells (constant target on the sphere, both exact predictors) by one worker and by two, both with one
+thread of linear algebra; target: at least 1.7 times faster. On a machine with fewer free cores it cannot be met.
+
+    python -m benchmarks.bench_sweep
+    python -m benchmarks.bench_sweep --cells 100 --repeats 1      # quick look
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from diffstab.results import provenance
+from diffstab.sweep import Engine, run_on_dask
+from diffstab.sweep.cluster import connected
+from diffstab.training.grid import GridCommand, grid_command, run_grid
+from tests.references.sweep_grid import Numbers, NumbersExperiment
+
+OVERHEAD_TARGET_MS = 50.0
+GAIN_TARGET = 1.7
+QUIET = Console(quiet=True)
+
+
+def timed(act: Callable[[Path], object]) -> float:
+    """Return the seconds of an act on a folder that is not there yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        act(Path(folder) / "results")
+        return time.perf_counter() - start
+
+
+def on(client: Any, command: GridCommand[Any, Any], experiment: Any) -> Callable[[Path], object]:
+    def act(folder: Path) -> None:
+        tally = run_on_dask(command, experiment, folder, workers=1, client=client, console=QUIET)
+        assert tally.failed == 0
+
+    return act
+
+
+def line(name: str, past: list[float], unit: str, scale: float = 1.0) -> None:
+    values = [scale * value for value in past]
+    print(f"  {name:28s} {statistics.median(values):8.2f} {unit} ({min(values):.2f} to {max(values):.2f})")
+
+
+def overhead(cells: int, repeats: int) -> None:
+    command, experiment = Numbers(), NumbersExperiment(numbers=list(range(cells)), threads=1)
+    here, there = [], []
+    with connected(Engine(workers=1)) as client:
+        timed(on(client, command, NumbersExperiment(numbers=list(range(20)), threads=1)))
+        for _ in range(repeats):
+            here.append(timed(lambda folder: run_grid(command, experiment, folder, console=QUIET)) / cells)
+            there.append(timed(on(client, command, experiment)) / cells)
+    print(f"overhead: {cells} cells that do nothing, on a warm worker")
+    line("run_grid, per cell", here, "ms", 1e3)
+    line("sweep, per cell", there, "ms", 1e3)
+    verdict = "met" if 1e3 * statistics.median(there) < OVERHEAD_TARGET_MS else "missed"
+    print(f"  target {OVERHEAD_TARGET_MS:.0f} ms: {verdict}", flush=True)
+
+
+def gain(repeats: int) -> None:
+    command = grid_command("sphere curve")
+    options = ["--dimensions=[3]", "--n_train=[256, 512]", "--n_test=20000", "--seeds=[0, 1, 2, 3, 4, 5]"]
+    experiment = command.parse(options).experiment
+    warm = command.parse([*options, "--n_train=[8]"]).experiment
+    past: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(repeats):  # round robin, so that a busy machine slows both alike
+        for workers, seconds in past.items():
+            with connected(Engine(workers=workers)) as client:
+                timed(on(client, command, warm))
+                seconds.append(timed(on(client, command, experiment)))
+    print(f"gain: {len(list(command.batches(experiment)))} cells of the sphere, n = 256 and 512")
+    for workers, seconds in past.items():
+        line(f"{workers} worker(s)", seconds, "s")
+    ratios = [one / two for one, two in zip(past[1], past[2], strict=True)]
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    print(f"  ratio {statistics.median(ratios):.2f} ({spread}; target {GAIN_TARGET})", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--cells", type=int, default=400)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    origin = provenance()
+    commit = f"{origin['git_commit']}{' (dirty)' if origin['git_dirty'] else ''}"
+    load = f"load {os.getloadavg()[0]:.1f} at the start"
+    print(f"commit {commit}; {origin['hardware']}, one thread per worker, {load}")
+    overhead(arguments.cells, arguments.repeats)
+    gain(arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()
