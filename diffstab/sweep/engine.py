@@ -20,7 +20,7 @@ from diffstab.sweep.cluster import Engine, connected
 from diffstab.sweep.display import Display, Tally
 from diffstab.sweep.plan import Job, Plan, check_data, open_plan
 from diffstab.sweep.task import Answer, MakeObserver, Task, note_failure, run_task, unfit
-from diffstab.training.grid import GridCommand, open_grid
+from diffstab.training.grid import WORTH_PACKING, GridCommand, open_grid
 
 TICK_SECONDS = 0.5
 """How often the display is refreshed and the batches of other sweeps are looked at."""
@@ -186,6 +186,7 @@ class _Loop:
                 self._tally.waiting = len(self._elsewhere)
                 self._tally.running = min(len(self._running), self._threads())
                 self._display.refresh(self._threads())
+        self._records.pack(at_least=WORTH_PACKING)
         return self._tally
 
     def _probe(self) -> None:
