@@ -67,6 +67,15 @@ def test_a_sweep_runs_each_cell_once_and_goes_on(write_sweep, tmp_path, log, two
     assert set(begun(log).values()) == {1}
 
 
+def test_the_records_of_a_long_sweep_are_packed_on_the_way(write_sweep, tmp_path, two, monkeypatch):
+    monkeypatch.setattr("diffstab.sweep.engine.PACK_AFTER", 4)
+    plan = plan_of(write_sweep({"numbers": {"values": [[number] for number in range(10)]}}))
+    assert run_sweep(plan, tmp_path / "a", engine=two, console=QUIET).done == 10
+    assert list((tmp_path / "a" / "packs").glob("*.parquet"))
+    assert len(list((tmp_path / "a" / "records").glob("*.parquet"))) < 10
+    assert sorted(read_records(tmp_path / "a")["number"]) == list(range(10))
+
+
 def test_a_grid_of_a_command_in_processes_of_its_own(tmp_path):
     experiment = NumbersExperiment(numbers=list(range(12)), raising=[5], threads=1)
     tally = run_on_dask(Numbers(), experiment, tmp_path / "a", workers=2, console=QUIET)

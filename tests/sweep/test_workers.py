@@ -29,7 +29,7 @@ ASKED = {
         "--seeds=[0, 1]",
         "--widths=[1, 2]",
         "--threads=1",
-        "--descent.adam_steps=100",
+        "--descent={'adam_steps': 50, 'finish_steps': 0}",
     ],
     "forces": [
         "--data={'class_path': 'datamodules.Digits', 'init_args': {'labels': 'classes', 'n_test': 50}}",
@@ -39,7 +39,7 @@ ASKED = {
         "--hidden=[10]",
         "--threads=1",
         "--gd_steps=50",
-        "--descent.adam_steps=50",
+        "--descent={'adam_steps': 50, 'finish_steps': 0}",
         "--snapshots=[0, 32]",
     ],
 }
