@@ -1,7 +1,7 @@
 """What a sweep costs per cell, and what a second worker gains.
 
-Overhead: cells that do nothing, on a worker that has run some before, with the claim, the record on the disk and the way
-to the worker and back; target: below 50 ms each. Baseline, in the same run: the same cells by `run_grid`, in this process.
+Overhead: cells that do nothing, on a worker that has run some before, with the claim, the record on the disk and the
+way to the worker and back; target: below 50 ms each. Baseline, in the same run: the same cells by `run_grid`.
 
 Gain: the same real cells (constant target on the sphere, both exact predictors) by one worker and by two, both with one
 thread of linear algebra; target: at least 1.7 times faster. On a machine with fewer free cores it cannot be met.
