@@ -30,9 +30,6 @@ _AHEAD = 100
 
 _ATTEMPTS = 3
 
-PACK_AFTER = 1000
-"""Batches after which the records of a long sweep are gathered into larger files, so that reading them stays fast."""
-
 
 def run_sweep(
     plan: Plan,
@@ -263,8 +260,6 @@ class _Loop:
             self._tally.timed += answer.outcome == "done"
             self._tally.seconds += answer.seconds if answer.outcome == "done" else 0
             self._display.finished(job.label, answer.seconds, self._threads())
-            if self._tally.done % PACK_AFTER == 0:
-                self._records.pack()
 
     def _given_up(self) -> list[Job]:
         """Look now and then at the batches of another sweep; return those that it left without record or failure."""

@@ -67,12 +67,11 @@ def test_a_sweep_runs_each_cell_once_and_goes_on(write_sweep, tmp_path, log, two
     assert set(begun(log).values()) == {1}
 
 
-def test_the_records_of_a_long_sweep_are_packed_on_the_way(write_sweep, tmp_path, two, monkeypatch):
-    monkeypatch.setattr("diffstab.sweep.engine.PACK_AFTER", 4)
+def test_the_records_of_a_large_sweep_are_packed(write_sweep, tmp_path, two, monkeypatch):
+    monkeypatch.setattr("diffstab.sweep.engine.WORTH_PACKING", 10)
     plan = plan_of(write_sweep({"numbers": {"values": [[number] for number in range(10)]}}))
     assert run_sweep(plan, tmp_path / "a", engine=two, console=QUIET).done == 10
-    assert list((tmp_path / "a" / "packs").glob("*.parquet"))
-    assert len(list((tmp_path / "a" / "records").glob("*.parquet"))) < 10
+    assert list((tmp_path / "a" / "records").glob("*.parquet")) == []
     assert sorted(read_records(tmp_path / "a")["number"]) == list(range(10))
 
 
