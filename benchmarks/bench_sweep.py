@@ -70,7 +70,7 @@ def overhead(cells: int, repeats: int) -> None:
 
 def gain(repeats: int) -> None:
     command = grid_command("sphere curve")
-    options = ["--dimensions=[3]", "--n_train=[256, 512]", "--n_test=20000", "--seeds=[0, 1, 2, 3, 4, 5]"]
+    options = ["--dimensions=[3]", "--n_train=[256]", "--n_test=20000", "--seeds=[0, 1, 2, 3, 4, 5, 6, 7]"]
     experiment = command.parse(options).experiment
     warm = command.parse([*options, "--n_train=[8]"]).experiment
     past: dict[int, list[float]] = {1: [], 2: []}
@@ -79,7 +79,7 @@ def gain(repeats: int) -> None:
             with connected(Engine(workers=workers)) as client:
                 timed(on(client, command, warm))
                 seconds.append(timed(on(client, command, experiment)))
-    print(f"gain: {len(list(command.batches(experiment)))} cells of the sphere, n = 256 and 512")
+    print(f"gain: {len(list(command.batches(experiment)))} cells of the sphere, n = 256")
     for workers, seconds in past.items():
         line(f"{workers} worker(s)", seconds, "s")
     ratios = [one / two for one, two in zip(past[1], past[2], strict=True)]
