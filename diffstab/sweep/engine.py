@@ -197,7 +197,7 @@ class _Loop:
             raise ResultsError(f"{message} Install diffstab where the workers run.") from error
         if reason := next(filter(None, reasons), ""):
             raise ResultsError(reason)
-        if (most := max(self._client.nthreads().values())) > 1:
+        if (most := max(self._client.nthreads().values(), default=0)) > 1:
             message = f"A worker runs {most} batches at a time, whose threads and memory would mix."
             raise ResultsError(
                 f"{message} Start workers with --nthreads 1 (and --nworkers for more of them)."
