@@ -12,6 +12,7 @@ from diffstab.reporting import sections, tables
 from diffstab.reporting.document import Section
 from diffstab.reporting.pictures import file_stem
 from diffstab.reporting.provenance import cautions, provenance, subtitle
+from diffstab.reporting.swept import swept_options, told_apart
 from diffstab.reporting.writing import read_config, write_page
 from diffstab.results import read_records
 
@@ -50,9 +51,13 @@ def write_report(folder: str | Path) -> Path:
         from diffstab.reporting.l2.plateau import write_plateau_report
 
         return write_plateau_report(folder)
-    frame = tables.tidy_records(records)
+    frame = tables.tidy_records(told_apart(records, folder))
     grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}
     absent = tables.missing_cells(frame, grid=grid)
+    if swept_options(records, folder):
+        absent = absent.head(
+            0
+        )  # a sweep need not be a product of its axes: its own status says what is missing
     parts = _parts(frame)
     stacks = read_examples(folder / "examples.npz")
     parts += [sections.examples(stacks)] if stacks else []

@@ -99,6 +99,7 @@ def make_plan(sweep: SweepFile) -> Plan:
         "arguments": [*sweep.before, *sweep.after],
         "fixed": sweep.fixed,
         "parameters": sweep.swept,
+        "columns": list(columns[0]),
     }
     return Plan(sweep.name, command, asked.experiment, jobs, written, asked.wandb or sweep.project)
 

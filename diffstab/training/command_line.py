@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,7 +30,8 @@ def parse_experiment(
 ) -> Asked[Experiment]:
     """Return what the arguments of a command that runs a grid ask for.
 
-    The folder is `--results`, or `results/`, the prefix and the name of the config file.
+    The folder is `--results`, or `results/`, the prefix and the name of the config file. Under `wandb agent` it is
+    `results/wandb_sweep_<sweep>/<run>`.
 
     Args:
         args: Arguments after the command's name.
@@ -59,14 +61,22 @@ def parse_experiment(
         values = parser.instantiate(options)
     except ParseError as error:
         raise ArgumentError("configuration", f"fit the options of {program}", str(error)) from error
-    configs = options.config or []
-    name = Path(str(configs[-1])).stem if configs else program.split(maxsplit=1)[1].replace(" ", "_")
-    folder = options.results or f"results/{prefix if configs else ''}{name}"
+    folder = options.results or _default_folder(options.config or [], program=program, prefix=prefix)
     names = [field.name for field in dataclasses.fields(experiment) if field.name != part]  # type: ignore[arg-type]
     made = experiment(**{part: described}, **{name: getattr(values, name) for name in names})
     if options.workers < 1:
         raise ArgumentError("workers", "be at least 1", options.workers)
     return Asked(made, Path(folder), options.workers, options.wandb)
+
+
+def _default_folder(configs: Sequence[Any], *, program: str, prefix: str) -> str:
+    """Return the results folder of a command that is given none: named after its last config file, if any."""
+    if sweep := os.environ.get("WANDB_SWEEP_ID"):
+        # Its agent starts a process per combination, of which any option may differ.
+        return f"results/wandb_sweep_{sweep}/{os.environ.get('WANDB_RUN_ID', 'run')}"
+    files = [str(config) for config in configs if config is not None and Path(str(config)).is_file()]
+    name = Path(files[-1]).stem if files else program.split(maxsplit=1)[1].replace(" ", "_")
+    return f"results/{prefix if files else ''}{name}"
 
 
 def add_data_module(parser: ArgumentParser, default: dict[str, Any]) -> None:

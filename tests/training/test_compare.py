@@ -249,6 +249,14 @@ def test_every_option_of_the_data_can_be_set_on_the_command_line(tmp_path):
         parse(["--config", str(path), "--data.init_args.n_tst", "8"])
 
 
+def test_options_given_in_line_do_not_name_the_folder(monkeypatch):
+    assert str(parse(["--config={n_train: [8]}"]).folder) == "results/compare"
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    monkeypatch.setenv("WANDB_RUN_ID", "run7")
+    assert str(parse(["--config={n_train: [8]}"]).folder) == "results/wandb_sweep_abc/run7"
+    assert str(parse(["--results", "x"]).folder) == "x"
+
+
 def test_records_name_the_commit_that_the_process_started_with(tmp_path, monkeypatch):
     commits = iter(["started", "moved on", "moved on"])
     here = grid.provenance()

@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from diffstab.errors import ResultsError
 from diffstab.reporting.document import Cell, Section, Table
 from diffstab.reporting.l2 import forces_pictures as pictures
 from diffstab.reporting.provenance import cautions, provenance
 from diffstab.reporting.quantities import number_text
+from diffstab.reporting.swept import swept_options
 from diffstab.reporting.writing import read_config, write_page
 from diffstab.results import read_records
 
@@ -57,7 +59,13 @@ def write_forces_report(folder: str | Path) -> Path:
 
 
 def _records(folder: Path) -> pd.DataFrame:
-    return read_records(folder).sort_values("seed", ignore_index=True)
+    records = read_records(folder)
+    if swept := swept_options(records, folder):
+        message = (
+            f"The nets of {folder} differ in {', '.join(swept)}; a page of forces is of one kind of net."
+        )
+        raise ResultsError(f"{message} Run `diffstab forces` for each, or read the records with pandas.")
+    return records.sort_values("seed", ignore_index=True)
 
 
 def depth_of(frame: pd.DataFrame) -> int:

@@ -30,6 +30,7 @@ from diffstab.reporting.l2.plateau_verdicts import (
     start_verdict,
 )
 from diffstab.reporting.provenance import cautions, provenance, subtitle
+from diffstab.reporting.swept import swept_options, told_apart
 from diffstab.reporting.writing import read_config, write_page
 from diffstab.results import read_records
 
@@ -61,7 +62,8 @@ def write_plateau_report(folder: str | Path) -> Path:
         ResultsError: The folder has no readable records or cannot be written to.
     """
     folder = Path(folder)
-    frame = plateau_frame(read_records(folder))
+    records = read_records(folder)
+    frame = plateau_frame(told_apart(records, folder))
     source, config = read_config(folder / "config.yaml")
     settings = run_settings(frame, config)
     tolerance = float(settings["plateau_tolerance"])
@@ -72,7 +74,8 @@ def write_plateau_report(folder: str | Path) -> Path:
         parts += case_sections(title, part, found[title], settings)
     parts.append(provenance(frame, config=source))
     notes = [*cautions(frame, records=len(frame), absent=0), *plateau_cautions(frame, found)]
-    if (absent := grid_size(config) - len(frame)) > 0:
+    swept = swept_options(records, folder)
+    if not swept and (absent := grid_size(config) - len(frame)) > 0:
         notes.insert(0, f"Runs of the grid without a record: {absent}. The same command makes them.")
     return write_page(folder, subtitle(frame), parts=parts, notes=notes)
 

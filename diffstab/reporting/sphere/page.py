@@ -20,6 +20,7 @@ from diffstab.reporting.sphere.exponents import (
     measured_and_predicted,
     verdict_text,
 )
+from diffstab.reporting.swept import swept_options, told_apart
 from diffstab.reporting.tables import column, is_recorded
 from diffstab.reporting.verdicts import verdict
 from diffstab.reporting.writing import read_config, write_page
@@ -58,7 +59,7 @@ def write_sphere_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     records = read_records(folder)
-    frame = tables.tidy_records(records)
+    frame = tables.tidy_records(told_apart(records, folder))
     # Methods are compared draw by draw, so on the one realisation that both saw.
     frame["mean_square_error"] = column(frame, "drawn_error").fillna(column(frame, "test_error"))
     source, config = read_config(folder / "config.yaml")
@@ -68,7 +69,8 @@ def write_sphere_report(folder: str | Path) -> Path:
         parts += target_sections(part, rows)
     parts += [solver(frame), provenance(frame, config=source)]
     notes = cautions(frame, records=len(records), absent=0)
-    if (absent := grid_size(config) - len(frame)) > 0:
+    swept = swept_options(records, folder)
+    if not swept and (absent := grid_size(config) - len(frame)) > 0:
         notes.insert(0, f"Runs of the grid without a record: {absent}. The same command makes them.")
     notes += solver_cautions(frame)
     return write_page(folder, subtitle(frame), parts=parts, notes=notes)
