@@ -163,6 +163,9 @@ class _Loop:
         self._answers: Queue[Any] = Queue()
         self._running: dict[Any, Job] = {}
         self._elsewhere: list[Job] = []
+        # Batches whose workers died, perhaps by what ran beside them: each is tried once more with nothing beside it.
+        self._suspects: list[Job] = []
+        self._alone = False
         # One group of tasks, of which the scheduler queues what no worker is free for; its name is not used again.
         self._group = f"batches-{uuid4().hex}"
         self._submitted = 0
@@ -178,7 +181,7 @@ class _Loop:
         waiting = deque(jobs)
         self._tally = Tally(len(jobs))
         with Display(self._console, self._tally).shown() as self._display, self._cancelling():
-            while waiting or self._running or self._elsewhere:
+            while waiting or self._running or self._elsewhere or self._suspects:
                 self._submit(waiting)
                 for future in self._ready():
                     self._take(future, self._running.pop(future))
@@ -211,18 +214,20 @@ class _Loop:
         # would be suspected when the worker dies.
         threads = self._threads()
         limit = threads if self._tally.total <= 2 * threads else 3 * threads + _AHEAD
-        while waiting and len(self._running) < limit:
-            job = waiting.popleft()
-            options = (job.experiment, job.batch, self._folder, job.label, job.columns, self._make_observer)
-            self._submitted += 1
-            future = self._client.submit(
-                run_task,
-                Task(self._command, *options),
-                key=(self._group, self._submitted),
-                pure=False,
-            )
-            self._running[future] = job
-            future.add_done_callback(self._answers.put)
+        self._alone &= bool(self._running)
+        while waiting and len(self._running) < limit and not self._alone:
+            self._send(waiting.popleft())
+        if self._suspects and not self._running:
+            self._alone = True
+            self._send(self._suspects.pop())
+
+    def _send(self, job: Job) -> None:
+        options = (job.experiment, job.batch, self._folder, job.label, job.columns, self._make_observer)
+        self._submitted += 1
+        task = Task(self._command, *options)
+        future = self._client.submit(run_task, task, key=(self._group, self._submitted), pure=False)
+        self._running[future] = job
+        future.add_done_callback(self._answers.put)
 
     def _ready(self) -> Iterator[Any]:
         """Yield the batches that have ended, after waiting a moment for the first."""
@@ -241,7 +246,12 @@ class _Loop:
         try:
             answer: Answer = future.result()
         except KilledWorker as error:
-            times = f"its worker died {_ATTEMPTS} times, at last {error.last_worker.address}"
+            if not self._alone:
+                self._suspects.append(job)
+                return
+            times = (
+                f"its worker died {_ATTEMPTS} times while it ran alone, at last {error.last_worker.address}"
+            )
             answer = Answer("failed", reason=f"{times} (out of memory, or a crash outside Python)")
             note_failure(self._records, job.keys.values(), answer.reason, label=job.label, attempts=_ATTEMPTS)
         except CancelledError as error:
