@@ -81,7 +81,7 @@ class Claim:
         document: Which source.
         place: Where in it.
         statement: What it says.
-        rule: How numbers decide about it, fixed before they were seen.
+        rule: How numbers decide about it, in words.
         check: Applies the rule; None where nothing here can test it.
         stages: Stages whose records are read.
         figure: Name of the figure that shows it; "" for none.

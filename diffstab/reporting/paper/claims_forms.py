@@ -44,6 +44,10 @@ def forces_cancel(evidence: Evidence) -> Finding:
     names = sorted(str(name) for name in frame if str(name).startswith("imbalance_"))
     worst = float(frame[names].to_numpy(dtype=np.float64).max())
     texts = [f"layer {name[-1]}: {number_text(float(frame[name].mean()))}" for name in names]
+    flat = [f"fixed_{name}" for name in names if f"fixed_{name}" in frame]
+    if flat:
+        largest = float(frame[flat].to_numpy(dtype=np.float64).max())
+        texts.append(f"with slope 0 at kinks up to {number_text(largest)}")
     return Finding(
         always([worst <= CANCELLED]),
         f"at most {number_text(worst)}",
@@ -89,8 +93,9 @@ def _force_claims() -> list[Claim]:
     listed: list[tuple[str, str, str, str, Callable[[Evidence], Finding]]] = [
         ("forces-cancel", "Section 3.1",
          "At a minimum the attraction of a layer and the repulsion of the next one cancel.",
-         f"Imbalance |a + r| / (|a| + |r|) at the end of training. Holds if it is at most {CANCELLED:g} in every layer "
-         "and run; does not otherwise.", forces_cancel),
+         "Imbalance |a + r| / (|a| + |r|) at the end of training, with the slopes at kinks of ReLU that cancel best and the "
+         "rank of the layer above, which the published closed form leaves out. Holds if it is at most "
+         f"{CANCELLED:g} in every layer and run; does not otherwise.", forces_cancel),
         ("classes-part", "Figure 1", "Inputs of different classes are pushed away from each other.",
          rule.format("the scatter of representations that lies between classes"), partial(rises, "separation")),
         ("neurons-align", "Figure 1", "Neurons line up along rays from the origin.",

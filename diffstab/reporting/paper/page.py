@@ -30,8 +30,9 @@ SOURCES = (
     "(NeurIPS 2022)",
 )
 _READING = (
-    "Each rule was fixed before its numbers were made; a verdict is what the rule gives, and “undecided” is one. The "
-    "verdict leads to the figure and the rule. Time is that of the runs behind a claim, on one core."
+    "A verdict is what its rule gives, and “undecided” is one. Rules were settled, some of them anew, on earlier runs; "
+    "at the small sizes none has changed since its numbers were made, of seeds used nowhere else. The verdict leads to "
+    "the figure and the rule. Time is that of the runs behind a claim, on one core."
 )
 _ELSEWHERE, _OPEN = "computed", "untested"
 _PROVENANCE = ("git_commit", "git_dirty", "versions", "hardware", "started_at")
@@ -166,7 +167,9 @@ def _anchor(claim: Claim, figures: Mapping[str, PaperFigure]) -> str:
 def _counts(judged: Sequence[Judged]) -> str:
     found = Counter(one.finding.verdict for one in judged)
     return (
-        f"{len(judged)} claims: " + ", ".join(f"{found[name]} {name}" for name in BADGES if found[name]) + "."
+        f"{len(judged)} claims. "
+        + ", ".join(f"{name}: {found[name]}" for name in BADGES if found[name])
+        + "."
     )
 
 

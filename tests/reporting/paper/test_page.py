@@ -77,7 +77,7 @@ def test_every_claim_stands_in_the_table_with_its_verdict(page):
     assert table.count("<tr>") == 1 + len(CLAIMS)
     for name in ("holds", "does-not", "undecided", "not-tested"):
         assert table.count(f'class="badge {name}"') == 1
-    assert "4 claims: 1 holds, 1 does not, 1 undecided, 1 not tested." in table
+    assert "4 claims. holds: 1, does not: 1, undecided: 1, not tested: 1." in table
     assert "Source A, page 1" in table
     # The time of the runs behind the first claim: four records of nine seconds.
     assert 'data-sort="36.' in table
