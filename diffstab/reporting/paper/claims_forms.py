@@ -93,8 +93,8 @@ def _force_claims() -> list[Claim]:
     listed: list[tuple[str, str, str, str, Callable[[Evidence], Finding]]] = [
         ("forces-cancel", "Section 3.1",
          "At a minimum the attraction of a layer and the repulsion of the next one cancel.",
-         "Imbalance |a + r| / (|a| + |r|) at the end of training, with the slopes at kinks of ReLU that cancel best and "
-         "the rank of the layer above, which the published closed form leaves out. Holds if it is at most "
+         "Imbalance |a + r| / (|a| + |r|) at the end of training, with the slopes at kinks of ReLU that cancel best "
+         "and the rank of the layer above, which the published closed form leaves out. Holds if it is at most "
          f"{CANCELLED:g} in every layer and run; does not otherwise.", forces_cancel),
         ("classes-part", "Figure 1", "Inputs of different classes are pushed away from each other.",
          rule.format("the scatter of representations that lies between classes"), partial(rises, "separation")),
