@@ -69,6 +69,8 @@ def sizes_text(config: Mapping[str, Any]) -> str:
         value = config.get(key, (config.get("net") or {}).get(key))
         if key == "seeds" and value:
             found.append(f"{len(value)} {'seed' if len(value) == 1 else 'seeds'}")
+            more = config.get("more_seeds") or {}
+            found += [f"{len(value) + len(seeds)} at n = {size}" for size, seeds in more.items()]
         elif value:
             listed = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             found.append(f"{name} = {listed}")

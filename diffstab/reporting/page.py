@@ -53,7 +53,7 @@ def write_report(folder: str | Path) -> Path:
         return write_plateau_report(folder)
     frame = tables.tidy_records(told_apart(records, folder))
     grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}
-    absent = tables.missing_cells(frame, grid=grid)
+    absent = tables.missing_cells(frame, grid=grid, more_seeds=_more_seeds(config.get("more_seeds")))
     if swept_options(records, folder):
         absent = absent.head(
             0
@@ -86,6 +86,14 @@ def _axis(values: object) -> list[str | int]:
     """The values of one axis of the grid: those of a list, the keys of a mapping; empty for anything else."""
     listed = list(values) if isinstance(values, list | tuple | Mapping) else []
     return listed if all(isinstance(value, str | int) for value in listed) else []
+
+
+def _more_seeds(values: object) -> dict[int, list[int]]:
+    """Further seeds by size, as far as the configuration can be read so."""
+    if not isinstance(values, Mapping):
+        return {}
+    seeds = {size: _axis(listed) for size, listed in values.items() if str(size).isdigit()}
+    return {int(size): [seed for seed in listed if isinstance(seed, int)] for size, listed in seeds.items()}
 
 
 def read_examples(path: Path) -> dict[str, np.ndarray]:

@@ -293,19 +293,28 @@ def counts_text(values: pd.Series) -> str:
     return ", ".join(f"{value}: {count}" for value, count in counts.items())
 
 
-def missing_cells(frame: pd.DataFrame, *, grid: Mapping[str, Sequence[object]] | None = None) -> pd.DataFrame:
+def missing_cells(
+    frame: pd.DataFrame,
+    *,
+    grid: Mapping[str, Sequence[object]] | None = None,
+    more_seeds: Mapping[int, Sequence[int]] | None = None,
+) -> pd.DataFrame:
     """Cells of the grid that have no record.
 
     Args:
         frame: Records as returned by `tidy_records`.
         grid: Values of n_train, seed and method that were asked for; an axis that is not named,
             or empty, has the values that occur in the records.
+        more_seeds: Further seeds that were asked for at single n_train.
 
     Returns:
         Columns dataset, n_train, seed and method, one row per missing cell.
     """
     axes = [list((grid or {}).get(name) or frame[name].unique()) for name in CELL]
     wanted = pd.MultiIndex.from_product(axes, names=CELL)
+    for size, seeds in (more_seeds or {}).items():
+        at = dict(zip(CELL, axes, strict=True)) | {"n_train": [size], "seed": list(seeds)}
+        wanted = wanted.union(pd.MultiIndex.from_product([at[name] for name in CELL], names=CELL))
     found = pd.MultiIndex.from_frame(frame[CELL])
     return wanted.difference(found).to_frame(index=False)
 

@@ -33,7 +33,7 @@ class Compare(GridCommand[Experiment, Cell]):
     """The command: one run per method, training-set size and seed."""
 
     name = "compare"
-    grid_keys = (*GRID_KEYS, "threads")
+    grid_keys = (*GRID_KEYS, "more_seeds", "threads")
 
     def parse(self, args: Sequence[str]) -> Asked[Experiment]:
         """Return what command-line arguments ask for; the folder is `results/` and the name of the config file."""

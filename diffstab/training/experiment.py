@@ -239,6 +239,7 @@ class Experiment:
         data: Data module: "class_path" and "init_args", without n_train and seed.
         n_train: Sizes of the training set.
         seeds: Each draws a training set, initial weights and deformations.
+        more_seeds: Further seeds of single sizes, by the size: small training sets vary most and cost least.
         methods: Ways to train, by label.
         net: Architecture.
         loss: "soft_hinge", "hinge", "quadratic_hinge" or "mse".
@@ -253,6 +254,7 @@ class Experiment:
     data: dict[str, Any] = field(default_factory=lambda: {"class_path": "datamodules.Digits"})
     n_train: list[int] = field(default_factory=lambda: [32, 128, 512])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    more_seeds: dict[int, list[int]] = field(default_factory=dict)
     methods: dict[str, Method] = field(default_factory=default_methods)
     net: NetChoice = field(default_factory=NetChoice)
     loss: str = "soft_hinge"
@@ -268,6 +270,12 @@ class Experiment:
             values = getattr(self, name)
             if min(values) < least or len(set(values)) < len(values):
                 raise ArgumentError(name, f"hold different numbers of at least {least}", values)
+        for size, seeds in self.more_seeds.items():
+            if size not in self.n_train:
+                raise ArgumentError("more_seeds", "name sizes of n_train", size)
+            if len({*self.seeds, *seeds}) < len(self.seeds) + len(seeds) or min(seeds, default=0) < 0:
+                way_out = "Seeds are at least 0, each once and none of those in seeds."
+                raise ArgumentError(f"more_seeds.{size}", "hold further seeds", seeds, way_out)
         if self.loss not in ("soft_hinge", "hinge", "quadratic_hinge", "mse"):
             raise ArgumentError("loss", "be soft_hinge, hinge, quadratic_hinge or mse", repr(self.loss))
         if not (self.loss_beta > 0 and math.isfinite(self.loss_beta)):
@@ -278,13 +286,14 @@ class Experiment:
     def cells(self) -> Iterator[Cell]:
         """Yield the runs, cheapest training sets first."""
         for n_train in sorted(self.n_train):
-            for seed in self.seeds:
+            for seed in (*self.seeds, *self.more_seeds.get(n_train, ())):
                 for method in self.methods:
                     yield Cell(method, n_train, seed)
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration as plain nested dictionaries."""
-        return dataclasses.asdict(self)
+        more = {str(size): list(seeds) for size, seeds in self.more_seeds.items()}
+        return {**dataclasses.asdict(self), "more_seeds": more}
 
     def cell_config(self, cell: Cell) -> dict[str, Any]:
         """Return what distinguishes a run within the experiment: its place in the grid, its method in full."""

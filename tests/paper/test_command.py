@@ -149,3 +149,5 @@ def test_stages_run_by_name_and_return_their_folders(toys):
 def test_sizes_in_words():
     config = {"n_train": [8, 16], "seeds": [1, 2], "net": {"hidden": [1000]}, "dimensions": [2, 3]}
     assert sizes_text(config) == "d = 2, 3; n = 8, 16; hidden widths = 1000; 2 seeds"
+    more = {**config, "more_seeds": {"8": [3, 4, 5]}}
+    assert sizes_text(more) == "d = 2, 3; n = 8, 16; hidden widths = 1000; 2 seeds; 5 at n = 8"

@@ -118,6 +118,9 @@ def test_missing_cells_of_the_seen_grid_and_of_the_asked_one(frame):
     assert len(asked) == 3 * 2
     assert set(asked["seed"]) == {5}
     assert tables.missing_cells(frame).empty
+    size, seed = frame.loc[0, "n_train"], frame.loc[0, "seed"]
+    more = tables.missing_cells(frame, grid={"method": ["feature"]}, more_seeds={int(size): [int(seed), 9]})
+    assert more[["n_train", "seed", "method"]].to_numpy().tolist() == [[size, 9, "feature"]]
 
 
 def test_sparsity_table_sets_before_beside_after(frame):

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+import yaml
 from rich.console import Console
 
 import diffstab.results.atomic
@@ -161,6 +162,20 @@ def test_a_cell_says_what_distinguishes_it():
     assert experiment.cell_config(Cell("feature", 10, 0))["settings"]["alpha"] == 1e-6
 
 
+def test_single_sizes_take_further_seeds(tmp_path):
+    path = tmp_path / "more.yaml"
+    path.write_text(
+        "n_train: [8, 10]\nseeds: [0]\nmore_seeds: {8: [2, 1]}\nmethods: {lazy: {trainer: kernel_flow}}"
+    )
+    experiment = parse(["--config", str(path)]).experiment
+    assert [cell[1:] for cell in experiment.cells()] == [(8, 0), (8, 2), (8, 1), (10, 0)]
+    command, without = Compare(), dataclasses.replace(experiment, more_seeds={})
+    for cell in without.cells():
+        assert command.key(experiment, cell) == command.key(without, cell)
+    path.write_text(yaml.safe_dump(experiment.resolved()))
+    assert parse(["--config", str(path)]).experiment == experiment
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -170,6 +185,10 @@ def test_a_cell_says_what_distinguishes_it():
         ("methods: {a: {trainer: svc, alhpa: 1.0}}", "alhpa"),
         ("seeds: []", "seeds must not be empty"),
         ("n_train: [8, 8]", "n_train must hold different numbers of at least 2"),
+        ("more_seeds: {512: [3], 7: [4]}", "more_seeds must name sizes of n_train, got 7"),
+        ("more_seeds: {512: [2]}", r"more_seeds\.512 must hold further seeds, got \[2\]"),
+        ("more_seeds: {512: [3, 3]}", r"more_seeds\.512 must hold further seeds"),
+        ("more_seeds: {512: [-1]}", r"more_seeds\.512 must hold further seeds"),
         ("loss: l1", "loss must be soft_hinge, hinge, quadratic_hinge or mse"),
         ("stability: {cutoff: 1}", "cutoff must be an integer of at least 2"),
         ("stability: {images: 1}", r"stability\.images must be at least 2"),
