@@ -36,10 +36,12 @@ def main(args: Sequence[str]) -> int:
     if options.dry_run:
         print("\n".join(dry_run(planned, full=options.full)))
         return 0
-    ready = with_data(planned, without_images=options.without_images)
-    run_planned(ready, workers=options.workers, console=Console(stderr=True))
+    planned = with_data(planned, without_images=options.without_images)
+    run_planned(planned, workers=options.workers, console=Console(stderr=True))
     # The page shows every stage that has been run, also by an earlier command with other stages.
-    stages = [state(one) for one in plan_stages((), options.results, full=options.full)]
+    now = {one.stage.name: one for one in planned}
+    listed = plan_stages((), options.results, full=options.full)
+    stages = [state(now.get(one.stage.name, one)) for one in listed]
     print(f"Report: {write_paper(options.results, stages).resolve()}")
     return int(any(stage.failures for stage in stages))
 
@@ -59,6 +61,7 @@ def state(planned: Planned) -> StageRun:
         sizes_text(planned.experiment.resolved()),
         stage.published,
         planned.absent,
+        len(records.keys() - set(keys)),
     )
 
 
@@ -85,8 +88,7 @@ def dry_run(planned: Sequence[Planned], *, full: bool) -> Iterator[str]:
         minutes = one.stage.minutes * left / len(keys)
         total += minutes
         time = "time unknown" if full else f"about {minutes:.1f} min"
-        note = f"; data missing: {one.absent}" if one.absent else ""
-        yield f"{one.stage.name:<22} {one.stage.command:<13} {left:>4} of {len(keys):>4} runs, {time}{note}"
+        yield f"{one.stage.name:<22} {one.stage.command:<13} {left:>4} of {len(keys):>4} runs, {time}"
     yield "In all: made for a cluster." if full else f"In all: about {total:.0f} min on two cores."
 
 

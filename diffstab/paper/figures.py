@@ -28,7 +28,7 @@ def main(name: str, args: Sequence[str] | None = None) -> int:
         args: Arguments of the script; those of the process for None.
 
     Returns:
-        The exit status: 0 when all went well, 2 when something was refused.
+        The exit status: 0 when all went well, 2 when something was refused, 130 after Ctrl-C.
     """
     figure = paper_figure(name)
     options = _options(figure, args)
@@ -36,6 +36,12 @@ def main(name: str, args: Sequence[str] | None = None) -> int:
         drawn = figure.draw_from(_given(options.results)) if options.results else _made(figure, options)
         for path in write_drawn(drawn, name, folder=options.output):
             print(path)
+    except KeyboardInterrupt:
+        print(
+            f"reports.{name}: interrupted; finished runs are recorded, the same command goes on.",
+            file=sys.stderr,
+        )
+        return 130
     except DiffstabError as error:
         print(f"reports.{name}: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from diffstab.errors import DataError
 from diffstab.paper.stages import Stage, chosen
-from diffstab.results import Records, RecordStore
+from diffstab.results import Records, check_folder
 from diffstab.training.grid import GridCommand
 
 
@@ -22,7 +22,7 @@ class Planned(NamedTuple):
         command: Its command.
         experiment: Configuration of the chosen size.
         folder: Results folder.
-        absent: Why its data are not there; "" where they are.
+        absent: Why data that its missing runs need are not there; "" where they are, or have not been looked for.
     """
 
     stage: Stage
@@ -44,7 +44,7 @@ class Planned(NamedTuple):
 
 
 def plan_stages(names: Sequence[str], root: str | Path, *, full: bool = False) -> list[Planned]:
-    """Read the configurations of stages and look for their data; nothing is made.
+    """Read the configurations of stages; nothing is made.
 
     Args:
         names: Names of stages; all of them for none.
@@ -57,31 +57,38 @@ def plan_stages(names: Sequence[str], root: str | Path, *, full: bool = False) -
     planned = []
     for stage in chosen(names):
         command, asked = stage.asked(Path(root), full=full)
-        absent = ""
-        try:
-            command.check(asked.experiment)
-        except DataError as error:
-            absent = str(error)
-        planned.append(Planned(stage, command, asked.experiment, asked.folder, absent))
+        planned.append(Planned(stage, command, asked.experiment, asked.folder))
     return planned
 
 
 def with_data(planned: Sequence[Planned], *, without_images: bool) -> list[Planned]:
-    """Return the stages whose data are there.
+    """Look for the data of the runs that are missing, which downloads them where that can be done.
 
     Args:
         planned: Stages.
-        without_images: Leave out those whose data are absent rather than refuse them.
+        without_images: Mark those whose data are absent rather than refuse them.
+
+    Returns:
+        The stages, with what their data lack.
 
     Raises:
         DataError: If data are absent and are not to be done without.
     """
-    lacking = [one for one in planned if one.absent]
+    looked = [one._replace(absent=_absent(one)) if one.missing else one for one in planned]
+    lacking = [one for one in looked if one.absent]
     if lacking and not without_images:
         names = ", ".join(one.stage.name for one in lacking)
         way_out = f"{lacking[0].absent} Or leave these stages out with --without-images."
         raise DataError("The data of stages are missing", names, way_out)
-    return [one for one in planned if not one.absent]
+    return looked
+
+
+def _absent(planned: Planned) -> str:
+    try:
+        planned.command.check(planned.experiment)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def run_stages(
@@ -111,22 +118,21 @@ def run_stages(
         DataError: If data are missing; nothing is made then.
         ResultsError: If a folder holds results of another configuration (nothing is run then) or cannot be written.
     """
-    planned = plan_stages(names, root, full=full)
-    ready = with_data(planned, without_images=without_images)
-    run_planned(ready, workers=workers, console=console or Console(stderr=True))
-    return {one.stage.name: one.folder for one in ready}
+    planned = with_data(plan_stages(names, root, full=full), without_images=without_images)
+    run_planned(planned, workers=workers, console=console or Console(stderr=True))
+    return {one.stage.name: one.folder for one in planned if not one.absent}
 
 
-def run_planned(ready: Sequence[Planned], *, workers: int | None, console: Console) -> None:
+def run_planned(planned: Sequence[Planned], *, workers: int | None, console: Console) -> None:
     """Run the missing cells of stages whose data are there; see `run_stages`."""
     from diffstab.sweep.cluster import Engine, connected
     from diffstab.sweep.engine import run_on_dask
 
     engine = Engine(workers=workers)
+    ready = [one for one in planned if not one.absent]
     for one in ready:
-        if one.folder.is_dir():
-            # A folder of another configuration is refused now rather than when its turn comes.
-            RecordStore(one.folder, one.experiment.resolved(), grid_keys=one.command.grid_keys)
+        # Refused now rather than when its turn comes.
+        check_folder(one.folder, one.experiment.resolved(), grid_keys=one.command.grid_keys)
     to_do = [one for one in ready if one.missing]
     if not to_do:
         return
@@ -138,7 +144,7 @@ def run_planned(ready: Sequence[Planned], *, workers: int | None, console: Conso
                 one.command,
                 one.experiment,
                 one.folder,
-                workers=len(client.nthreads()),
+                workers=engine.processes,
                 console=console,
                 client=client,
             )

@@ -13,7 +13,7 @@ from diffstab.reporting.rendering import Rendered
 
 BADGES = {"holds": "✓", "does not": "✕", "undecided": "?", "not tested": "–"}
 """Verdicts and the sign before each: neither the colour nor the sign alone tells them apart."""
-_LONG = 32
+_LONG = 24
 """Letters from which the text of a cell may break into lines."""
 _POINTS_PER_INCH = 72
 

@@ -5,7 +5,7 @@ from diffstab.results.failures import Failure
 from diffstab.results.hashing import canonical_json, config_hash, flatten
 from diffstab.results.provenance import Provenance, provenance
 from diffstab.results.records import Records, read_records
-from diffstab.results.store import GRID_KEYS, RecordStore, record_key
+from diffstab.results.store import GRID_KEYS, RecordStore, check_folder, record_key
 
 __all__ = [
     "GRID_KEYS",
@@ -14,6 +14,7 @@ __all__ = [
     "RecordStore",
     "Records",
     "canonical_json",
+    "check_folder",
     "config_hash",
     "flatten",
     "provenance",

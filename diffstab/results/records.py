@@ -160,14 +160,17 @@ class Records:
         """
         return write_failure(self._path("failures", key, make=True), failure)
 
-    def failures(self) -> dict[str, Failure]:
+    def failures(self, keys: Iterable[str] | None = None) -> dict[str, Failure]:
         """Return the failures of the runs without a record, by their keys.
+
+        Args:
+            keys: Only of these runs; None for all.
 
         Raises:
             ResultsError: If the note of a failure is damaged.
         """
-        keys = self.missing(self._keys("failures"))
-        return read_failures(self._path("failures", key) for key in keys)
+        noted = self._keys("failures") if keys is None else keys
+        return read_failures(self._path("failures", key) for key in self.missing(noted))
 
     def forget(self, keys: Iterable[str]) -> None:
         """Forget failures; runs that did not fail are passed over.

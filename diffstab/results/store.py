@@ -63,29 +63,45 @@ class RecordStore(Records):
         return record_key(self.config, cell, grid_keys=self.grid_keys)
 
     def _open(self) -> None:
+        check_folder(self.folder, self.config, grid_keys=self.grid_keys)
         path = self.folder / "config.yaml"
-        if path.exists():
-            stored = _stored_config(path)
-            self._refuse_other(stored)
-            if canonical_json(stored) == canonical_json(self.config):
-                return
-        elif self._listing():
-            message = f"{self.folder} holds records but no config.yaml."
-            raise ResultsError(f"{message} Put its config.yaml back, or choose another results folder.")
+        if path.exists() and canonical_json(_stored_config(path)) == canonical_json(self.config):
+            return
         self._made("records")
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
         write_atomically(path, text.encode())
 
-    def _refuse_other(self, stored: Mapping[str, object]) -> None:
-        there, here = _fixed(stored, self.grid_keys), _fixed(self.config, self.grid_keys)
-        differences = [
-            f"{name} ({_shown(there, name)} there, {_shown(here, name)} now)"
-            for name in sorted(there.keys() | here.keys())
-            if _shown(there, name) != _shown(here, name)
-        ]
-        if differences:
-            message = f"{self.folder} holds results of another configuration; it differs in {'; '.join(differences)}."
-            raise ResultsError(f"{message} Choose another results folder, or give the same configuration.")
+
+def check_folder(
+    folder: str | Path, config: Mapping[str, object], *, grid_keys: Sequence[str] = GRID_KEYS
+) -> None:
+    """Refuse a results folder that belongs to another configuration; nothing is made or changed.
+
+    Args:
+        folder: As of `RecordStore`; it need not be there.
+        config: As of `RecordStore`.
+        grid_keys: As of `RecordStore`.
+
+    Raises:
+        ResultsError: If its configuration differs outside the grid, is damaged, or is missing beside records.
+    """
+    folder = Path(folder)
+    path = folder / "config.yaml"
+    if not path.exists():
+        if Records(folder).keys():
+            message = f"{folder} holds records but no config.yaml."
+            raise ResultsError(f"{message} Put its config.yaml back, or choose another results folder.")
+        return
+    here = _fixed(cast("Mapping[str, object]", plain(config)), grid_keys)
+    there = _fixed(_stored_config(path), grid_keys)
+    differences = [
+        f"{name} ({_shown(there, name)} there, {_shown(here, name)} now)"
+        for name in sorted(there.keys() | here.keys())
+        if _shown(there, name) != _shown(here, name)
+    ]
+    if differences:
+        message = f"{folder} holds results of another configuration; it differs in {'; '.join(differences)}."
+        raise ResultsError(f"{message} Choose another results folder, or give the same configuration.")
 
 
 def _fixed(config: Mapping[str, object], grid_keys: Sequence[str]) -> dict[str, object]:

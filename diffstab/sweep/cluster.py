@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -64,6 +65,13 @@ class Engine:
         if self.workers and (self.scheduler or self.slurm):
             raise ArgumentError("workers", "be left to the cluster", self.workers)
 
+    @property
+    def processes(self) -> int:
+        """Processes on this machine; 1 for a cluster, whose size is its own."""
+        if self.scheduler or self.slurm:
+            return 1
+        return self.workers or max(1, len(os.sched_getaffinity(0)) // self.threads)
+
 
 @contextmanager
 def connected(engine: Engine) -> Iterator[Any]:
@@ -116,9 +124,8 @@ def connected(engine: Engine) -> Iterator[Any]:
 def _local(engine: Engine) -> Iterator[Any]:
     from distributed import LocalCluster
 
-    cores = len(os.sched_getaffinity(0))
     cluster = LocalCluster(
-        n_workers=engine.workers or max(1, cores // engine.threads),
+        n_workers=engine.processes,
         threads_per_worker=1,
         processes=True,
         memory_limit=0,
@@ -140,6 +147,8 @@ def _slurm(path: Path, variables: Mapping[str, str]) -> Iterator[Any]:
     from dask_jobqueue import SLURMCluster
 
     options = _profile(path)
+    if shutil.which("sbatch") is None:
+        raise ResultsError("There is no sbatch here. Start the sweep where Slurm takes jobs.")
     least, most = (options.pop(name, 1) for name in ("minimum_jobs", "maximum_jobs"))
     prologue = [f"export {name}={value}" for name, value in variables.items()]
     prologue += ["export DASK_DISTRIBUTED__WORKER__DAEMON=False"]
@@ -147,7 +156,11 @@ def _slurm(path: Path, variables: Mapping[str, str]) -> Iterator[Any]:
     # The cores of a worker are for the linear algebra of the one batch that it runs at a time.
     options["worker_extra_args"] = [*options.get("worker_extra_args", []), "--nthreads", "1"]
     options["scheduler_options"] = {**_NO_DASHBOARD, **options.get("scheduler_options", {})}
-    with SLURMCluster(**options, silence_logs="critical") as cluster:
+    try:
+        started = SLURMCluster(**options, silence_logs="critical")
+    except (TypeError, ValueError) as error:
+        raise ArgumentError("slurm", "make a SLURMCluster", f"{path} ({error})") from error
+    with started as cluster:
         cluster.adapt(minimum_jobs=least, maximum_jobs=max(least, most))
         yield cluster
 
@@ -161,6 +174,12 @@ def _profile(path: Path) -> dict[str, Any]:
         raise ArgumentError("slurm", "name a YAML file with a mapping of options", path)
     if unknown := sorted(set(options) - _slurm_options()):
         raise ArgumentError("slurm", "hold options of dask_jobqueue.SLURMCluster", unknown[0])
+    for name in ("minimum_jobs", "maximum_jobs"):
+        if not isinstance(options.get(name, 1), int) or options.get(name, 1) < 1:
+            raise ArgumentError(f"slurm: {name}", "be a number of at least 1", repr(options[name]))
+    for name in ("job_script_prologue", "worker_extra_args"):
+        if not isinstance(options.get(name, []), list):
+            raise ArgumentError(f"slurm: {name}", "be a list", repr(options[name]))
     return options
 
 

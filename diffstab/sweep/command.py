@@ -11,7 +11,7 @@ from diffstab.sweep.display import Tally
 from diffstab.sweep.engine import run_sweep
 from diffstab.sweep.file import read_sweep
 from diffstab.sweep.folder import estimate, remove, status
-from diffstab.sweep.plan import check_data, make_plan
+from diffstab.sweep.plan import check_data, check_place, make_plan
 
 
 def main(args: Sequence[str]) -> int:
@@ -33,8 +33,9 @@ def _run(args: Sequence[str]) -> int:
     plan = make_plan(read_sweep(options.file))
     folder = Path(options.results or f"results/sweep_{plan.name}")
     if options.dry_run:
+        check_place(plan, folder)
         check_data(plan.command, plan.jobs)
-        print(estimate(plan, folder, workers=engine.workers))
+        print(estimate(plan, folder, workers=engine.processes, retry_failed=options.retry_failed))
         return 0
     project, make_observer = options.wandb or plan.wandb, None
     if project:

@@ -25,8 +25,7 @@ class Tally:
         failed: Without a record for good.
         running: At work here.
         waiting: At work in another sweep.
-        timed: Run here, of those.
-        seconds: Time that these took together.
+        left_seconds: Time that those not finished are expected to take, one after another; None if unknown.
     """
 
     total: int
@@ -34,27 +33,21 @@ class Tally:
     failed: int = 0
     running: int = 0
     waiting: int = 0
-    timed: int = 0
-    seconds: float = 0.0
+    left_seconds: float | None = None
 
     @property
     def finished(self) -> int:
         """Batches that nothing is to be done for any more."""
         return self.done + self.failed
 
-    def remaining_seconds(self, workers: int) -> float | None:
-        """Return the expected time to the end, from the mean time of a batch so far; None before there is one."""
-        if not self.timed:
-            return None
-        return self.seconds / self.timed * (self.total - self.finished) / max(1, workers)
-
     def text(self, workers: int) -> str:
         """Return the counts, and the time left, in a line."""
         parts = [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.running} running"] if workers else ["waiting for workers"]
         parts += [f"{self.waiting} in another sweep"] if self.waiting else []
-        left = self.remaining_seconds(workers)
-        parts += [] if left is None else [f"about {duration(left)} left"]
+        if self.left_seconds is not None and self.finished < self.total:
+            busy = max(1, min(workers, self.total - self.finished))
+            parts.append(f"about {duration(self.left_seconds / busy)} left")
         return ", ".join(parts)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -18,7 +19,8 @@ from diffstab.errors import ResultsError
 from diffstab.results import Records
 from diffstab.sweep.cluster import Engine, connected
 from diffstab.sweep.display import Display, Tally
-from diffstab.sweep.plan import Job, Plan, check_data, open_plan
+from diffstab.sweep.forecast import Forecast, Place, place
+from diffstab.sweep.plan import Job, Plan, check_data, check_place, coordinates_of, open_plan
 from diffstab.sweep.task import Answer, MakeObserver, Task, note_failure, run_task, unfit
 from diffstab.training.grid import WORTH_PACKING, GridCommand, open_grid
 
@@ -28,7 +30,8 @@ TICK_SECONDS = 0.5
 _AHEAD = 100
 """Batches handed to the cluster at once, beyond three for each thread: a backlog that lets it grow."""
 
-_ATTEMPTS = 3
+_LEFT = 6
+"""So often may other sweeps begin a batch and leave it without a result."""
 
 
 def run_sweep(
@@ -64,11 +67,14 @@ def run_sweep(
     if not jobs:
         open_plan(plan, folder)
         return Tally(failed, failed=failed)
+    check_place(plan, folder)
     check_data(plan.command, jobs)
     with connected(engine) as client:
         records = open_plan(plan, folder)
-        records.forget(key for job in jobs for key in job.keys.values())
+        if retry_failed:
+            records.forget(key for job in jobs for key in job.keys.values())
         tally = _Loop(client, plan.command, records, make_observer, console).run(jobs)
+    tally.total += failed
     tally.failed += failed
     return tally
 
@@ -89,7 +95,7 @@ def run_on_dask(
         command: The command.
         experiment: Its configuration.
         folder: Results folder; made, or gone on with.
-        workers: Number of processes.
+        workers: Number of processes; of no account with a client.
         console: Where progress is shown; None is standard error.
         make_observer: Makes, on a worker, what is told of its runs.
         client: Of a cluster that is there, from `connected`, to run on it instead.
@@ -103,7 +109,6 @@ def run_on_dask(
         ResultsError: If the folder belongs to another configuration, or a record cannot be written.
     """
     console = console or Console(stderr=True)
-    engine = Engine(workers=workers, threads=experiment.threads or 1)
     store, batches = open_grid(command, experiment, folder, console=console)
     jobs = []
     for batch in batches:
@@ -113,7 +118,8 @@ def run_on_dask(
     store.forget(key for job in jobs for key in job.keys.values())
     if not jobs:
         return Tally(0)
-    with nullcontext(client) if client else connected(engine) as held:
+    here = Engine(workers=None if client else workers, threads=experiment.threads or 1)
+    with nullcontext(client) if client else connected(here) as held:
         return _Loop(held, command, store, make_observer, console).run(jobs)
 
 
@@ -124,13 +130,18 @@ def _to_do(
     missing = set(records.missing(key for job in jobs for key in job.keys.values()))
     wanted = [job for job in jobs if not missing.isdisjoint(job.keys.values())]
     if len(wanted) < len(jobs):
-        console.print(f"{len(jobs) - len(wanted)} of {len(jobs)} batches are recorded in {records.folder}.")
+        recorded = f"{len(jobs) - len(wanted)} of {len(jobs)} batches are recorded in {records.folder}."
+        console.print(recorded, markup=False, highlight=False)
     failures = set() if retry_failed else set(records.failures())
     fresh = [job for job in wanted if failures.isdisjoint(job.keys.values())]
     if len(fresh) < len(wanted):
         left_out = f"{len(wanted) - len(fresh)} batches that failed before are left out"
         console.print(f"{left_out}; --retry-failed tries them again.")
     return fresh, len(wanted) - len(fresh)
+
+
+def _name(job: Job) -> str:
+    return next(iter(job.keys.values()))
 
 
 def _lost() -> ResultsError:
@@ -169,7 +180,12 @@ class _Loop:
         # One group of tasks, of which the scheduler queues what no worker is free for; its name is not used again.
         self._group = f"batches-{uuid4().hex}"
         self._submitted = 0
+        # How often another sweep left a batch that it had begun: most often its worker died too.
+        self._left: Counter[str] = Counter()
+        self._workers = 0
         self._next_look = 0.0
+        self._forecast = Forecast()
+        self._next_forecast = 0.0
 
     def run(self, jobs: Sequence[Job]) -> Tally:
         """Run the batches.
@@ -182,22 +198,28 @@ class _Loop:
         self._tally = Tally(len(jobs))
         with Display(self._console, self._tally).shown() as self._display, self._cancelling():
             while waiting or self._running or self._elsewhere or self._suspects:
+                self._workers = self._threads()
                 self._submit(waiting)
                 for future in self._ready():
                     self._take(future, self._running.pop(future))
                 waiting.extend(self._given_up())
+                self._foresee(waiting)
                 self._tally.waiting = len(self._elsewhere)
-                self._tally.running = min(len(self._running), self._threads())
-                self._display.refresh(self._threads())
+                self._tally.running = min(len(self._running), self._workers)
+                self._display.refresh(self._workers)
         self._records.pack(at_least=WORTH_PACKING)
         return self._tally
 
     def _probe(self) -> None:
         try:
             reasons = self._client.run(unfit, self._folder, __version__).values()
-        except ImportError as error:
+        except (ImportError, AttributeError) as error:
             message = f"A worker cannot import what it is to run ({error})."
-            raise ResultsError(f"{message} Install diffstab where the workers run.") from error
+            raise ResultsError(
+                f"{message} Install this version of diffstab where the workers run."
+            ) from error
+        except OSError as error:
+            raise _lost() from error
         if reason := next(filter(None, reasons), ""):
             raise ResultsError(reason)
         if (most := max(self._client.nthreads().values(), default=0)) > 1:
@@ -207,12 +229,15 @@ class _Loop:
             )
 
     def _threads(self) -> int:
-        return sum(self._client.nthreads().values())
+        try:
+            return sum(self._client.nthreads().values())
+        except OSError as error:
+            raise _lost() from error
 
     def _submit(self, waiting: deque[Job]) -> None:
         # Few batches go out one per thread: only many of them queue at the scheduler, and one that waited at a worker
         # would be suspected when the worker dies.
-        threads = self._threads()
+        threads = self._workers
         limit = threads if self._tally.total <= 2 * threads else 3 * threads + _AHEAD
         self._alone &= bool(self._running)
         while waiting and len(self._running) < limit and not self._alone:
@@ -249,13 +274,18 @@ class _Loop:
             if not self._alone:
                 self._suspects.append(job)
                 return
+            attempts = error.allowed_failures + 1
             times = (
-                f"its worker died {_ATTEMPTS} times while it ran alone, at last {error.last_worker.address}"
+                f"its worker died {attempts} times while it ran alone, at last {error.last_worker.address}"
             )
             answer = Answer("failed", reason=f"{times} (out of memory, or a crash outside Python)")
-            note_failure(self._records, job.keys.values(), answer.reason, label=job.label, attempts=_ATTEMPTS)
+            note_failure(self._records, job.keys.values(), answer.reason, label=job.label, attempts=attempts)
         except CancelledError as error:
             raise _lost() from error
+        # A run's exceptions are answers: what is raised here is of a worker that cannot run anything.
+        except Exception as error:
+            message = f"A worker cannot work ({type(error).__name__}: {error})."
+            raise ResultsError(f"{message} Mend it, then start the same command again.") from error
         finally:
             future.release()
         if answer.outcome == "refused":
@@ -267,9 +297,24 @@ class _Loop:
             self._display.say(f"failed: {job.label}: {answer.reason}")
         else:
             self._tally.done += 1
-            self._tally.timed += answer.outcome == "done"
-            self._tally.seconds += answer.seconds if answer.outcome == "done" else 0
-            self._display.finished(job.label, answer.seconds, self._threads())
+            if answer.outcome == "done":
+                self._forecast.add(self._place(job), answer.seconds)
+            self._display.finished(job.label, answer.seconds, self._workers)
+
+    def _place(self, job: Job) -> Place:
+        return place(coordinates_of(self._command, job, job.batch[0]))
+
+    def _foresee(self, waiting: Iterable[Job]) -> None:
+        """Work out now and then what the batches that are left will take, by the ones that have been run."""
+        if time.monotonic() < self._next_forecast or (mean := self._forecast.mean) is None:
+            return
+        start = time.monotonic()
+        left = chain(waiting, self._running.values(), self._elsewhere, self._suspects)
+        places = Counter(map(self._place, left))
+        seconds = self._forecast.seconds(places)
+        self._tally.left_seconds = sum(seconds.get(where, mean) * many for where, many in places.items())
+        # At most a fiftieth of the time goes into it, however large the grid is.
+        self._next_forecast = time.monotonic() + max(TICK_SECONDS, 50 * (time.monotonic() - start))
 
     def _given_up(self) -> list[Job]:
         """Look now and then at the batches of another sweep; return those that it left without record or failure."""
@@ -285,7 +330,15 @@ class _Loop:
         self._tally.done += sum(missing.isdisjoint(job.keys.values()) for job in free)
         left = [job for job in free if not missing.isdisjoint(job.keys.values())]
         self._tally.failed += sum(not failed.isdisjoint(job.keys.values()) for job in left)
-        return [job for job in left if failed.isdisjoint(job.keys.values())]
+        again = [job for job in left if failed.isdisjoint(job.keys.values())]
+        self._left.update(_name(job) for job in again)
+        for job in again:
+            if self._left[_name(job)] == _LEFT:
+                reason = f"other processes began it {_LEFT} times, and died or were stopped"
+                note_failure(self._records, job.keys.values(), reason, label=job.label, attempts=_LEFT)
+                self._tally.failed += 1
+                self._display.say(f"failed: {job.label}: {reason}")
+        return [job for job in again if self._left[_name(job)] < _LEFT]
 
     @contextmanager
     def _cancelling(self) -> Iterator[None]:

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, log
 from typing import Any, NamedTuple
 
 from diffstab.errors import ArgumentError
-from diffstab.results import Records, canonical_json
+from diffstab.results import Records
 from diffstab.sweep.display import duration
-
-_DRAWS = ("seed", "restart")
-"""Coordinates that do not change how long a run takes."""
+from diffstab.sweep.forecast import Forecast, place
 
 _TIMES = (["wall_seconds"], ["train_seconds", "runs_together"])
 """Columns of a record with its time, or with the time of a batch and its number of runs."""
-
-Place = tuple[tuple[str, Any], ...]
-"""Coordinates of a run but for its draw, sorted by name."""
 
 
 class Run(NamedTuple):
@@ -47,14 +40,14 @@ class Expected:
         seconds: Of the runs with an expectation, one after another.
         longest: Of one batch.
         alike: Number of runs that have records alike but for the seed; the median of these is expected.
-        near: Number of other runs, for which the median at the nearest coordinates is taken as it is.
+        fitted: Number of other runs, for which a power law through earlier ones is taken; see `Forecast`.
         unknown: Number of runs without a record to go by; their time is in no sum.
     """
 
     seconds: float = 0.0
     longest: float = 0.0
     alike: int = 0
-    near: int = 0
+    fitted: int = 0
     unknown: int = 0
 
     def on(self, workers: int) -> float:
@@ -63,7 +56,7 @@ class Expected:
 
     def text(self, workers: int) -> str:
         """Return it in words."""
-        if not self.alike + self.near:
+        if not self.alike + self.fitted:
             return (
                 "Time: unknown, as there are no records of such runs yet."
                 if self.unknown
@@ -71,44 +64,34 @@ class Expected:
             )
         many = "1 worker" if workers == 1 else f"{workers} workers"
         parts = [f"{self.alike} by earlier runs that differ in the seed only"] if self.alike else []
-        parts += [f"{self.near} by the nearest earlier runs"] if self.near else []
+        parts += [f"{self.fitted} by a power law through earlier runs"] if self.fitted else []
         parts += [f"{self.unknown} more of unknown time"] if self.unknown else []
         return f"Time: about {duration(self.on(workers))} on {many} ({', '.join(parts)})."
 
 
-def expected(todo: Iterable[Run], records: Records, known: Iterable[Run]) -> Expected:
+def expected(todo: Sequence[Run], records: Records, known: Iterable[Run]) -> Expected:
     """Return the time that runs are expected to take.
-
-    Runs that differ in the draw only (seed, restart) are alike. Of other runs the nearest count whose coordinates
-    without a number are the same, by the sum of |log(a / b)| over the positive numbers.
 
     Args:
         todo: The runs.
         records: Where the times of others are.
         known: Runs of which there may be records.
     """
-    medians = _medians(records, known)
-    found: dict[Place, float | None] = {}
+    forecast = Forecast()
+    seconds = _measured(records)
+    for key, run in {run.key: run for run in known}.items():
+        if key in seconds:
+            forecast.add(place(run.coordinates), seconds[key])
+    places = {run.key: place(run.coordinates) for run in todo}
+    found = forecast.seconds(set(places.values()))
     counts: Counter[str] = Counter()
     batches: defaultdict[int, float] = defaultdict(float)
     for run in todo:
-        place = _place(run)
-        if place not in found:
-            found[place] = medians.get(place, _nearest(place, medians))
-        seconds = found[place]
-        counts["unknown" if seconds is None else "alike" if place in medians else "near"] += 1
-        batches[run.batch] += seconds or 0.0
+        where = places[run.key]
+        kind = "unknown" if where not in found else "alike" if forecast.is_measured(where) else "fitted"
+        counts[kind] += 1
+        batches[run.batch] += found.get(where, 0.0)
     return Expected(sum(batches.values()), max(batches.values(), default=0.0), **counts)
-
-
-def _medians(records: Records, known: Iterable[Run]) -> dict[Place, float]:
-    """Return the median time of the recorded runs at each place."""
-    seconds = _measured(records)
-    measured: defaultdict[Place, list[float]] = defaultdict(list)
-    for key, run in {run.key: run for run in known}.items():
-        if key in seconds:
-            measured[_place(run)].append(seconds[key])
-    return {place: statistics.median(times) for place, times in measured.items()}
 
 
 def _measured(records: Records) -> dict[str, float]:
@@ -121,29 +104,3 @@ def _measured(records: Records) -> dict[str, float]:
         shares = frame.get("runs_together", 1)
         return dict(zip(frame["key"], (frame[columns[0]] / shares).astype("float64")))
     return {}
-
-
-def _place(run: Run) -> Place:
-    plain = {name: value for name, value in run.coordinates.items() if name not in _DRAWS}
-    return tuple(
-        (name, value if isinstance(value, int | float | str) else canonical_json(value))
-        for name, value in sorted(plain.items())
-    )
-
-
-def _nearest(place: Place, medians: Mapping[Place, float]) -> float | None:
-    nearest = min(medians, key=lambda other: _distance(place, other), default=None)
-    return None if nearest is None or _distance(place, nearest) == inf else medians[nearest]
-
-
-def _distance(one: Place, other: Place) -> float:
-    if [name for name, _ in one] != [name for name, _ in other]:
-        return inf
-    return sum(_apart(a, b) for (_, a), (_, b) in zip(one, other))
-
-
-def _apart(a: Any, b: Any) -> float:
-    if a == b:
-        return 0.0
-    comparable = all(type(value) in (int, float) and value > 0 for value in (a, b))
-    return abs(log(a / b)) if comparable else inf

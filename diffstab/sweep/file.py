@@ -90,6 +90,8 @@ def read_sweep(path: str | Path) -> SweepFile:
         raise ArgumentError("method", "be grid", repr(content.get("method")), way_out)
     command, before, after = _command(content)
     fixed, swept = _parameters(content.get("parameters"))
+    if not isinstance(content.get("project"), str | None):
+        raise ArgumentError("project", "be the name of a W&B project", repr(content["project"]))
     return SweepFile(path.stem, command, before, after, fixed, swept, content.get("project"))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -100,24 +99,26 @@ def status(folder: str | Path) -> SweepStatus:
     )
 
 
-def estimate(plan: Plan, folder: str | Path, *, workers: int | None = None) -> Estimate:
+def estimate(plan: Plan, folder: str | Path, *, workers: int = 1, retry_failed: bool = False) -> Estimate:
     """Return what starting a sweep would do, and how long it would take by the folder's earlier records.
 
     Args:
         plan: What is asked for.
         folder: Its results folder, which need not exist.
-        workers: Processes it would be run by; None takes one for each core.
+        workers: Processes it would be run by.
+        retry_failed: Whether runs that failed before would be tried again.
 
     Raises:
         ResultsError: If a file of the folder is damaged.
     """
     records, runs = Records(folder), planned_runs(plan)
     states = _states(records, runs)
-    todo = [run for run in runs if states[run.key] == "missing"]
+    wanted = ("missing", "failed") if retry_failed else ("missing",)
+    todo = [run for run in runs if states[run.key] in wanted]
     # Runs of an earlier, other grid in this folder tell of their time too.
     known = [*runs, *(stored_runs(folder) if (Path(folder) / CELLS).exists() else [])]
     labels = list(dict.fromkeys(run.label for run in todo))
-    return Estimate(states, labels, expected(todo, records, known), workers or os.cpu_count() or 1)
+    return Estimate(states, labels, expected(todo, records, known), workers)
 
 
 def remove(
@@ -221,7 +222,9 @@ def _meets(coordinates: Mapping[str, Any], name: str, value: object) -> bool:
 
 def _remove_beside(folder: Path, keys: set[str]) -> None:
     """Remove the files and folders in the results folder's subfolders whose name, up to its first dot, is a key."""
-    beside = [path for path in folder.glob("*/*") if path.name.partition(".")[0] in keys]
+    # A lock stays: whoever holds it by now would hold it alone no more.
+    found = (path for path in folder.glob("*/*") if path.parent.name != "claims")
+    beside = [path for path in found if path.name.partition(".")[0] in keys]
     try:
         for path in beside:
             if path.is_dir():

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from diffstab.errors import ArgumentError
-from diffstab.results import Records, RecordStore, canonical_json, flatten, write_atomically
+from diffstab.results import Records, RecordStore, canonical_json, check_folder, flatten, write_atomically
 from diffstab.sweep.expected import Run
 from diffstab.sweep.file import SweepFile, coordinates
 from diffstab.training.grid import GridCommand, grid_command
@@ -28,7 +28,7 @@ The coordinates are JSON: the options that the sweep sets, under their dotted na
 within its experiment (seed, n_train, method, ...).
 """
 
-_DATA_OPTIONS = ("data", "targets", "n_train", "seeds", "cost")
+_DATA_OPTIONS = ("data", "targets", "n_train", "cost")
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,8 @@ def make_plan(sweep: SweepFile) -> Plan:
             if not seen.issuperset(job.keys.values()):
                 seen.update(job.keys.values())
                 jobs.append(job)
+    if not jobs:
+        raise ArgumentError("parameters", "leave a run at least", "none", "Their experiments have no cells.")
     written = {
         "command": sweep.command,
         "arguments": [*sweep.before, *sweep.after],
@@ -118,6 +120,15 @@ def check_data(command: GridCommand[Any, Any], jobs: Iterable[Job]) -> None:
         if described not in seen:
             seen.add(described)
             command.check(job.experiment)
+
+
+def check_place(plan: Plan, folder: str | Path) -> None:
+    """Refuse a results folder of another base configuration; nothing is made or changed.
+
+    Raises:
+        ResultsError: If it is one, or is damaged.
+    """
+    check_folder(folder, _common(plan), grid_keys=plan.command.grid_keys)
 
 
 def open_plan(plan: Plan, folder: str | Path) -> Records:
@@ -148,7 +159,7 @@ def _refuse_unknown(sweep: SweepFile, base: Mapping[str, Any]) -> None:
     for option in options:
         inside: Any = base
         for part in option.split("."):
-            if part == "init_args" or option == "config" or not isinstance(inside, Mapping):
+            if part == "init_args" or option == "config" or not inside or not isinstance(inside, Mapping):
                 break
             if part not in inside:
                 known = ", ".join(inside)
@@ -215,9 +226,13 @@ def planned_runs(plan: Plan) -> list[Run]:
     runs = {}
     for number, job in enumerate(plan.jobs):
         for cell, key in job.keys.items():
-            places = {**flatten(plan.command.cell_config(job.experiment, cell)), **job.columns}
-            runs[key] = Run(key, number, job.label, places)
+            runs[key] = Run(key, number, job.label, coordinates_of(plan.command, job, cell))
     return list(runs.values())
+
+
+def coordinates_of(command: GridCommand[Any, Any], job: Job, cell: Any) -> dict[str, Any]:
+    """Return what distinguishes a run of a batch: the options that its sweep sets and its place in its experiment."""
+    return {**flatten(command.cell_config(job.experiment, cell)), **job.columns}
 
 
 def _cells(plan: Plan) -> pa.Table:

@@ -89,8 +89,13 @@ def _tried(task: Task, records: Records) -> Answer:
     clock = time.perf_counter()
     keys = {cell: task.command.key(task.experiment, cell) for cell in task.batch}
     # Asked of the disk, as the driver may not have heard of it: the worker died before its answer was taken.
-    if known := [failure for key, failure in records.failures().items() if key in keys.values()]:
-        return Answer("failed", reason=known[0].reason)
+    if known := records.failures(keys.values()):
+        return Answer("failed", reason=next(iter(known.values())).reason)
+
+    def note(error: Exception | SystemExit) -> None:
+        detail = traceback.format_exc()
+        note_failure(records, keys.values(), _reason(error), detail=detail, label=task.label)
+
     try:
         outcome = run_batch(
             task.command,
@@ -99,14 +104,17 @@ def _tried(task: Task, records: Records) -> Answer:
             records,
             origin=_origin(),
             observer=task.make_observer() if task.make_observer else None,
+            note=note,
         )
     except ResultsError:
         raise
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        note_failure(records, keys.values(), reason, detail=traceback.format_exc(), label=task.label)
-        return Answer("failed", reason=reason)
+        return Answer("failed", reason=_reason(error))
     return Answer(outcome, time.perf_counter() - clock)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def note_failure(

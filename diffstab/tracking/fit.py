@@ -12,13 +12,13 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
 from diffstab.errors import DegenerateError, ResultsError
-from diffstab.nets import FCN, CentredOutput
+from diffstab.nets import FCN
 from diffstab.results import flatten
-from diffstab.sparsity import mass, neuron_picture, principal_axes
 from diffstab.stability import draw_pairs, stability_of, to_record
 from diffstab.tracking import content
 from diffstab.tracking.session import choose_mode, harmless, log_file, run_settings, tell_once
 from diffstab.training.callbacks import StabilityProbe, run_folder
+from diffstab.training.cell import neuron_columns
 from diffstab.training.lightning import ProjectCLI, SaveResolvedConfig
 from diffstab.training.tasks import ImageTask
 
@@ -54,7 +54,11 @@ class TrackedCLI(ProjectCLI):
             exit_code = 0
         finally:
             for logger in self.opened:
-                logger.experiment.finish(exit_code=exit_code)
+                try:
+                    logger.experiment.finish(exit_code=exit_code)
+                # Neither a result nor another error is lost by it.
+                except Exception as error:
+                    tell_once(str(logger.name), error, "the end of a fit's run is missing")
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Build the trainer, and open its W&B runs.
@@ -83,6 +87,8 @@ class TrackedCLI(ProjectCLI):
 
 
 def _open(logger: WandbLogger) -> None:
+    import wandb
+
     # Lightning has no public way to complete what an instance that it made itself hands to wandb.init.
     options = logger._wandb_init
     options["mode"] = "offline" if logger._offline else choose_mode()
@@ -94,7 +100,11 @@ def _open(logger: WandbLogger) -> None:
     options["dir"] = str(place)
     try:
         place.mkdir(parents=True, exist_ok=True)
-        _ = logger.experiment
+        run = wandb.init(**options)
+        # As the logger's own start, which would take over whatever run the process has open, and set WANDB_MODE.
+        run.define_metric("trainer/global_step")
+        run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+        logger._experiment = run
     except Exception as error:
         message = f"W&B could not be started ({type(error).__name__}: {error})."
         raise ResultsError(f"{message} Set WANDB_MODE=offline, or leave the WandbLogger out.") from error
@@ -164,20 +174,3 @@ def fit_pictures(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str,
         picture = neurons_picture(pd.DataFrame([row]), prefix="neurons")
         drawn |= {} if picture is None else {"neurons": picture}
     return drawn
-
-
-def neuron_columns(predictor: CentredOutput) -> dict[str, list[float]]:
-    """Return the first hidden layer before and after training on the trained net's main axes, as records hold it."""
-    net, initial = cast("FCN", predictor.net), cast("FCN", predictor.initial)
-    layers = {
-        prefix: [one.weights[index].detach().double().cpu() for index in (0, 1)]
-        for prefix, one in (("init_", initial), ("", net))
-    }
-    axes = principal_axes(layers[""][0], mass(*layers[""]))
-    columns: dict[str, list[float]] = {}
-    for prefix, (theta, outgoing) in layers.items():
-        masses = mass(theta, outgoing)
-        places = neuron_picture(theta, masses, axes=axes)
-        for name, values in (("x", places[:, 0]), ("y", places[:, 1]), ("mass", masses)):
-            columns[f"{prefix}neurons_{name}"] = values.tolist()
-    return columns

@@ -186,7 +186,8 @@ def row_of(run: FoundRun) -> dict[str, Any]:
         f"test_{name}" if name in ("error", "loss") else name: values[stage + name]
         for name in _MEASURED
         for stage in reversed(_STAGES)
-        if stage + name in values
+        # A bare loss or error is that of anything; validation here is on the test split.
+        if stage + name in values and (stage or name not in ("error", "loss"))
     }
     return {
         "dataset": config.get("dataset") or str(data.get("class_path", "")).rpartition(".")[2] or None,

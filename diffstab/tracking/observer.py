@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -173,9 +174,10 @@ class _BatchRun:
         names = (f"records/{key}.parquet", "config.yaml", "examples.npz", f"snapshots/{key}.npz")
         copies = {self._kept / name: self.watched.folder / name for name in names}
         for copy, source in copies.items():
-            if source.exists() and not copy.exists():
+            if not copy.exists():
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, copy)
+                with suppress(FileNotFoundError):
+                    shutil.copyfile(source, copy)
         if not (self._kept / names[0]).exists():
             # Packed with others in the meantime.
             Records(self._kept).write(key, row)

@@ -80,13 +80,19 @@ def offline_run(log: Path) -> FoundRun:
     """
     # -P: nothing in the current folder stands in for the package, which is named as W&B's folders are.
     command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(log)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise ResultsError(f"W&B did not read its log within {_SECONDS} seconds") from None
     if answer.returncode or "corrupt" in answer.stderr:
         raise ResultsError(answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else "unreadable")
     records: dict[str, list[dict[str, Any]]] = {}
-    for line in answer.stdout.splitlines():
-        record = json.loads(line)
-        records.setdefault(record["type"], []).append(record[record["type"]])
+    try:
+        for line in answer.stdout.splitlines():
+            record = json.loads(line)
+            records.setdefault(record["type"], []).append(record[record["type"]])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"W&B tells its log in another form ({type(error).__name__}: {error})") from error
     if "run" not in records:
         raise ResultsError("its log ends before the run begins")
     run = records["run"][0]

@@ -243,21 +243,25 @@ def _stability_row(
 
 
 def _sparsity_row(model: CentredOutput, images: Tensor) -> dict[str, Any]:
-    """Return the sparsity columns of the first hidden layer, and its neurons on the trained net's main axes."""
+    """Return the sparsity columns and the neurons of the first hidden layer, before and after training."""
     row: dict[str, Any] = {}
+    for prefix, net in (("init_", model.initial), ("", model.net)):
+        assert isinstance(net, FCN)
+        theta, outgoing = (weights.detach().double() for weights in net.weights[:2])
+        row |= sparsity_to_record(sparsity_report(theta, outgoing, images.flatten(1).double()), prefix)
+    return row | neuron_columns(model)
+
+
+def neuron_columns(model: CentredOutput) -> dict[str, list[float]]:
+    """Return the first hidden layer before and after training on the trained net's main axes, as records hold it."""
     axes = principal_axes(*_first_layer(model.net))
+    columns: dict[str, list[float]] = {}
     for prefix, net in (("init_", model.initial), ("", model.net)):
         theta, masses = _first_layer(net)
-        assert isinstance(net, FCN)
-        report = sparsity_report(theta, net.weights[1].detach().double(), images.flatten(1).double())
-        row |= sparsity_to_record(report, prefix)
         places = neuron_picture(theta, masses, axes=axes)
-        row |= {
-            f"{prefix}neurons_x": places[:, 0].tolist(),
-            f"{prefix}neurons_y": places[:, 1].tolist(),
-            f"{prefix}neurons_mass": masses.tolist(),
-        }
-    return row
+        for name, values in (("x", places[:, 0]), ("y", places[:, 1]), ("mass", masses)):
+            columns[f"{prefix}neurons_{name}"] = values.tolist()
+    return columns
 
 
 def _first_layer(net: torch.nn.Module) -> tuple[Tensor, Tensor]:

@@ -56,7 +56,9 @@ def parse_experiment(
     add_part(parser)
     parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip={part})
     try:
-        options = parser.parse_args(split_zipped(args))
+        args = split_zipped(args)
+        options = parser.parse_args(args)
+        _refuse_new_labels(parser, args, options)
         described = _described(options.pop(part))
         values = parser.instantiate(options)
     except ParseError as error:
@@ -67,6 +69,37 @@ def parse_experiment(
     if options.workers < 1:
         raise ArgumentError("workers", "be at least 1", options.workers)
     return Asked(made, Path(folder), options.workers, options.wandb)
+
+
+def _refuse_new_labels(parser: ArgumentParser, args: Sequence[str], options: Any) -> None:
+    """Refuse an option of a method, say, that the config files do not have: a typing error, not a new method."""
+    flags = [argument.removeprefix("--").partition("=")[0] for argument in args if argument.startswith("--")]
+    parts = [flag.split(".") for flag in flags if flag.count(".") > 1]
+    labels = [
+        (name, label)
+        for name, label, *_ in parts
+        if isinstance(options.get(name), dict) and name not in flags
+    ]
+    if labels:
+        configured = parser.parse_args(_configs(args))
+        for name, label in labels:
+            if label not in configured[name]:
+                way_out = (
+                    f"There are {', '.join(configured[name])}. New ones need a file, or --{name} as a whole."
+                )
+                raise ArgumentError(
+                    f"--{name}.{label}", "name an entry of the configuration", repr(label), way_out
+                )
+
+
+def _configs(args: Sequence[str]) -> list[str]:
+    """Return the arguments that name config files."""
+    rest = iter(args)
+    return [
+        f"{one}={next(rest)}" if one == "--config" else one
+        for one in rest
+        if one.partition("=")[0] == "--config"
+    ]
 
 
 def _default_folder(configs: Sequence[Any], *, program: str, prefix: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -211,6 +211,7 @@ def run_batch(
     *,
     origin: Provenance,
     observer: Observer | None = None,
+    note: Callable[[Exception | SystemExit], None] | None = None,
 ) -> Outcome:
     """Run a batch and write the records that are missing, unless another process is at it.
 
@@ -221,6 +222,7 @@ def run_batch(
         records: Where the records go.
         origin: Commit, versions and hardware of this process.
         observer: Told what happens.
+        note: Told why the runs failed, before another process may try them.
 
     Returns:
         What became of the batch.
@@ -229,27 +231,29 @@ def run_batch(
         ResultsError: If a record cannot be written; the earlier ones stay.
     """
     keys = {cell: command.key(experiment, cell) for cell in batch}
-    if not records.missing(keys.values()):
-        return "recorded"
-    with records.claim(keys[batch[0]]) as mine:
-        if not mine:
+    with ExitStack() as stack:
+        # In one order: of two batches that share runs one gets them all.
+        claims = (stack.enter_context(records.claim(key)) for key in sorted(records.missing(keys.values())))
+        if not all(claims):
             return "busy"
         # Asked again: another process may have finished it before the claim.
         missing = set(records.missing(keys.values()))
         if not missing:
             return "recorded"
         watched = Watched(command, experiment, batch, keys, records.folder)
-        with limited_threads(experiment.threads), _telling(observer or Observer(), watched) as told:
-            options: dict[str, Any] = {
-                "folder": records.folder,
-                "keys": keys,
-                "origin": origin,
-                "report": told.progressed,
-            }
-            for cell, row in command.run(experiment, batch, **options):
-                if keys[cell] in missing:
-                    records.write(keys[cell], row)
-                    told.recorded(cell, row)
+        options: dict[str, Any] = {"folder": records.folder, "keys": keys, "origin": origin}
+        try:
+            with limited_threads(experiment.threads), _telling(observer or Observer(), watched) as told:
+                for cell, row in command.run(experiment, batch, report=told.progressed, **options):
+                    if keys[cell] in missing:
+                        records.write(keys[cell], row)
+                        told.recorded(cell, row)
+        except ResultsError:
+            raise
+        except (Exception, SystemExit) as error:
+            if note:
+                note(error)
+            raise
     return "done"
 
 

@@ -41,7 +41,7 @@ def flag(name: str, value: object) -> str:
 def _split(argument: str) -> Iterator[str]:
     names, equals, text = argument.removeprefix("--").partition("=")
     if not argument.startswith("--") or "," not in names:
-        yield f"--{names}=null" if text == "None" else argument
+        yield f"--{names}=null" if text == "None" and argument.startswith("--") else argument
         return
     values = _plain(text) if equals else None
     parts = names.split(",")

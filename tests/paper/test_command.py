@@ -49,11 +49,10 @@ def toys(tmp_path, monkeypatch):
 def without_images(toys, monkeypatch):
     """The same where the data of the second stage are absent."""
 
-    def plan(names, root, *, full=False):
-        planned = plan_stages(names, root, full=full)
-        return [one._replace(absent="Gone." if one.stage.name == "plateau_mnist" else "") for one in planned]
+    def absent(planned):
+        return "Gone." if planned.stage.name == "plateau_mnist" else ""
 
-    monkeypatch.setattr(command, "plan_stages", plan)
+    monkeypatch.setattr(running, "_absent", absent)
     return toys
 
 
@@ -83,12 +82,13 @@ def test_a_paper_without_images_says_so_and_goes_on_where_it_stopped(without_ima
     } == before
 
 
-def test_a_dry_run_makes_nothing(without_images, capsys):
-    root = without_images / "results"
+def test_a_dry_run_makes_nothing_and_looks_for_no_data(toys, monkeypatch, capsys):
+    root = toys / "results"
+    monkeypatch.setattr(running, "_absent", no_download)
     assert cli.main(["paper", "--results", str(root), "--dry-run"]) == 0
     first, second, total = capsys.readouterr().out.splitlines()
     assert re.search(r"plateau_onehot +plateau +2 of +2 runs, about 2.0 min$", first)
-    assert second.endswith("data missing: Gone.")
+    assert re.search(r"plateau_mnist +plateau +2 of +2 runs, about 2.0 min$", second)
     assert total == "In all: about 4 min on two cores."
     assert not root.exists()
 
@@ -98,25 +98,21 @@ def test_full_sizes_have_no_time(toys):
     assert next(dry_run(planned, full=True)).endswith(", time unknown")
 
 
-def test_stages_without_data_are_refused_or_left_out(toys):
-    one = plan_stages(["plateau_onehot"], toys / "results")[0]
-    lost = one._replace(absent="No file.")
-    with pytest.raises(
-        DataError, match=r"The data of stages are missing \(plateau_onehot\). No file. Or leave"
-    ):
-        with_data([one, lost], without_images=False)
-    assert with_data([one, lost], without_images=True) == [one]
-
-
 def no_download(*args, **kwargs):
     raise DataError("not downloaded here", "nowhere", "Copy it.")
 
 
-def test_data_that_cannot_be_had_are_noticed(toys, monkeypatch):
+def test_stages_without_data_are_refused_or_marked_unless_all_is_recorded(toys, monkeypatch):
     (one,) = plan_stages(["plateau_onehot"], toys / "results")
     monkeypatch.setattr(type(one.command), "check", no_download)
-    (found,) = plan_stages(["plateau_onehot"], toys / "results")
-    assert found.absent == "not downloaded here (nowhere). Copy it."
+    lost = "not downloaded here (nowhere). Copy it."
+    message = rf"The data of stages are missing \(plateau_onehot\). {re.escape(lost)} Or leave"
+    with pytest.raises(DataError, match=message):
+        with_data([one], without_images=False)
+    assert with_data([one], without_images=True) == [one._replace(absent=lost)]
+    for key in one.keys:
+        Records(one.folder).write(key, {"seed": 100})
+    assert with_data([one], without_images=False) == [one]
 
 
 def test_a_folder_of_another_configuration_is_refused_before_anything_runs(toys):

@@ -44,7 +44,10 @@ def cone_row(gap):
 def write_plateau_records(
     folder, *, dataset="teacher", n_train=(8,), seeds=(0,), widths=(1, 2, 3, 4, 6, 8), **options
 ):
-    """Write the records of a grid; `change(row)` may alter each row before it is written."""
+    """Write the records of a grid; `change(row)` may alter each row before it is written.
+
+    Optimisers are those over the weights, more with `nets`, and the covariances unless `cone` is false.
+    """
     restarts, cone = options.get("restarts", 3), options.get("cone", True)
     depth, classes = options.get("depth", 2), options.get("classes", False)
     config = {
@@ -53,15 +56,16 @@ def write_plateau_records(
         "widths": list(widths),
         "restarts": restarts,
     }
-    config |= {"optimisers": ["weights", "covariances"] if cone else ["weights"], "depth": depth}
+    nets = options.get("nets", ["weights"])
+    config |= {"optimisers": [*nets, "covariances"] if cone else nets, "depth": depth}
     config |= {"plateau_tolerance": 0.01, "activation": "relu", "prune_angle_deg": 1.0, "penalty": 1e-3}
     config |= {"cost": "cross_entropy" if classes else "mse"} | options.get("config", {})
     store = RecordStore(folder, config)
     for n, seed in itertools.product(n_train, seeds):
         rows = [
-            {"width": width, "restart": restart, "optimiser": "weights"}
+            {"width": width, "restart": restart, "optimiser": optimiser}
             | net_row(width, restart, depth=depth, classes=classes)
-            for width, restart in itertools.product(widths, range(restarts))
+            for optimiser, width, restart in itertools.product(nets, widths, range(restarts))
         ]
         rows += [{"width": START, "restart": 0, "optimiser": "covariances"} | cone_row(1e-4)] if cone else []
         for row in rows:

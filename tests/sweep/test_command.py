@@ -58,13 +58,16 @@ def test_another_base_configuration_is_refused(write_sweep, place, scheduler, ca
     assert list(read_records("results/sweep_grid")["result"]) == [1.0]
 
 
-def test_time_left_is_that_of_the_mean_batch():
-    tally = Tally(10)
-    assert tally.remaining_seconds(2) is None
-    tally.done, tally.timed, tally.seconds, tally.failed, tally.running = 3, 2, 8.0, 1, 2
-    assert tally.remaining_seconds(2) == 4.0 * 6 / 2
+def test_time_left_is_shared_by_the_workers():
+    tally = Tally(10, running=2)
+    assert tally.text(2) == "2 running"
+    tally.done, tally.failed, tally.left_seconds = 3, 1, 24.0
     assert tally.text(2) == "1 failed, 2 running, about 0:00:12 left"
     assert "waiting for workers" in tally.text(0)
+    tally.done, tally.left_seconds = 8, 12.0
+    assert tally.text(2) == "1 failed, 2 running, about 0:00:12 left"
+    tally.done = 9
+    assert "left" not in tally.text(2)
     tally.waiting = 1
     assert "1 in another sweep" in tally.text(2)
 
@@ -75,7 +78,7 @@ def test_a_bar_on_a_terminal_and_lines_elsewhere(terminal, capsys):
     tally = Tally(2)
     with Display(console, tally).shown() as display:
         for number in (1, 2):
-            tally.done = tally.timed = number
+            tally.done = number
             display.finished(f"[run] {number}", 0.5, 1)
         display.refresh(1)
     shown = capsys.readouterr().err

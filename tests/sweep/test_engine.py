@@ -54,6 +54,7 @@ def test_a_sweep_runs_each_cell_once_and_goes_on(write_sweep, tmp_path, log, two
     plan = plan_of(write_sweep(parameters, "--log", log))
     tally = run_sweep(plan, tmp_path / "a", engine=two, console=QUIET)
     assert (tally.done, tally.failed) == (6, 0)
+    assert 0 <= tally.left_seconds < 60
     frame = read_records(tmp_path / "a")
     assert sorted(frame["result"]) == [1, 2, 4, 8, 9, 18]
     assert (frame["result"] == frame["factor"] * frame["number"] ** 2).all()
@@ -134,6 +135,8 @@ def test_options_that_exclude_each_other(options, message):
         (None, "slurm must name a readable YAML file"),
         ("- a", "slurm must name a YAML file with a mapping"),
         ("cores: 1\nmemry: 1GB", r"slurm must hold options of dask_jobqueue\.SLURMCluster, got memry"),
+        ("cores: 1\nminimum_jobs: 0", r"slurm: minimum_jobs must be a number of at least 1, got 0"),
+        ("cores: 1\nworker_extra_args: --x", r"slurm: worker_extra_args must be a list, got '--x'"),
     ],
 )
 def test_a_wrong_slurm_profile_leaves_nothing_behind(text, message, write_sweep, tmp_path):
@@ -144,6 +147,39 @@ def test_a_wrong_slurm_profile_leaves_nothing_behind(text, message, write_sweep,
     with pytest.raises(ArgumentError, match=message):
         run_sweep(plan, tmp_path / "a", engine=Engine(slurm=profile), console=QUIET)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_folder_of_another_configuration_is_refused_before_a_cluster_is_asked_for(
+    write_sweep, tmp_path, two
+):
+    parameters = {"numbers": {"values": [[1]]}}
+    run_sweep(plan_of(write_sweep(parameters)), tmp_path / "a", engine=two, console=QUIET)
+    other = plan_of(write_sweep({"numbers": {"values": [[2]]}}, "--power=3"))
+    with pytest.raises(ResultsError, match=r"power \(2 there, 3 now\)"):
+        run_sweep(other, tmp_path / "a", engine=Engine(scheduler="tcp://127.0.0.1:9"), console=QUIET)
+
+
+def test_a_batch_that_others_begin_and_leave_is_given_up(write_sweep, tmp_path, two, monkeypatch):
+    """A claim that ends without a record is most often a process that died of the run."""
+    monkeypatch.setattr("diffstab.sweep.engine._LEFT", 1)
+    plan = plan_of(write_sweep({"numbers": {"values": [[1], [2]]}}))
+    key = plan.keys[0]
+    held = Records(tmp_path / "a").claim(key)
+    assert held.__enter__()
+    claimed = Records.claimed
+
+    def ending(records):
+        found = claimed(records)
+        held.__exit__(None, None, None)
+        monkeypatch.setattr(Records, "claimed", claimed)
+        return found
+
+    monkeypatch.setattr(Records, "claimed", ending)
+    tally = run_sweep(plan, tmp_path / "a", engine=two, console=QUIET)
+    assert (tally.done, tally.failed) == (1, 1)
+    assert "other processes began it 1 times" in Records(tmp_path / "a").failures()[key].reason
+    again = run_sweep(plan, tmp_path / "a", engine=two, console=QUIET, retry_failed=True)
+    assert (again.done, again.failed) == (1, 0)
 
 
 def task(folder, **changes):

@@ -135,13 +135,13 @@ def test_an_estimate_by_the_records_of_a_smaller_grid(plan_of, folder):
     record(records, runs, 40.0, number=2, power=2)
     large = plan_of(powers=(2, 6), numbers=(1, 3), seeds=(0, 3, 4))
     told = estimate(large, folder, workers=3)
-    # power=2, number=1: seeds 3, 4 take the median of three; number=3 and power=6 the nearest: number=2 for 3.
+    # power=2, number=1: seeds 3, 4 take the median of three, 20. Twice the number takes twice that, at any power.
     assert told.expected.alike == 2
-    assert told.expected.near == 3 + 3 + 3
-    assert told.expected.seconds == 2 * 20 + 3 * 40 + 3 * 20 + 3 * 40
-    assert told.expected.longest == 40
+    assert told.expected.fitted == 3 + 3 + 3
+    assert told.expected.seconds == pytest.approx(2 * 20 + 3 * 60 + 3 * 20 + 3 * 60, rel=1e-4)
+    assert told.expected.longest == pytest.approx(60, rel=1e-4)
     assert told.expected.on(3) == told.expected.seconds / 3
-    assert told.expected.on(100) == 40
+    assert told.expected.on(100) == told.expected.longest
     assert str(told).splitlines()[0] == "12 runs: 1 recorded, 11 missing."
 
 

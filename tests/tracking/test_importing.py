@@ -237,5 +237,8 @@ def test_a_plain_fit_becomes_a_record(quiet_place):
         "D": 0.1,
     }
     assert {"_step", "note"}.isdisjoint(row)
+    foreign = row_of(run._replace(summary={"loss": 0.1, "R": 2.0}))
+    assert (foreign["loss"], foreign["R"]) == (0.1, 2.0)
+    assert "test_loss" not in foreign
     Records(quiet_place / "again").write("abc", row)
     assert isinstance(Records(quiet_place / "again").read(), pd.DataFrame)

@@ -268,6 +268,21 @@ def test_every_option_of_the_data_can_be_set_on_the_command_line(tmp_path):
         parse(["--config", str(path), "--data.init_args.n_tst", "8"])
 
 
+def test_a_mistyped_label_makes_no_new_method(tmp_path):
+    path = tmp_path / "experiment.yaml"
+    path.write_text("methods: {slow: {alpha: 0.1}}\n")
+    with pytest.raises(
+        ArgumentError, match=r"--methods\.slwo must name an entry .* got 'slwo'\. There are slow\."
+    ):
+        parse(["--config", str(path), "--methods.slwo.alpha=0.2"])
+    with pytest.raises(ArgumentError, match=r"--methods\.feture must .* There are feature, lazy_exact"):
+        parse(["--methods.feture.alpha", "0.2"])
+    for config in (["--config", str(path)], ['--config={"methods": {"slow": {}}}']):
+        assert parse([*config, "--methods.slow.alpha=0.2"]).experiment.methods["slow"].alpha == 0.2
+    whole = parse(["--methods", "{new: {alpha: 0.3}}", "--methods.new.alpha", "0.2"]).experiment
+    assert whole.methods["new"].alpha == 0.2
+
+
 def test_options_given_in_line_do_not_name_the_folder(monkeypatch):
     assert str(parse(["--config={n_train: [8]}"]).folder) == "results/compare"
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")

@@ -51,6 +51,17 @@ def test_a_grid_is_run_once_and_goes_on(tmp_path, log):
     assert len(Records(folder).read()) == 4
 
 
+def test_a_batch_that_shares_a_run_with_one_at_work_waits(tmp_path, log):
+    experiment = ToyExperiment(numbers=[1, 2, 3], together=3, log=str(log))
+    records = RecordStore(tmp_path / "a", experiment.resolved(), grid_keys=Toy().grid_keys)
+    with records.claim(Toy().key(experiment, 2)):
+        assert run_batch(Toy(), experiment, (1, 2, 3), records, origin=provenance()) == "busy"
+        assert records.claimed() == {Toy().key(experiment, 2)}
+    assert runs(log) == []
+    assert run_batch(Toy(), experiment, (1, 2, 3), records, origin=provenance()) == "done"
+    assert records.claimed() == set()
+
+
 def test_a_batch_is_computed_whole_and_only_what_is_missing_is_written(tmp_path, log):
     experiment = ToyExperiment(together=3, log=str(log))
     folder = run_grid(Toy(), experiment, tmp_path / "a", console=QUIET)

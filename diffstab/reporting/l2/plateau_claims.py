@@ -43,11 +43,11 @@ def claims(part: pd.DataFrame, starts: Sequence[Start], settings: Mapping[str, A
         starts: Its plateaus: the earliest of each seed counts, and for losses and failed trials the first optimiser.
         settings: As returned by `run_settings`.
     """
-    first = earliest(starts)
+    tolerance = float(settings["plateau_tolerance"])
+    first = earliest(starts, tolerance=tolerance)
     starts = [start for start in starts if start.optimiser == starts[0].optimiser]
     if not starts:
         return []
-    tolerance = float(settings["plateau_tolerance"])
     found = [_falling(part, starts, tolerance), _latest_start(part, first)]
     if is_recorded(part, "known_width"):
         found.append(_known_width(part, first))

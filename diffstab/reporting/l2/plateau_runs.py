@@ -135,11 +135,21 @@ def starts(part: pd.DataFrame, *, tolerance: float) -> list[Start]:
     return found
 
 
-def earliest(starts: Sequence[Start]) -> list[Start]:
-    """Return the earliest start of each seed: another optimiser's later one missed minima."""
+def earliest(starts: Sequence[Start], *, tolerance: float) -> list[Start]:
+    """Return the earliest start of each seed: another optimiser's later one missed minima.
+
+    Args:
+        starts: Of all seeds and optimisers.
+        tolerance: An optimiser whose smallest loss lies further above that of another one, as a share of it, is left
+            out: it starts early on a plateau that is not the lowest.
+    """
     found: dict[int, Start] = {}
+    lowest: dict[int, float] = {}
+    for start in starts:
+        lowest[start.seed] = min(start.found.floor, lowest.get(start.seed, np.inf))
     for start in sorted(starts, key=lambda start: start.found.width):
-        found.setdefault(start.seed, start)
+        if relative_heights([start.found.floor], lowest[start.seed])[0] <= tolerance:
+            found.setdefault(start.seed, start)
     return [found[seed] for seed in sorted(found)]
 
 

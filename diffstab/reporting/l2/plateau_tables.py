@@ -40,6 +40,27 @@ def optimisers_table(part: pd.DataFrame) -> Table:
     return Table("Optimisers side by side: the best run of each", headers, lines)
 
 
+def starts_table(starts: Sequence[Start]) -> Table:
+    """Where the plateau of each optimiser and seed starts, and the restarts on it that end above it."""
+    lines = []
+    for start in starts:
+        found = start.found
+        interval = f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) else ""
+        seen = "" if found.reached else ", no plateau seen"
+        lines.append(
+            [
+                _text(start.optimiser),
+                _count(start.seed),
+                Cell(f"{found.width}{interval}{seen}", found.width),
+                _loss(found.floor),
+                Cell(f"{start.failed} of {start.tried}", start.failed),
+                Cell(percent(start.worst) if start.failed else "–", start.worst),
+            ]
+        )
+    headers = ["Optimiser", "Seed", "Start", "Smallest loss", "Restarts that end above", "The worst of them"]
+    return Table("Start of the plateau [95 % interval over restarts]", headers, lines)
+
+
 def widths_table(part: pd.DataFrame, starts: Sequence[Start]) -> Table:
     """Every width of every optimiser and seed: losses of its restarts and what its best net is like."""
     smallest = floors(part)

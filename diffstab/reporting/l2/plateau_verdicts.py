@@ -68,7 +68,7 @@ def fewest_verdict(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: fl
     They come from merging neurons of wider nets, or from the covariances.
     """
     smallest, texts = floors(part), []
-    for start in earliest(starts):
+    for start in earliest(starts, tolerance=tolerance):
         runs = part[part["seed"] == start.seed]
         found = fewest_neurons(runs, smallest[start.seed], tolerance=tolerance)
         if found is None or found.neurons >= start.found.width:

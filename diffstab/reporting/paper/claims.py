@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from diffstab.errors import DiffstabError
-from diffstab.reporting.paper.claims_evidence import NOT_TESTED, Claim, Evidence, Finding
+from diffstab.reporting.paper.claims_evidence import HOLDS, NOT_TESTED, UNDECIDED, Claim, Evidence, Finding
 from diffstab.reporting.paper.claims_fields import FIELD_CLAIMS
 from diffstab.reporting.paper.claims_forms import FORM_CLAIMS
 from diffstab.reporting.paper.claims_images import IMAGE_CLAIMS
@@ -46,7 +46,8 @@ class Judged(NamedTuple):
 def judge(folders: Mapping[str, Path], *, claims: Sequence[Claim] = CLAIMS) -> list[Judged]:
     """Return the verdict on every claim.
 
-    A claim whose stages have no records, or damaged ones, is not tested, and its detail says why.
+    A claim whose stages have no records, or damaged ones, is not tested, and its detail says why. One of several
+    stages does not hold before all of them have been run.
 
     Args:
         folders: Results folder of each stage by name.
@@ -65,4 +66,8 @@ def _judged(claim: Claim, evidence: Evidence) -> Judged:
             finding = claim.check(evidence)
         except DiffstabError as error:
             finding = Finding(NOT_TESTED, detail=str(error))
+        absent = [stage for stage in claim.stages if stage not in evidence.folders]
+        if finding.verdict == HOLDS and absent:
+            detail = f"Not run: {', '.join(absent)}. {finding.detail}"
+            finding = finding._replace(verdict=UNDECIDED, detail=detail)
     return Judged(claim, finding, time.perf_counter() - started)

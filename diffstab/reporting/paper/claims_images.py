@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,10 +12,12 @@ from diffstab.reporting.intervals import Interval, mean_interval
 from diffstab.reporting.paper.claims_evidence import NOT_TESTED, SLIDES, Claim, Evidence, Finding
 from diffstab.reporting.paper.claims_rules import (
     ABOVE_RULE,
-    above_everywhere,
+    above,
+    always,
     draws_text,
     inside,
     ratio_text,
+    sizes_text,
     together,
 )
 from diffstab.reporting.quantities import interval_text, number_text, quantity
@@ -43,14 +45,14 @@ def difference(quantity_name: str, stage: str, evidence: Evidence) -> Finding:
     """Whether a quantity of the feature predictor is above that of the lazy one at every n."""
     rows = paired_rows(evidence.runs(stage), quantities=[quantity_name], method=FEATURE, baseline=LAZY)
     sizes = {row.n_train: Interval(row.mean, row.low, row.high, row.draws) for row in rows}
-    return _at_sizes(quantity_name, sizes, predicted="> 0", is_difference=True)
+    return _at_sizes(quantity_name, sizes, predicted="> 0")
 
 
 def less_stable_than_at_start(stage: str, evidence: Evidence) -> Finding:
     """Whether training raises R of the feature net at every n."""
     part = _feature(evidence.runs(stage))
     change = column(part, "R") - column(part, "init_R")
-    return _at_sizes("R", _by_size(part, change), predicted="> 0", is_difference=True)
+    return _at_sizes("R", _by_size(part, change), predicted="> 0")
 
 
 def stability_at_start(evidence: Evidence) -> Finding:
@@ -81,7 +83,7 @@ def sparser(stage: str, evidence: Evidence) -> Finding:
     """Whether training leaves fewer atoms than there were at every n."""
     part = _feature(evidence.runs(stage))
     sizes = _by_size(part, _shrinking(part))
-    return _ratios(sizes, above_everywhere(sizes.values()), "< 1")
+    return _ratios(sizes, above, "< 1")
 
 
 def dense(stage: str, evidence: Evidence) -> Finding:
@@ -90,22 +92,22 @@ def dense(stage: str, evidence: Evidence) -> Finding:
     sizes = _by_size(part, _shrinking(part))
     # The share is at least 0.9 where the logarithm of its inverse is at most -log10(0.9).
     most = -np.log10(DENSE_SHARE)
-    verdict = together([inside(one.low, one.high, least=-np.inf, most=most) for one in sizes.values()])
-    return _ratios(sizes, verdict, f"≥ {DENSE_SHARE}")
+    return _ratios(sizes, lambda one: inside(one.low, one.high, least=-np.inf, most=most), f"≥ {DENSE_SHARE}")
 
 
 def few_atoms(stage: str, evidence: Evidence) -> Finding:
     """Whether the trained feature net has at most n atoms in every run."""
     part = _feature(evidence.runs(stage))
     known = part[column(part, "n_atoms").notna()]
+    if known.empty:
+        return Finding(NOT_TESTED, predicted="≤ 1", detail="No record has its atoms.")
     shares = known["n_atoms"] / known["n_train"]
     over = known[shares > 1]
     texts = [f"n = {n}: {number_text(float(group.mean()))}" for n, group in shares.groupby(known["n_train"])]
-    verdict = NOT_TESTED if known.empty else ("holds" if over.empty else "does not")
     return Finding(
-        verdict,
-        f"at most {number_text(float(shares.max()))}" if len(shares) else "",
-        float(shares.max()) if len(shares) else np.nan,
+        always([over.empty]),
+        f"at most {number_text(float(shares.max()))}",
+        float(shares.max()),
         "≤ 1",
         draws_text(known.groupby("n_train").size()),
         f"n_A / n, mean at {'; '.join(texts)}; above 1 in {len(over)} of {len(known)} runs",
@@ -116,9 +118,12 @@ def lazy_is_its_kernel(stage: str, evidence: Evidence) -> Finding:
     """Whether a wide net trained in the lazy regime has the test error of the exact kernel at every n."""
     rows = paired_rows(evidence.runs(stage), quantities=["test_error"], method=TRAINED_LAZY, baseline=LAZY)
     sizes = {row.n_train: Interval(row.mean, row.low, row.high, row.draws) for row in rows}
-    found = _at_sizes("test_error", sizes, predicted="0", is_difference=True)
-    verdicts = [inside(one.low, one.high, least=-EQUAL_POINTS, most=EQUAL_POINTS) for one in sizes.values()]
-    return found._replace(verdict=together(verdicts))
+    return _at_sizes(
+        "test_error",
+        sizes,
+        predicted="0",
+        verdict=lambda one: inside(one.low, one.high, least=-EQUAL_POINTS, most=EQUAL_POINTS),
+    )
 
 
 def _feature(frame: pd.DataFrame) -> pd.DataFrame:
@@ -139,37 +144,41 @@ def _by_size(part: pd.DataFrame, values: pd.Series) -> dict[int, Interval]:
     return {int(str(n)): found for n, group in groups if (found := mean_interval(group)).draws}
 
 
-def _at_sizes(name: str, sizes: dict[int, Interval], *, predicted: str, is_difference: bool) -> Finding:
-    """Above zero at every n: the largest n in front, all of them in the detail."""
+def _at_sizes(
+    name: str, sizes: Mapping[int, Interval], *, predicted: str, verdict: Callable[[Interval], str] = above
+) -> Finding:
+    """A difference judged at every n: the largest n in front, and one that decides; all of them in the detail."""
     if not sizes:
         return Finding(NOT_TESTED, predicted=predicted, detail="No draw has both sides of the comparison.")
-    texts = {n: interval_text(name, *one[:3], difference=is_difference) for n, one in sizes.items()}
-    last = max(sizes)
+    texts = {n: interval_text(name, *one[:3], difference=True) for n, one in sizes.items()}
+    return _judged(sizes, texts, verdict, sizes[max(sizes)].mean * quantity(name).factor, predicted)
+
+
+def _ratios(sizes: Mapping[int, Interval], verdict: Callable[[Interval], str], predicted: str) -> Finding:
+    """Shares of atoms that are left, from logarithms of their inverse, judged as in `_at_sizes`."""
+    if not sizes:
+        detail = "No record has atoms before and after training."
+        return Finding(NOT_TESTED, predicted=predicted, detail=detail)
+    texts = {n: ratio_text(-one.mean, -one.high, -one.low) for n, one in sizes.items()}
+    found = _judged(sizes, texts, verdict, float(10 ** -sizes[max(sizes)].mean), predicted)
+    return found._replace(detail=f"atoms after / before training; {found.detail}")
+
+
+def _judged(
+    sizes: Mapping[int, Interval],
+    texts: Mapping[int, str],
+    verdict: Callable[[Interval], str],
+    value: float,
+    predicted: str,
+) -> Finding:
+    verdicts = {n: verdict(one) for n, one in sizes.items()}
     return Finding(
-        above_everywhere(sizes.values()),
-        f"{texts[last]} at n = {last}",
-        sizes[last].mean * quantity(name).factor,
+        together(verdicts.values()),
+        sizes_text(texts, verdicts),
+        value,
         predicted,
         draws_text(one.draws for one in sizes.values()),
         "; ".join(f"n = {n}: {text}" for n, text in texts.items()),
-    )
-
-
-def _ratios(sizes: dict[int, Interval], verdict: str, predicted: str) -> Finding:
-    """Shares of atoms that are left, from logarithms of their inverse."""
-    if not sizes:
-        return Finding(
-            NOT_TESTED, predicted=predicted, detail="No record has atoms before and after training."
-        )
-    texts = {n: ratio_text(-one.mean, -one.high, -one.low) for n, one in sizes.items()}
-    last = max(sizes)
-    return Finding(
-        verdict,
-        f"{texts[last]} at n = {last}",
-        float(10 ** -sizes[last].mean),
-        predicted,
-        draws_text(one.draws for one in sizes.values()),
-        "atoms after / before training; " + "; ".join(f"n = {n}: {text}" for n, text in texts.items()),
     )
 
 

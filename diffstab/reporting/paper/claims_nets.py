@@ -19,7 +19,7 @@ from diffstab.l2.network import draw_weights, forward, squared_norm, weight_loss
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.prune import prune
 from diffstab.l2.representations import representation_loss, weights_of
-from diffstab.reporting.paper.claims_evidence import JACOT, Claim, Evidence, Finding
+from diffstab.reporting.paper.claims_evidence import JACOT, UNDECIDED, Claim, Evidence, Finding
 from diffstab.reporting.paper.claims_rules import always
 from diffstab.reporting.quantities import number_text
 
@@ -44,9 +44,9 @@ def _largest(
     values: list[float], *, most: float, predicted: str = "0", detail: str = "", draws: str = ""
 ) -> Finding:
     """A finding about the largest of some relative differences."""
-    worst = max(values)
+    worst = float(np.max(values))
     return Finding(
-        always([worst <= most]),
+        always([worst <= most]) if np.isfinite(worst) else UNDECIDED,
         f"at most {number_text(worst)}",
         worst,
         predicted,
@@ -78,12 +78,14 @@ def partially_convex(evidence: Evidence) -> Finding:
     for _ in range(TRIALS):
         problem = _problem(generator, points=4)
         runs = [forward(problem, draw_weights(problem, 9, generator=generator)) for _ in range(2)]
-        (one, second), (other, _) = (covariances_of(problem, run) for run in runs)
-        between = CovariancePair(*((first + last) / 2 for first, last in zip(one, other, strict=True)))
-        ends = [
-            float(covariance_loss(problem, [pair, second], runs[0][-1])) for pair in (one, between, other)
-        ]
-        excesses.append(2 * ends[1] / (ends[0] + ends[2]) - 1)
+        pairs, others = (covariances_of(problem, run) for run in runs)
+        for layer, (one, other) in enumerate(zip(pairs, others, strict=True)):
+            between = CovariancePair(*((first + last) / 2 for first, last in zip(one, other, strict=True)))
+            ends = [
+                float(covariance_loss(problem, [*pairs[:layer], pair, *pairs[layer + 1 :]], runs[0][-1]))
+                for pair in (one, between, other)
+            ]
+            excesses.append(2 * ends[1] / (ends[0] + ends[2]) - 1)
     return _largest(
         excesses, most=ROUNDING, predicted="≤ 0", detail="loss midway over the mean of both ends, less 1"
     )

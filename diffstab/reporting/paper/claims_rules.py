@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from diffstab.errors import ArgumentError
 from diffstab.reporting.intervals import Interval
@@ -23,19 +23,11 @@ NEAR_RULE = (
 )
 
 
-def above_everywhere(intervals: Iterable[Interval], *, bound: float = 0.0) -> str:
-    """Whether a mean is above a bound at every size: by all intervals, against by one, else undecided.
-
-    Args:
-        intervals: One per size; limits that are NaN (a single draw) decide nothing.
-        bound: What the mean is held against.
-    """
-    listed = list(intervals)
-    if not listed:
-        return NOT_TESTED
-    if any(one.high < bound for one in listed):
+def above(interval: Interval, *, bound: float = 0.0) -> str:
+    """Whether an interval lies above a bound, below it, or neither; limits that are NaN decide nothing."""
+    if interval.high < bound:
         return DOES_NOT
-    return HOLDS if all(one.low > bound for one in listed) else UNDECIDED
+    return HOLDS if interval.low > bound else UNDECIDED
 
 
 def inside(low: float, high: float, *, least: float, most: float) -> str:
@@ -71,13 +63,25 @@ def always(flags: Sequence[bool]) -> str:
     return HOLDS if all(flags) else DOES_NOT
 
 
-def together(verdicts: Sequence[str]) -> str:
+def together(verdicts: Collection[str]) -> str:
     """One verdict of several: against if one is, not tested if none is more, for if all are, else undecided."""
     if DOES_NOT in verdicts:
         return DOES_NOT
     if not verdicts or set(verdicts) == {NOT_TESTED}:
         return NOT_TESTED
     return HOLDS if set(verdicts) == {HOLDS} else UNDECIDED
+
+
+def sizes_text(texts: Mapping[int, str], verdicts: Mapping[int, str]) -> str:
+    """The number at the largest size and, where that has another verdict than all together, at one that has theirs.
+
+    Args:
+        texts: The number at each n; at least one.
+        verdicts: The verdict of each n alone.
+    """
+    last, verdict = max(texts), together(verdicts.values())
+    shown = [last] if verdicts[last] == verdict else [last, max(n for n in texts if verdicts[n] == verdict)]
+    return "; ".join(f"{texts[n]} at n = {n}" for n in shown)
 
 
 def draws_text(counts: Iterable[int], noun: str = "draw") -> str:

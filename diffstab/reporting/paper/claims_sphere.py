@@ -21,11 +21,12 @@ from diffstab.reporting.paper.claims_evidence import (
 )
 from diffstab.reporting.paper.claims_rules import (
     NEAR_RULE,
-    above_everywhere,
+    above,
     always,
     draws_text,
     near,
     ratio_text,
+    sizes_text,
     together,
 )
 from diffstab.reporting.quantities import number_text
@@ -95,15 +96,15 @@ def ordered(asked: Ordered, evidence: Evidence, *, quantity: str = "mean_square_
     large = rows[len(rows) // 2 :]
     if not large:
         return Finding(NOT_TESTED, predicted="> 1", detail=f"No draw of {asked.dataset} has both predictors.")
-    last = large[-1]
-    texts = [f"n = {row.n_train}: {ratio_text(row.mean, row.low, row.high)}" for row in rows]
+    texts = {row.n_train: ratio_text(row.mean, row.low, row.high) for row in rows}
+    verdicts = {row.n_train: above(Interval(row.mean, row.low, row.high, row.draws)) for row in large}
     return Finding(
-        above_everywhere(Interval(row.mean, row.low, row.high, row.draws) for row in large),
-        f"{ratio_text(last.mean, last.low, last.high)} at n = {last.n_train}",
-        10**last.mean,
+        together(verdicts.values()),
+        sizes_text({n: texts[n] for n in verdicts}, verdicts),
+        10 ** large[-1].mean,
         "> 1",
         draws_text(row.draws for row in large),
-        f"ratio of geometric means, {'; '.join(texts)}",
+        f"ratio of geometric means, {'; '.join(f'n = {n}: {text}' for n, text in texts.items())}",
     )
 
 
@@ -111,11 +112,13 @@ def few_atoms(stage: str, method: str, evidence: Evidence) -> Finding:
     """Whether a feature predictor has at most n atoms in every run."""
     frame = evidence.runs(stage)
     part = frame[(frame["method"] == method) & column(frame, "n_atoms").notna()]
+    if part.empty:
+        return Finding(NOT_TESTED, predicted="≤ 1", detail="No record has its atoms.")
     shares = part["n_atoms"] / part["n_train"]
     over = int((shares > 1).sum())
-    worst = float(shares.max()) if len(shares) else np.nan
+    worst = float(shares.max())
     return Finding(
-        always([over == 0] if len(part) else []),
+        always([over == 0]),
         f"at most {number_text(worst)}",
         worst,
         "≤ 1",
@@ -129,14 +132,14 @@ def matched_modes(method: str, targets: tuple[str, ...], evidence: Evidence) -> 
     shares = _power_shares(method, targets, evidence, least=0.0, most=0.5)
     # Below a bound is above it with the sign turned.
     turned = [Interval(-one.mean, -one.high, -one.low, one.draws) for one in shares.values()]
-    verdicts = [above_everywhere([one], bound=-MATCHED_SHARE) for one in turned]
+    verdicts = [above(one, bound=-MATCHED_SHARE) for one in turned]
     return _shares(shares, together(verdicts), f"< {MATCHED_SHARE:g}", worst=max)
 
 
 def decorrelated_modes(method: str, targets: tuple[str, ...], evidence: Evidence) -> Finding:
     """Whether the error has all of the target's power, and more, at the recorded degrees above k_c."""
     shares = _power_shares(method, targets, evidence, least=ABOVE_CUT, most=np.inf)
-    verdicts = [above_everywhere([one], bound=1 - MATCHED_SHARE) for one in shares.values()]
+    verdicts = [above(one, bound=1 - MATCHED_SHARE) for one in shares.values()]
     return _shares(shares, together(verdicts), f"> {1 - MATCHED_SHARE:g}", worst=min)
 
 
@@ -194,10 +197,8 @@ def cusps(evidence: Evidence) -> Finding:
     # The fit is of a decay: the inverse of a number that grows as n falls as n^-1.
     fit = fit_exponent(part["n_train"], 1 / part["n_atoms"])
     per_point = 2 * part["n_atoms"] / part["n_train"]
-    # Counts without scatter have an interval of no width, or none.
-    low, high = (value if np.isfinite(value) else fit.exponent for value in (fit.low, fit.high))
     return Finding(
-        near(low, high, 1.0),
+        near(fit.low, fit.high, 1.0),
         exponent_text(fit.exponent, fit.low, fit.high),
         fit.exponent,
         "1",
@@ -217,6 +218,10 @@ def parabolas(evidence: Evidence) -> Finding:
     row = stored.sort_values("n_train").iloc[-1]
     atoms = np.asarray(row["centres"], dtype=np.float64).reshape(-1, 2)
     shares = parabola_residuals(atoms, np.asarray(row["coefficients"], dtype=np.float64))
+    if not len(shares):
+        return Finding(
+            NOT_TESTED, predicted="0", detail="The stored predictor has no gap in which it varies."
+        )
     worst = float(shares.max())
     return Finding(
         always([worst < PARABOLA_SHARE]),
@@ -241,7 +246,7 @@ def parabola_residuals(atoms: np.ndarray, weights: np.ndarray, *, points_per_gap
     """
     edge = np.arctan2(atoms[:, 1], atoms[:, 0]) + np.pi / 2
     edges = np.unique(np.concatenate([edge, edge + np.pi]) % (2 * np.pi))
-    edges = np.append(edges, edges[0] + 2 * np.pi)
+    edges = np.append(edges, edges[:1] + 2 * np.pi)
     found = []
     for left, right in pairwise(edges):
         angles = np.linspace(left, right, points_per_gap)
@@ -349,7 +354,9 @@ def _other_claims() -> list[Claim]:
     listed: list[tuple[str, str, str, str, Callable[[Evidence], Finding], str]] = [
         ("atoms-exact", "Neural network and training regimes (ii)",
          "The feature solution of least norm is supported on n_A ≤ n neurons.",
-         "Exact predictors of the constant target. Holds if n_A ≤ n in every run; does not if one exceeds n.",
+         "Exact predictors of the constant target, whose solver ends with independent atoms: so n_A ≤ n by "
+         "construction, and that they are the least norm is what the duality gap certifies. Holds if n_A ≤ n in "
+         "every run; does not if one exceeds n.",
          partial(few_atoms, CONSTANT, FEATURE), "constant_target"),
         ("cusps", asymptotics, "On the circle the predictor has a number of cusps proportional to n.",
          "Exponent of the number of cusps of the exact predictor against n. Holds if the whole 95 % interval lies "

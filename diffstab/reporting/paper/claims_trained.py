@@ -35,7 +35,7 @@ def exponent_by_training(method: str, dataset: str, evidence: Evidence) -> Findi
     found = exponent(STAGE, dataset, method, evidence)
     control = exponent(STAGE, dataset, FEATURE, evidence)
     detail = f"{found.detail}; the exact predictor on the same draws: {control.measured}"
-    too_small = found.verdict == DOES_NOT and control.verdict != HOLDS
+    too_small = found.verdict != NOT_TESTED and control.verdict != HOLDS
     return found._replace(verdict=UNDECIDED if too_small else found.verdict, detail=detail)
 
 
@@ -43,7 +43,7 @@ def few_atoms_at_the_end(method: str, evidence: Evidence) -> Finding:
     """Whether a trained predictor has at most n atoms, in every run that came to the end of its training."""
     found = few_atoms(STAGE, method, evidence)
     frame = evidence.runs(STAGE)
-    part = frame[(frame["method"] == method) & (frame["n_atoms"] > frame["n_train"])]
+    part = frame[(frame["method"] == method) & (column(frame, "n_atoms") > frame["n_train"])]
     unfinished = int((column(part, "stop_reason") == "max_steps").sum())
     only_unfinished = found.verdict == DOES_NOT and unfinished == len(part)
     detail = f"{found.detail}, {unfinished} of these before training came to an end"

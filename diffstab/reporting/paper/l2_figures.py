@@ -8,10 +8,9 @@ import pandas as pd
 from diffstab.errors import ResultsError
 from diffstab.reporting.document import Picture, Table, stacked
 from diffstab.reporting.l2.forces import course, layers_section, numbers
-from diffstab.reporting.l2.plateau_claims import claims, claims_table
 from diffstab.reporting.l2.plateau_pictures import KINDS, case_pictures
 from diffstab.reporting.l2.plateau_runs import cases, hidden_layers, plateau_frame, run_settings, starts
-from diffstab.reporting.l2.plateau_tables import optimisers_table
+from diffstab.reporting.l2.plateau_tables import optimisers_table, starts_table
 from diffstab.reporting.paper.drawn import Drawn, Folders, renamed_picture
 from diffstab.reporting.pictures import file_stem
 from diffstab.reporting.quantities import DATASETS
@@ -34,7 +33,7 @@ def draw_forces(folders: Folders) -> Drawn:
 
 
 def draw_plateau(folders: Folders) -> Drawn:
-    """Loss, norm, errors and neurons left against the width, and what the source says of them."""
+    """Loss, norm, errors and neurons left against the width, and where the plateau starts."""
     return _plateaus(folders, kinds=KINDS)
 
 
@@ -59,7 +58,7 @@ def _plateaus(folders: Folders, *, kinds: Sequence[str]) -> Drawn:
             continue
         shown = case_pictures(part, found, settings, kinds=kinds)
         pictures += [_titled(one, title, stem=_prefix(stage, folders) + one.stem) for one in shown]
-        listed[title] = claims_table(claims(part, found, settings))
+        listed[title] = starts_table(found)
     if not pictures:
         raise ResultsError("No net of a given width found a minimum. Run `diffstab plateau` with wider nets.")
     return Drawn(pictures, [stacked("Data", listed)])

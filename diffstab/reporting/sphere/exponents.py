@@ -69,16 +69,16 @@ def _fit(part: pd.DataFrame) -> ExponentFit | None:
 
 
 def exponent_table(rows: list[ExponentRow]) -> Table:
-    """The exponents as a table: measured with interval, predicted, deviation, range and verdict."""
+    """The exponents as a table: measured with interval, predicted, deviation, range and agreement."""
     lines = [[_text(row.dataset), _text(method_name(row.method)), *_numbers(row)] for row in rows]
-    headers = ["Target", "Method", "Measured β", "Predicted β", "Verdict", "Deviation", "Sizes n"]
+    headers = ["Target", "Method", "Measured β", "Predicted β", "Agreement", "Deviation", "Sizes n"]
     headers += ["β, all sizes", "β of the means"]
     return Table(
         "Exponents of the test error: measured [95 % Student interval] and predicted", headers, lines
     )
 
 
-def verdict_text(row: ExponentRow) -> str:
+def agreement_text(row: ExponentRow) -> str:
     """Whether the interval contains the prediction, and how near the measured exponent is to it."""
     if row.fit is None:
         return "not measured"
@@ -101,7 +101,7 @@ def exponent_text(exponent: float, low: float, high: float) -> str:
 def measured_and_predicted(row: ExponentRow) -> str:
     """The measured exponent with its interval and the predicted one, for a sentence."""
     if row.fit is None:
-        return verdict_text(row)
+        return agreement_text(row)
     measured = exponent_text(row.fit.exponent, row.fit.low, row.fit.high)
     return f"{measured}, predicted {number_text(row.predicted, decimals=2)}"
 
@@ -110,14 +110,14 @@ def _numbers(row: ExponentRow) -> list[Cell]:
     predicted = Cell(number_text(row.predicted, decimals=2), row.predicted)
     if row.fit is None:
         dash = Cell("–", np.nan)
-        return [dash, predicted, _text(verdict_text(row)), dash, _text("–"), dash, dash]
+        return [dash, predicted, _text(agreement_text(row)), dash, _text("–"), dash, dash]
     fit, deviation = row.fit, row.fit.exponent / row.predicted - 1
     known = math.isfinite(deviation)
     sizes = f"{fit.sizes[0]} to {fit.sizes[-1]}" + (f", {fit.at_floor} at rounding" if fit.at_floor else "")
     return [
         Cell(exponent_text(fit.exponent, fit.low, fit.high), fit.exponent),
         predicted,
-        _text(verdict_text(row)),
+        _text(agreement_text(row)),
         Cell(f"{number_text(100 * deviation, decimals=0, signed=True)} %" if known else "–", deviation),
         _text(sizes),
         Cell(exponent_text(fit.exponent_of_all, fit.low_of_all, fit.high_of_all), fit.exponent_of_all),

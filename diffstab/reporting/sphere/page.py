@@ -15,10 +15,10 @@ from diffstab.reporting.quantities import method_name, number_text
 from diffstab.reporting.sphere import pictures
 from diffstab.reporting.sphere.exponents import (
     ExponentRow,
+    agreement_text,
     exponent_rows,
     exponent_table,
     measured_and_predicted,
-    verdict_text,
 )
 from diffstab.reporting.swept import swept_options, told_apart
 from diffstab.reporting.tables import column, is_recorded
@@ -94,7 +94,7 @@ def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
     found = []
     for dataset in sorted({row.dataset for row in rows}):
         texts = [
-            f"{method_name(row.method)}: {measured_and_predicted(row)} ({verdict_text(row)})."
+            f"{method_name(row.method)}: {measured_and_predicted(row)} ({agreement_text(row)})."
             for row in rows
             if row.dataset == dataset and row.fit is not None
         ]

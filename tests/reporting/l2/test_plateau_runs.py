@@ -81,11 +81,18 @@ def test_the_fewest_neurons_come_from_pruned_nets(plateau_runs):
 
 
 def test_the_earliest_start_of_a_seed_counts():
-    def start(seed, optimiser, width):
-        found = PlateauStart(width, np.nan, np.nan, width, width, True, 1.0, None)
+    def start(seed, optimiser, width, floor=1.0):
+        found = PlateauStart(width, np.nan, np.nan, width, width, True, floor, None)
         return Start(seed, optimiser, found, None, np.nan, 0, 3, 0.0)
 
-    found = earliest([start(1, "weights", 12), start(0, "weights", 10), start(1, "shrinking", 11)])
+    # The plateau that starts at 5 lies 2 % above another one.
+    starts = [
+        start(1, "weights", 12),
+        start(0, "weights", 10),
+        start(1, "shrinking", 11),
+        start(1, "other", 5, 1.02),
+    ]
+    found = earliest(starts, tolerance=0.01)
     assert [(one.seed, one.optimiser, one.found.width) for one in found] == [
         (0, "weights", 10),
         (1, "shrinking", 11),

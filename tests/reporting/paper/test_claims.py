@@ -56,6 +56,20 @@ def test_every_claim_is_judged_on_small_runs(stage_folders):
         assert one.finding.draws, one.claim.identifier
 
 
+def test_a_claim_of_several_stages_holds_only_if_all_were_run(tmp_path):
+    def claim(verdict):
+        return Claim(
+            verdict, "a", "b", "c.", "Holds if so.", lambda evidence: Finding(verdict), ("one", "two")
+        )
+
+    claims = [claim("holds"), claim("does not")]
+    part = judge({"one": tmp_path}, claims=claims)
+    assert [one.finding.verdict for one in part] == ["undecided", "does not"]
+    assert part[0].finding.detail.startswith("Not run: two.")
+    whole = judge({"one": tmp_path, "two": tmp_path}, claims=claims)
+    assert [one.finding.verdict for one in whole] == ["holds", "does not"]
+
+
 def test_a_damaged_stage_is_said_and_the_other_claims_are_judged(make_records, make_folder, tmp_path):
     folder = make_folder(tmp_path / "mnist", make_records(sizes=(8,), seeds=(0,)))
     next((folder / "records").iterdir()).write_bytes(b"not a record")

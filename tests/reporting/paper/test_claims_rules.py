@@ -7,12 +7,13 @@ import pytest
 from diffstab.errors import ArgumentError
 from diffstab.reporting.intervals import Interval
 from diffstab.reporting.paper.claims_rules import (
-    above_everywhere,
+    above,
     always,
     draws_text,
     inside,
     near,
     ratio_text,
+    sizes_text,
     together,
 )
 
@@ -34,13 +35,26 @@ def interval(low, high):
     ],
 )
 def test_a_mean_above_zero_at_every_size(limits, verdict):
-    assert above_everywhere([interval(*pair) for pair in limits]) == verdict
+    assert together([above(interval(*pair)) for pair in limits]) == verdict
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "shown"),
+    [
+        (("holds", "holds", "holds"), "c at n = 4"),
+        (("undecided", "undecided", "holds"), "c at n = 4; b at n = 2"),
+        (("does not", "undecided", "holds"), "c at n = 4; a at n = 1"),
+        (("holds", "holds", "undecided"), "c at n = 4"),
+    ],
+)
+def test_the_size_that_decides_is_shown_beside_the_largest(verdicts, shown):
+    assert sizes_text({1: "a", 2: "b", 4: "c"}, dict(zip((1, 2, 4), verdicts, strict=True))) == shown
 
 
 def test_the_bound_may_be_another():
-    assert above_everywhere([interval(0.92, 1.1)], bound=0.9) == "holds"
-    assert above_everywhere([interval(0.88, 1.1)], bound=0.9) == "undecided"
-    assert above_everywhere([interval(0.5, 0.8)], bound=0.9) == "does not"
+    assert above(interval(0.92, 1.1), bound=0.9) == "holds"
+    assert above(interval(0.88, 1.1), bound=0.9) == "undecided"
+    assert above(interval(0.5, 0.8), bound=0.9) == "does not"
 
 
 @pytest.mark.parametrize(

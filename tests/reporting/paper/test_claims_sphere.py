@@ -170,6 +170,7 @@ def test_sizes_that_are_too_small_for_the_exact_predictor_decide_nothing(finding
     assert finding("trained-exponent-alpha-d3", both(2.5, 3.3)).verdict == "does not"
     small = finding("trained-exponent-alpha-d3", both(3.3, 3.3))
     assert small.verdict == "undecided"
+    assert finding("trained-exponent-alpha-d3", both(3.3, 2.5)).verdict == "undecided"
     assert "the exact predictor on the same draws: 3.3" in small.detail
 
 

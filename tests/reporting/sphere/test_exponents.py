@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from diffstab.reporting.sphere import exponent_rows, exponent_table
-from diffstab.reporting.sphere.exponents import ExponentRow, exponent_text, verdict_text
+from diffstab.reporting.sphere.exponents import ExponentRow, agreement_text, exponent_text
 from diffstab.reporting.tables import tidy_records
 from diffstab.sphere import fit_exponent
 
@@ -43,7 +43,7 @@ def test_rough_targets_and_random_features_have_their_own_prediction(sphere_reco
     ],
 )
 def test_verdicts(measured, text):
-    assert verdict_text(measured) == text
+    assert agreement_text(measured) == text
 
 
 def test_there_is_no_prediction_for_an_anisotropic_target(sphere_records):
@@ -58,7 +58,7 @@ def test_a_curve_of_one_size_is_not_measured(sphere_records):
     frame = tidy_records(sphere_records(sizes=(8,)))
     rows = exponent_rows(frame)
     assert [row.fit for row in rows] == [None, None]
-    assert verdict_text(rows[0]) == "not measured"
+    assert agreement_text(rows[0]) == "not measured"
     assert {cell.text for cell in exponent_table(rows).rows[0]} >= {"–", "not measured"}
 
 
