@@ -62,9 +62,9 @@ def _stage(name: str, command: str, minutes: float, published: str = "", full: s
 
 
 _LISTED = (
-    _stage("images_mnist", "compare", 7, _IMAGES, "experiment/mnist"),
-    _stage("images_fashion", "compare", 6, _IMAGES, "experiment/fashion"),
-    _stage("images_cifar10", "compare", 5, _IMAGES, "experiment/cifar10_jpeg"),
+    _stage("images_mnist", "compare", 8, _IMAGES, "experiment/mnist"),
+    _stage("images_fashion", "compare", 7.5, _IMAGES, "experiment/fashion"),
+    _stage("images_cifar10", "compare", 6.5, _IMAGES, "experiment/cifar10_jpeg"),
     _stage("sphere_constant", "sphere curve", 7, "d = 2, 3, 5; 5 seeds"),
     _stage("sphere_gaussian", "sphere curve", 3, "", f"{_FULL}/sphere_gaussian"),
     _stage("sphere_anisotropic", "sphere curve", 2, "", f"{_FULL}/sphere_anisotropic"),
@@ -77,12 +77,12 @@ _LISTED = (
     ),
     _stage("forces_mnist", "forces", 0.5),
     _stage("plateau_mnist", "plateau", 4, _TRIALS, f"{_FULL}/plateau_mnist"),
-    _stage("plateau_mnist_shallow", "plateau", 4, "", f"{_FULL}/plateau_mnist_shallow"),
+    _stage("plateau_mnist_shallow", "plateau", 3.5, "", f"{_FULL}/plateau_mnist_shallow"),
     _stage("plateau_teacher", "plateau", 1, _TRIALS),
-    _stage("plateau_bipartite", "plateau", 1),
-    _stage("plateau_onehot", "plateau", 0.2),
+    _stage("plateau_bipartite", "plateau", 0.5),
+    _stage("plateau_onehot", "plateau", 0.1),
     _stage("plateau_scalar", "plateau", 0.5),
-    _stage("plateau_optimisers", "plateau", 2),
+    _stage("plateau_optimisers", "plateau", 1.5),
 )
 
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _LISTED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,7 +153,7 @@ def _claim_line(one: Judged, seconds: Mapping[str, float], figures: Mapping[str,
     return [
         Cell(finding.verdict, rank, finding.verdict, _anchor(claim, figures)),
         Cell(claim.statement, claim.statement),
-        Cell(finding.measured or "–", finding.value),
+        Cell(_unbroken(finding.measured) or "–", finding.value),
         Cell(finding.predicted or "–", finding.predicted),
         Cell(finding.draws or "–", finding.draws),
         Cell(number_text(spent, decimals=0 if spent >= 1 else 1), spent)
@@ -160,6 +161,11 @@ def _claim_line(one: Judged, seconds: Mapping[str, float], figures: Mapping[str,
         else Cell("–", np.nan),
         Cell(source, source),
     ]
+
+
+def _unbroken(text: str) -> str:
+    """The text with intervals and sizes that no line breaks."""
+    return re.sub(r"\[[^\]]*\]|n = \d+", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def _anchor(claim: Claim, figures: Mapping[str, PaperFigure]) -> str:
