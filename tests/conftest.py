@@ -25,8 +25,8 @@ def data_root() -> Path:
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    """A folder to run in, with no W&B settings; the seeds that a run sets are taken back."""
+def place(tmp_path, tmp_path_factory, monkeypatch):
+    """A folder to run in, with no W&B settings and an empty home; the seeds that a run sets are taken back."""
     for name in (
         "WANDB_MODE",
         "WANDB_API_KEY",
@@ -37,7 +37,7 @@ def place(tmp_path, monkeypatch):
     ):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng():
         yield tmp_path

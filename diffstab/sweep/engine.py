@@ -299,6 +299,8 @@ class _Loop:
             self._tally.done += 1
             if answer.outcome == "done":
                 self._forecast.add(self._place(job), answer.seconds)
+                if self._tally.left_seconds is not None:
+                    self._tally.left_seconds = max(0.0, self._tally.left_seconds - answer.seconds)
             self._display.finished(job.label, answer.seconds, self._workers)
 
     def _place(self, job: Job) -> Place:

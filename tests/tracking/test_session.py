@@ -1,6 +1,7 @@
 """When W&B goes offline, and what it is told."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_an_unknown_mode_is_refused(monkeypatch):
     ],
 )
 def test_a_stored_key_of_the_server_is_respected(quiet_place, monkeypatch, text, url, mode):
-    path = quiet_place / ".netrc"
+    path = Path.home() / ".netrc"
     path.write_text(text + "\n")
     path.chmod(0o600)
     if url:
