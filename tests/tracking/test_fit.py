@@ -1,9 +1,11 @@
 """`diffstab fit` on W&B, read back: configuration, curves, tables, pictures, artifacts; apart and closed."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+import wandb
 import yaml
 from pandas.testing import assert_frame_equal
 from rich.console import Console
@@ -13,6 +15,7 @@ from diffstab.results import flatten, read_records
 from diffstab.tracking import WandbObserver
 from diffstab.tracking import fit as module
 from diffstab.tracking.importing import import_runs
+from diffstab.tracking.session import run_settings
 from diffstab.training.grid import grid_command, run_grid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,6 +139,33 @@ def test_a_failed_run_closes_its_wandb_run(quiet_place, logged):
     assert fit("--model.optimiser.learning_rate=1e30") == 2
     (log,) = logs_of(quiet_place)
     assert [one["exit_code"] for one in logged(log)["exit"]] == [1]
+
+
+def test_a_run_that_is_open_in_the_process_is_left_alone(quiet_place, logged):
+    mine = wandb.init(project="mine", mode="offline", dir=str(quiet_place), settings=run_settings())
+    try:
+        assert wandb.run is mine
+        assert fit("--trainer.logger.offline=true") == 0
+        assert "WANDB_MODE" not in os.environ
+        mine.log({"still": "open"})
+    finally:
+        mine.finish()
+    (log,) = logs_of(quiet_place)
+    assert logged(log)["run"][0]["project"] == "tests"
+
+
+def test_a_run_that_cannot_be_closed_hides_nothing(quiet_place, monkeypatch, capsys):
+    finish = wandb.Run.finish
+
+    def broken(run, exit_code=None):
+        finish(run, exit_code=exit_code)
+        raise OSError("no service")
+
+    monkeypatch.setattr(wandb.Run, "finish", broken)
+    assert fit("--model.optimiser.learning_rate=1e30") == 2
+    said = capsys.readouterr().err
+    assert "W&B failed (OSError: no service); the end of a fit's run is missing" in said
+    assert "diffstab: " in said
 
 
 def test_what_fails_at_the_end_costs_no_checkpoint(quiet_place, monkeypatch, capsys):
