@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -109,8 +110,10 @@ def connected(engine: Engine) -> Iterator[Any]:
             raise ResultsError(
                 f"{message} Start one with `dask scheduler`, or leave the option out."
             ) from error
-        try:
+        if engine.slurm:
             # Jobs may queue for long.
+            print("Waiting for a first Slurm job to start; squeue shows it.", file=sys.stderr)
+        try:
             client.wait_for_workers(1, timeout=None if engine.slurm else WORKER_SECONDS)
         except TimeoutError as error:
             message = f"No worker has come within {WORKER_SECONDS} s."
