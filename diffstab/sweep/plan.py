@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import Records, RecordStore, canonical_json, check_folder, flatten, write_atomically
 from diffstab.sweep.expected import Run
 from diffstab.sweep.file import SweepFile, coordinates
@@ -102,6 +102,7 @@ def make_plan(sweep: SweepFile) -> Plan:
         "fixed": sweep.fixed,
         "parameters": sweep.swept,
         "columns": list(columns[0]),
+        "kinds": {name: _column_kind([row[name] for row in columns]) for name in columns[0]},
     }
     return Plan(sweep.name, command, asked.experiment, jobs, written, asked.wandb or sweep.project)
 
@@ -123,12 +124,23 @@ def check_data(command: GridCommand[Any, Any], jobs: Iterable[Job]) -> None:
 
 
 def check_place(plan: Plan, folder: str | Path) -> None:
-    """Refuse a results folder of another base configuration; nothing is made or changed.
+    """Refuse a results folder whose records do not fit those of a plan; nothing is made or changed.
 
     Raises:
-        ResultsError: If it is one, or is damaged.
+        ResultsError: If it has another base configuration, an option that was a number there and is text now, say, or
+            is damaged.
     """
     check_folder(folder, _common(plan), grid_keys=plan.command.grid_keys)
+    path = Path(folder) / PLAN
+    try:
+        before = yaml.safe_load(path.read_bytes())["kinds"] if path.exists() else {}
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return  # of no account to the records, and written anew
+    for name, kind in plan.written["kinds"].items():
+        there = before.get(name, kind)
+        if there != kind and "null" not in (there, kind) and Records(folder).keys():
+            message = f"{name} was a {there} in the records of {folder} and is a {kind} now."
+            raise ResultsError(f"{message} They would be no column together: choose another results folder.")
 
 
 def open_plan(plan: Plan, folder: str | Path) -> Records:
@@ -204,6 +216,11 @@ def _kind(values: Sequence[Any]) -> Any:
     if types <= {int, float}:
         return lambda value: None if value is None else float(value)
     return lambda value: None if value is None else canonical_json(value)
+
+
+def _column_kind(values: Sequence[Any]) -> str:
+    known = next((value for value in values if value is not None), None)
+    return {bool: "truth value", str: "text", int: "number", float: "number"}.get(type(known), "null")
 
 
 def _common(plan: Plan) -> dict[str, Any]:

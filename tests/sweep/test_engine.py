@@ -159,6 +159,18 @@ def test_a_folder_of_another_configuration_is_refused_before_a_cluster_is_asked_
         run_sweep(other, tmp_path / "a", engine=Engine(scheduler="tcp://127.0.0.1:9"), console=QUIET)
 
 
+def test_an_option_of_another_kind_is_refused_before_its_records_stop_fitting(write_sweep, tmp_path, two):
+    def plan(*factors):
+        return plan_of(write_sweep({"numbers": {"value": [1]}, "factor": {"values": list(factors)}}))
+
+    assert run_sweep(plan(1.0), tmp_path / "a", engine=two, console=QUIET).done == 1
+    other = plan(1.0, 2.0)
+    mixed = other._replace(written={**other.written, "kinds": {"factor": "text"}})
+    with pytest.raises(ResultsError, match=r"factor was a number in the records of .* and is a text now"):
+        run_sweep(mixed, tmp_path / "a", engine=two, console=QUIET)
+    assert run_sweep(other, tmp_path / "a", engine=two, console=QUIET).done == 1
+
+
 def test_a_batch_that_others_begin_and_leave_is_given_up(write_sweep, tmp_path, two, monkeypatch):
     """A claim that ends without a record is most often a process that died of the run."""
     monkeypatch.setattr("diffstab.sweep.engine._LEFT", 1)
