@@ -55,9 +55,8 @@ def write_report(folder: str | Path) -> Path:
     grid = {name: _axis(config.get(key)) for key, name in _GRID.items()}
     absent = tables.missing_cells(frame, grid=grid, more_seeds=_more_seeds(config.get("more_seeds")))
     if swept_options(records, folder):
-        absent = absent.head(
-            0
-        )  # a sweep need not be a product of its axes: its own status says what is missing
+        # A sweep need not be a product of its axes: its own status says what is missing.
+        absent = absent.head(0)
     parts = _parts(frame)
     stacks = read_examples(folder / "examples.npz")
     parts += [sections.examples(stacks)] if stacks else []

@@ -11,7 +11,7 @@ import pandas as pd
 
 from diffstab.reporting.document import Cell, Section, Table
 from diffstab.reporting.l2.plateau_runs import Start, best_runs, earliest, hidden_layers
-from diffstab.reporting.l2.plateau_verdicts import percent
+from diffstab.reporting.l2.plateau_verdicts import percent, start_text
 from diffstab.reporting.quantities import number_text
 from diffstab.reporting.tables import is_recorded
 
@@ -150,12 +150,9 @@ def _failed_trials(starts: Sequence[Start]) -> Claim:
 def _measured(starts: Sequence[Start]) -> str:
     texts = []
     for start in starts:
-        found = start.found
-        interval = f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) else ""
         seed = f"seed {start.seed}: " if len(starts) > 1 else ""
-        missing = "" if found.reached else ", no plateau seen"
         by = f" by {start.optimiser}" if start.optimiser != "weights" else ""
-        texts.append(f"{seed}{found.width}{interval}{by}{missing}")
+        texts.append(f"{seed}{start_text(start)}{by}")
     return f"start at {'; '.join(texts)}"
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from diffstab.reporting.document import Cell, Table
 from diffstab.reporting.l2.plateau_runs import Start, floors, hidden_layers, relative_heights
-from diffstab.reporting.l2.plateau_verdicts import excess_of_optimisers, percent
+from diffstab.reporting.l2.plateau_verdicts import excess_of_optimisers, percent, start_text
 from diffstab.reporting.quantities import number_text
 from diffstab.reporting.tables import column, is_recorded
 
@@ -41,24 +41,22 @@ def optimisers_table(part: pd.DataFrame) -> Table:
 
 
 def starts_table(starts: Sequence[Start]) -> Table:
-    """Where the plateau of each optimiser and seed starts, and the restarts on it that end above it."""
-    lines = []
-    for start in starts:
-        found = start.found
-        interval = f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) else ""
-        seen = "" if found.reached else ", no plateau seen"
-        lines.append(
-            [
-                _text(start.optimiser),
-                _count(start.seed),
-                Cell(f"{found.width}{interval}{seen}", found.width),
-                _loss(found.floor),
-                Cell(f"{start.failed} of {start.tried}", start.failed),
-                Cell(percent(start.worst) if start.failed else "–", start.worst),
-            ]
-        )
+    """Where each optimiser's own plateau starts, seed by seed, and the restarts on it that end above it."""
+    lines = [
+        [
+            _text(start.optimiser),
+            _count(start.seed),
+            Cell(start_text(start), start.found.width),
+            _loss(start.found.floor),
+            Cell(f"{start.failed} of {start.tried}", start.failed),
+            Cell(percent(start.worst) if start.failed else "–", start.worst),
+        ]
+        for start in starts
+    ]
     headers = ["Optimiser", "Seed", "Start", "Smallest loss", "Restarts that end above", "The worst of them"]
-    return Table("Start of the plateau [95 % interval over restarts]", headers, lines)
+    return Table(
+        "Plateau of each optimiser, above its own smallest loss [95 % interval over restarts]", headers, lines
+    )
 
 
 def widths_table(part: pd.DataFrame, starts: Sequence[Start]) -> Table:

@@ -62,6 +62,13 @@ def _one_start(start: Start, *, named: bool) -> str:
     return f"{head}; the best net of up to {start.narrower} lies {percent(start.excess)} higher."
 
 
+def start_text(start: Start) -> str:
+    """The width at which a plateau starts, with its interval, and whether the plateau was seen."""
+    found = start.found
+    interval = f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) else ""
+    return f"{found.width}{interval}" + ("" if found.reached else " (no plateau seen)")
+
+
 def fewest_verdict(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: float) -> str:
     """Nets of fewer neurons than the start that have the loss of the plateau all the same; "" where none is known.
 

@@ -13,13 +13,13 @@ from diffstab.reporting.paper.claims_evidence import NOT_TESTED, SLIDES, Claim, 
 from diffstab.reporting.paper.claims_rules import (
     ABOVE_RULE,
     above,
-    always,
     draws_text,
     inside,
     ratio_text,
     sizes_text,
     together,
 )
+from diffstab.reporting.paper.claims_sphere import few_atoms
 from diffstab.reporting.quantities import interval_text, number_text, quantity
 from diffstab.reporting.tables import column, paired_rows
 
@@ -93,25 +93,6 @@ def dense(stage: str, evidence: Evidence) -> Finding:
     # The share is at least 0.9 where the logarithm of its inverse is at most -log10(0.9).
     most = -np.log10(DENSE_SHARE)
     return _ratios(sizes, lambda one: inside(one.low, one.high, least=-np.inf, most=most), f"≥ {DENSE_SHARE}")
-
-
-def few_atoms(stage: str, evidence: Evidence) -> Finding:
-    """Whether the trained feature net has at most n atoms in every run."""
-    part = _feature(evidence.runs(stage))
-    known = part[column(part, "n_atoms").notna()]
-    if known.empty:
-        return Finding(NOT_TESTED, predicted="≤ 1", detail="No record has its atoms.")
-    shares = known["n_atoms"] / known["n_train"]
-    over = known[shares > 1]
-    texts = [f"n = {n}: {number_text(float(group.mean()))}" for n, group in shares.groupby(known["n_train"])]
-    return Finding(
-        always([over.empty]),
-        f"at most {number_text(float(shares.max()))}",
-        float(shares.max()),
-        "≤ 1",
-        draws_text(known.groupby("n_train").size()),
-        f"n_A / n, mean at {'; '.join(texts)}; above 1 in {len(over)} of {len(known)} runs",
-    )
 
 
 def lazy_is_its_kernel(stage: str, evidence: Evidence) -> Finding:
@@ -206,7 +187,7 @@ def _of_data_set(key: str) -> list[Claim]:
          fewer, partial(sparser, stage), "neurons"),
         ("atoms", "Numerical tests of the theory (i), said of the sphere",
          "the net trained with a small alpha is supported on n_A ≤ n neurons here too.",
-         few, partial(few_atoms, stage), "neurons"),
+         few, partial(few_atoms, stage, FEATURE), "neurons"),
     ]  # fmt: skip
     return [
         Claim(f"{kind}-{key}", SLIDES, place, f"{name}: {says}", rule, check, (stage,), figure)

@@ -116,6 +116,7 @@ def few_atoms(stage: str, method: str, evidence: Evidence) -> Finding:
         return Finding(NOT_TESTED, predicted="≤ 1", detail="No record has its atoms.")
     shares = part["n_atoms"] / part["n_train"]
     over = int((shares > 1).sum())
+    means = [f"n = {n}: {number_text(float(one.mean()))}" for n, one in shares.groupby(part["n_train"])]
     worst = float(shares.max())
     return Finding(
         always([over == 0]),
@@ -123,7 +124,7 @@ def few_atoms(stage: str, method: str, evidence: Evidence) -> Finding:
         worst,
         "≤ 1",
         f"{len(part)} runs",
-        f"n_A / n; its mean is {number_text(float(shares.mean()))}; above 1 in {over} of {len(part)} runs",
+        f"n_A / n, mean at {'; '.join(means)}; above 1 in {over} of {len(part)} runs",
     )
 
 

@@ -33,9 +33,9 @@ SOURCES = (
 _READING = (
     "A verdict is what its rule gives, and “undecided” is one. Rules were settled, some of them anew, on earlier runs; "
     "at the small sizes none has changed since its numbers were made, of seeds used nowhere else, though four checks "
-    "were corrected to what their rules say. Five draws of the image stages left claims at n = 64 open, and all were "
-    "drawn anew with ten more at that size. The verdict leads to the figure and the rule. Time is that of all runs of "
-    "a claim's stages, on one core."
+    "were corrected to what their rules say, and the stages of the one verdict that this changed drawn anew. Five "
+    "draws of the image stages left claims at n = 64 open, and all were drawn anew with ten more at that size. The "
+    "verdict leads to the figure and the rule. Time is that of all runs of a claim's stages, on one core."
 )
 _ELSEWHERE, _OPEN = "computed", "untested"
 _PROVENANCE = ("git_commit", "git_dirty", "versions", "hardware", "started_at")
