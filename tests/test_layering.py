@@ -10,6 +10,7 @@ SOURCES = sorted([*(ROOT / "diffstab").rglob("*.py"), *(ROOT / "datamodules").rg
 
 LEVELS = [
     {"errors"},
+    {"streams"},
     {"results"},
     {"diffeo", "nets"},
     {"kernels"},
@@ -56,7 +57,7 @@ def is_allowed(name, package, room):
     if top != "diffstab" or inner not in LEVEL:
         return True
     if package == "datamodules":
-        return inner in {"errors", "sphere", "l2"}
+        return inner in {"errors", "streams", "sphere", "l2"}
     return inner == room or LEVEL[inner] < LEVEL.get(room, 0)
 
 

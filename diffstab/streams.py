@@ -1,0 +1,89 @@
+"""The one maker of random generators: each named use of a seed has a stream of its own.
+
+A stream is named by a seed and by what is drawn, `stream(3, "weights", 0)`. Streams of different names are
+independent, whatever the seeds: the whole state of the generator is a hash of the name, so two names give one
+stream only where SHAKE-256 collides. (`torch.Generator().manual_seed` keeps the low 32 bits of a seed on the CPU, and
+numpy's `SeedSequence` takes (3,) and (3, 0) for the same.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import numpy as np
+import torch
+
+from diffstab.errors import ArgumentError
+
+_WORDS = 624  # 32-bit words of the state of MT19937, torch's engine on the CPU
+_SEED_LIMIT = 2**63
+
+
+def stream(seed: int, *use: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Make the generator of one named use of a seed.
+
+    Args:
+        seed: Any integer, of any size.
+        *use: What is drawn: at least one word, then words or integers, ("weights", 3) say.
+        device: Where the draws are made. A stream has other values on another kind of device.
+
+    Returns:
+        A generator at the start of its stream: the same name always gives the same draws.
+
+    Raises:
+        ArgumentError: The seed is no integer, or the use does not begin with a word.
+    """
+    digest = hashlib.shake_256(_name(seed, use))
+    place = torch.device(device)
+    if place.type == "cpu":
+        return _twister(np.frombuffer(digest.digest(4 * _WORDS), dtype="<u4"))
+    # The engines of other devices (Philox) keep all bits of a seed.
+    return torch.Generator(place).manual_seed(int.from_bytes(digest.digest(8), "little") % _SEED_LIMIT)
+
+
+def integer_seed(seed: int, *use: str | int, below: int = 2**32) -> int:
+    """Make an integer for libraries that take one, scikit-learn's `random_state` say.
+
+    Args:
+        seed: Any integer, of any size.
+        *use: What is drawn, as for `stream`.
+        below: Upper bound, excluded; at least 1.
+
+    Returns:
+        An integer in [0, below). Different names may share it: with 32 bits after some 10^4 names.
+
+    Raises:
+        ArgumentError: As `stream`, or `below` is not positive.
+    """
+    if below < 1:
+        raise ArgumentError("below", "be at least 1", below)
+    return int.from_bytes(hashlib.shake_256(_name(seed, use)).digest(32), "little") % below
+
+
+def _name(seed: int, use: tuple[str | int, ...]) -> bytes:
+    """Return the name as bytes, different for different names."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise ArgumentError("seed", "be an integer", repr(seed))
+    if not use or not isinstance(use[0], str):
+        raise ArgumentError("use", "begin with a word that says what is drawn", repr(use))
+    parts = []
+    for part in (seed, *use):
+        kind, text = ("s", part) if isinstance(part, str) else ("i", str(int(part)))
+        encoded = text.encode()
+        parts.append(f"{kind}{len(encoded)}:".encode() + encoded)
+    return b"".join(parts)
+
+
+def _twister(words: np.ndarray) -> torch.Generator:
+    """Return a CPU generator with these 624 words as its state.
+
+    The layout is torch's own: 8 bytes of seed, two 32-bit integers (words left before the next turn, seeded), 8
+    bytes of position, the words as 64-bit integers; the rest holds a saved normal draw, of which there is none.
+    """
+    generator = torch.Generator()
+    state = generator.get_state().numpy().copy()
+    state[8:24] = np.frombuffer(struct.pack("<iiQ", 1, 1, 0), dtype=np.uint8)
+    state[24 : 24 + 8 * _WORDS] = np.frombuffer(words.astype("<u8").tobytes(), dtype=np.uint8)
+    generator.set_state(torch.from_numpy(state))
+    return generator

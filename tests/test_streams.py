@@ -1,0 +1,89 @@
+"""The maker of random generators: independent streams by name."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from diffstab.errors import ArgumentError
+from diffstab.streams import _name, integer_seed, stream
+
+
+def raw(generator, count=64):
+    """The engine's next 32-bit words."""
+    return torch.empty(count, dtype=torch.int64).random_(0, 2**32 - 1, generator=generator)
+
+
+def test_the_state_is_that_of_another_twister_with_the_same_words():
+    words = np.frombuffer(hashlib.shake_256(_name(5, ("weights",))).digest(4 * 624), dtype="<u4")
+    engine = np.random.MT19937()
+    engine.state = {"bit_generator": "MT19937", "state": {"key": words, "pos": 624}}
+    drawn = torch.empty(2000, dtype=torch.int32).random_(generator=stream(5, "weights"))
+    # `random_` on int32 keeps the low 31 bits of each word.
+    assert np.array_equal(drawn.numpy(), engine.random_raw(2000) & (2**31 - 1))
+
+
+def test_a_name_gives_the_same_stream_again():
+    assert torch.equal(raw(stream(3, "weights", 1)), raw(stream(3, "weights", 1)))
+
+
+def test_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    raw(stream(3, "weights"))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((0, "weights"), (2**32, "weights")),
+        ((7, "weights"), (7 + 2**32, "weights")),
+        ((7, "weights"), (7 - 2**64, "weights")),
+        ((1, "weights"), (-1, "weights")),
+        ((0, "weights"), (0, "weights", 0)),
+        ((0, "weights", 0), (0, "weights", 0, 0)),
+        ((0, "weights", 1), (0, "weights", 1 + 2**32)),
+        ((1, "a", "b"), (1, "ab")),
+        ((1, "a", 1), (1, "a", "1")),
+        ((11, "a"), (1, "1a")),
+        ((0, "weights"), (0, "images")),
+    ],
+)
+def test_other_names_are_other_streams(one, other):
+    assert not torch.equal(raw(stream(*one)), raw(stream(*other)))
+
+
+def test_streams_are_uncorrelated():
+    seeds, count = 60, 4000
+    draws = torch.stack(
+        [torch.randn(count, generator=stream(s, use)) for s in range(seeds // 2) for use in "ab"]
+    )
+    correlation = torch.corrcoef(draws) - torch.eye(seeds)
+    # The largest of 1770 correlations of independent draws: 4.5 standard errors has a chance of 1 %.
+    assert correlation.abs().max() < 4.9 / count**0.5
+
+
+def test_a_seed_of_another_library_is_in_range_and_depends_on_the_name():
+    found = {integer_seed(seed, "tsne", below=2**32) for seed in range(1000)}
+    assert len(found) == 1000
+    assert min(found) >= 0
+    assert max(found) < 2**32
+    assert {integer_seed(seed, "tsne", below=3) for seed in range(50)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", [1.0, "1", True, None])
+def test_a_seed_is_an_integer(seed):
+    with pytest.raises(ArgumentError, match="seed must be an integer"):
+        stream(seed, "weights")
+
+
+@pytest.mark.parametrize("use", [(), (1,), (1, "weights")])
+def test_a_use_begins_with_a_word(use):
+    with pytest.raises(ArgumentError, match="use must begin with a word"):
+        stream(0, *use)
+
+
+def test_the_bound_of_an_integer_is_positive():
+    with pytest.raises(ArgumentError, match="below must be at least 1"):
+        integer_seed(0, "tsne", below=0)
