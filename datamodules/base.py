@@ -10,7 +10,7 @@ import torch
 from datamodules.batches import EpochOrder, TensorBatches
 from datamodules.normalisation import Normalisation, normalised, statistics
 from datamodules.splits import Source, Split, balanced_order, seeded_generator
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, DataError
 
 Labels = Literal["parity", "classes"]
 
@@ -101,12 +101,13 @@ class ImageDataModule(lightning.LightningDataModule):
 
         Raises:
             DataError: Files are missing or damaged.
-            ArgumentError: More images are asked for than there are.
+            ArgumentError: More images are asked for than there are, or training and test images differ in size.
             DegenerateError: The normalisation is undefined on these images.
         """
         if hasattr(self, "train_images"):
             return
         source = self.read()
+        self._check_shapes(source)
         train = _subset("n_train", source.train, self.n_train, seed=self.seed)
         test = _subset("n_test", source.test, self.n_test, seed=TEST_SEED)
         moments = statistics(source.train.images, white=source.white, size=self.size)
@@ -122,6 +123,16 @@ class ImageDataModule(lightning.LightningDataModule):
         self.n_classes = len(self.class_names)
         _, channels, height, width = self.train_images.shape
         self.image_shape = (channels, height, width)
+
+    def _check_shapes(self, source: Source) -> None:
+        """Refuse splits that no predictor could take both of."""
+        train, test = (tuple(split.images.shape[1:]) for split in (source.train, source.test))
+        if train[0] != test[0]:
+            what = f"{self.name} has training images of {train[0]} channels and test images of {test[0]}"
+            raise DataError(what, self.root, "Give both the same number of channels.")
+        if train != test and self.size is None:
+            shapes = f"{train[1:]} (training) and {test[1:]} (test)"
+            raise ArgumentError("size", "be given when the images differ in size", shapes)
 
     def train_dataloader(self) -> TensorBatches:
         """Batches of the training split, in an order of their own in each epoch."""

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 
 from datamodules.base import ImageDataModule
+from datamodules.image_files import decoded, image_files, is_left_behind
 from datamodules.splits import Source, Split
 from diffstab.errors import ArgumentError, DataError
 
@@ -18,10 +18,13 @@ from diffstab.errors import ArgumentError, DataError
 class ImageFolder(ImageDataModule):
     """Images in `<root>/<folder>/train/<class>/` and `<root>/<folder>/test/<class>/`.
 
-    Every file in a class folder or below it, apart from hidden ones, must be an image of 8 bits per
-    channel that Pillow can read. Classes are numbered in alphabetical order. All images must have one
-    size (any rectangle), or `size` must be given: then each is resized to a square as it is read. The
-    images of the last folder read stay decoded in memory, for the next run on it in the same process.
+    Every file in a class folder or below it must be an image of 8 bits per channel that Pillow can read; links are
+    followed, and a broken one is an error. Hidden files and folders are passed over, and so is what tools leave
+    behind (`__MACOSX`, `@eaDir`, `Thumbs.db` and the like). An image is turned as its EXIF orientation says, its
+    transparent parts show white, and of an animation the first frame counts. Classes are numbered in alphabetical
+    order. All images must have one size (any rectangle), or `size` must be given: then each is resized to a square
+    as it is read. The images of the last folder read stay decoded in memory, for the next run on it in the same
+    process.
 
     Args:
         folder: Folder of the data set, relative to `root` or absolute; its last part is the name of the
@@ -60,7 +63,9 @@ def _class_names(part: Path) -> tuple[str, ...]:
     if not part.is_dir():
         way_out = "Lay the images out as train/<class>/ and test/<class>/, or set DIFFSTAB_DATA to the root."
         raise DataError(f"The folder {part.name} is missing", part, way_out)
-    names = sorted(child.name for child in part.iterdir() if child.is_dir() and child.name[0] != ".")
+    names = sorted(
+        child.name for child in part.iterdir() if child.is_dir() and not is_left_behind(child.name)
+    )
     if not names:
         raise DataError(f"The folder {part.name} holds no class folders", part, "Make one folder per class.")
     return tuple(names)
@@ -70,7 +75,7 @@ def _files(part: Path, names: tuple[str, ...]) -> list[tuple[Path, int]]:
     """The image files of one part, sorted, each with the index of its class."""
     found = []
     for index, name in enumerate(names):
-        files = sorted(file for file in (part / name).rglob("*") if file.is_file() and file.name[0] != ".")
+        files = image_files(part / name)
         if not files:
             raise DataError(
                 f"The class {name} holds no images", part / name, "Add images or remove the folder."
@@ -89,7 +94,7 @@ def _decoded_files(
     change tell whether it still holds.
     """
     paths = [path for path, _ in stamped]
-    decode = partial(_decoded, mode=mode, size=size)
+    decode = partial(decoded, mode=mode, size=size)
     first = decode(paths[0])
     images = np.empty((len(paths), *first.shape), dtype=np.uint8)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -99,23 +104,3 @@ def _decoded_files(
                 raise ArgumentError("size", "be given when the images differ in size", shapes)
             images[index] = pixels
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-
-
-def _decoded(
-    path: Path, *, mode: Literal["RGB", "L"], size: int | None
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Decode one file to (H, W, C)."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
-        raise DataError(
-            f"{path.name} is no readable image: {error}", path, "Replace or remove it."
-        ) from error
-    if image.mode.startswith(("I", "F")):
-        what = f"{path.name} has more than 8 bits per channel (Pillow mode {image.mode})"
-        raise DataError(what, path, "Convert it to 8 bits per channel.")
-    pixels = image.convert(mode)
-    if size is not None and pixels.size != (size, size):
-        pixels = pixels.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(pixels).reshape(pixels.height, pixels.width, -1)

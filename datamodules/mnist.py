@@ -20,7 +20,8 @@ WAY_OUT = "Delete the file: it is then downloaded again, or put a good copy ther
 class MNIST(ImageDataModule):
     """70,000 handwritten digits of 28 x 28 pixels: 60,000 to train, 10,000 to test.
 
-    Read from `<root>/MNIST/raw/`, as torchvision leaves them; each file may also be gzipped (.gz).
+    Read from `<root>/MNIST/raw/`, as torchvision leaves them; each file may also be gzipped (.gz), be written
+    with a dot (`train-images.idx3-ubyte`) or lie in a folder of its own name, as archives are unpacked.
     """
 
     name = "mnist"
@@ -44,7 +45,7 @@ class MNIST(ImageDataModule):
             f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
         ]
         folder = self.root / self.folder
-        if any(not (folder / file).exists() and not (folder / f"{file}.gz").exists() for file in files):
+        if any(_found(folder / file) is None for file in files):
             by_hand = f"Put {', '.join(files)} (or .gz) into {folder}, or set DIFFSTAB_DATA to their root."
             download(self.torchvision_class(), root=self.root, subfolder=self.folder, by_hand=by_hand)
 
@@ -68,7 +69,8 @@ class MNIST(ImageDataModule):
 class FashionMNIST(MNIST):
     """70,000 articles of clothing of 28 x 28 pixels: 60,000 to train, 10,000 to test.
 
-    Read from `<root>/FashionMNIST/raw/`, as torchvision leaves them; each file may also be gzipped (.gz).
+    Read from `<root>/FashionMNIST/raw/`, as torchvision leaves them; each file may also be gzipped (.gz), be written
+    with a dot (`train-images.idx3-ubyte`) or lie in a folder of its own name, as archives are unpacked.
     """
 
     name = "fashion_mnist"
@@ -95,7 +97,7 @@ class FashionMNIST(MNIST):
 
 
 def read_idx(path: Path, *, dimensions: int) -> torch.Tensor:
-    """Read an IDX file of unsigned bytes, or its gzipped copy when only that is there.
+    """Read an IDX file of unsigned bytes, under any name that archives give it; gzipped when only that is there.
 
     The file starts with two zero bytes, the type (8: unsigned byte) and the number of dimensions; the
     lengths follow as big-endian 32-bit integers, then the values.
@@ -123,16 +125,25 @@ def read_idx(path: Path, *, dimensions: int) -> torch.Tensor:
     return torch.tensor(np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape))
 
 
+def _found(path: Path) -> Path | None:
+    """Return the file of an IDX path under one of the names that archives give it, None if there is none."""
+    dotted = path.name.replace("-idx", ".idx")
+    names = [f"{name}{suffix}" for suffix in ("", ".gz") for name in (path.name, dotted)]
+    places = [path.parent / name for name in names]
+    places += [folder / name for folder in (path, path.with_name(dotted)) for name in names]
+    return next((place for place in places if place.is_file()), None)
+
+
 def _content(path: Path) -> tuple[bytes, Path]:
     """The bytes of a file or of its gzipped copy, and which of the two was read."""
-    zipped = path.with_name(f"{path.name}.gz")
-    if path.exists():
-        return path.read_bytes(), path
-    if not zipped.exists():
+    found = _found(path)
+    if found is None:
         raise DataError(
             f"{path.name} is missing", path, "Call prepare_data() to download it, or put it there by hand."
         )
+    if found.suffix != ".gz":
+        return found.read_bytes(), found
     try:
-        return gzip.decompress(zipped.read_bytes()), zipped
+        return gzip.decompress(found.read_bytes()), found
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{zipped.name} is no complete gzip file: {error}", zipped, WAY_OUT) from error
+        raise DataError(f"{found.name} is no complete gzip file: {error}", found, WAY_OUT) from error

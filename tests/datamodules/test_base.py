@@ -8,7 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from datamodules import Digits, ImageDataModule, Source, Split
-from diffstab.errors import ArgumentError, DegenerateError
+from diffstab.errors import ArgumentError, DataError, DegenerateError
 
 
 def _ready(module):
@@ -170,3 +170,19 @@ def test_equal_images_cannot_be_put_on_the_sphere():
 def test_base_class_reads_nothing():
     with pytest.raises(NotImplementedError, match=r"ImageDataModule must implement read\(\)"):
         ImageDataModule().setup()
+
+
+class _TwoKinds(ImageDataModule):
+    """Training images of three channels, test images of one."""
+
+    name = "two kinds"
+
+    def read(self):
+        classes = torch.arange(4)
+        train = Split(torch.zeros(4, 3, 5, 5, dtype=torch.uint8), classes)
+        return Source(train, Split(train.images[:, :1], classes), tuple("abcd"), white=255)
+
+
+def test_splits_of_different_channels_are_refused():
+    with pytest.raises(DataError, match="training images of 3 channels and test images of 1"):
+        _TwoKinds().setup()

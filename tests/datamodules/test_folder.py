@@ -81,6 +81,20 @@ def test_hidden_files_are_passed_over_and_subfolders_read(folder):
     assert len(_ready(folder).train_images) == 12
 
 
+def test_folders_of_tools_are_no_classes(folder):
+    for part in ("train", "test"):
+        (folder / part / "__MACOSX").mkdir()
+        (folder / part / "__MACOSX" / "._0.png").write_bytes(b"x")
+    assert _ready(folder, labels="classes").class_names == ("ant", "bear")
+
+
+def test_splits_of_different_size_need_size(folder):
+    for path in (folder / "test").rglob("*.png"):
+        Image.open(path).resize((9, 9)).save(path)
+    with pytest.raises(ArgumentError, match=r"size must be given when the images differ in size"):
+        _ready(folder)
+
+
 def test_differing_sizes_need_size(folder):
     Image.new("RGB", (9, 9)).save(folder / "test" / "bear" / "0.png")
     with pytest.raises(ArgumentError, match=r"size must be given when the images differ in size.*\(9, 9\)"):

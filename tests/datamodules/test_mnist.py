@@ -10,7 +10,7 @@ import torchvision
 
 from datamodules import MNIST, FashionMNIST
 from datamodules.mnist import read_idx
-from diffstab.errors import DataError
+from diffstab.errors import ArgumentError, DataError
 
 FILES = [
     "train-images-idx3-ubyte",
@@ -69,6 +69,30 @@ def test_reads_what_was_written(placed, contents, zipped):
     rows = torch.cat([written.float() / 255, labels[:, None]], 1)
     read = torch.cat([module.train_images.flatten(1), module.train_labels[:, None]], 1)
     assert sorted(read.tolist()) == sorted(rows.tolist())
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize("dotted", [False, True], ids=["dash", "dot"])
+@pytest.mark.parametrize("nested", [False, True], ids=["beside", "in a folder of its name"])
+def test_files_are_found_as_archives_are_unpacked(placed, contents, zipped, dotted, nested, monkeypatch):
+    root, folder = placed
+    for name, content in contents.items():
+        (folder / name).unlink()
+        given = name.replace("-idx", ".idx") if dotted else name
+        place = folder / given if nested else folder
+        place.mkdir(exist_ok=True)
+        place /= f"{given}.gz" if zipped else given
+        place.write_bytes(gzip.compress(content) if zipped else content)
+    monkeypatch.setattr(MNIST, "torchvision_class", lambda _: pytest.fail("downloaded"))
+    assert len(_ready(MNIST(root=str(root))).train_images) == 40
+
+
+def test_images_of_two_sizes_need_size(placed):
+    root, folder = placed
+    (folder / FILES[0]).write_bytes(_idx(torch.arange(40960).view(40, 32, 32).to(torch.uint8)))
+    with pytest.raises(ArgumentError, match=r"size must be given .*\(32, 32\) \(training\) and \(28, 28\)"):
+        _ready(MNIST(root=str(root)))
+    assert _ready(MNIST(root=str(root), size=28)).image_shape == (1, 28, 28)
 
 
 def test_fashion_mnist_has_its_own_folder_and_names(placed):
