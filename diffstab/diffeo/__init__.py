@@ -1,10 +1,11 @@
-"""Maximum-entropy diffeomorphisms: draw displacement fields, relate them to a temperature, warp images.
+"""Maximum-entropy diffeomorphisms: draw displacement fields, relate them to a temperature, warp images, move points.
 
 The kornia augmentation is in `diffstab.diffeo.sampler`; importing this package does not import kornia.
 """
 
 from diffstab.diffeo.field import displacement_field, draw_coefficients, draw_field
 from diffstab.diffeo.folding import folded
+from diffstab.diffeo.points import inverse_field, moved_boxes, moved_points, source_points
 from diffstab.diffeo.temperature import (
     AdmissibleRange,
     admissible_temperatures,
@@ -23,8 +24,12 @@ __all__ = [
     "draw_coefficients",
     "draw_field",
     "folded",
+    "inverse_field",
     "mode_variances",
+    "moved_boxes",
+    "moved_points",
     "rms_displacement_px",
+    "source_points",
     "temperature_from_displacement",
     "warp",
     "warp_by_coefficients",

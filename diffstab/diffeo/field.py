@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from diffstab.diffeo.folding import warn_of_folding
+from diffstab.diffeo.precision import without_autocast, working_dtype
 from diffstab.diffeo.temperature import (
     check_sides,
     check_temperature,
@@ -70,7 +71,8 @@ def displacement_field(coefficients: torch.Tensor, height: int, width: int) -> t
         width: W in pixels, at least 2.
 
     Returns:
-        (count, 2, H, W) in pixels; channel 0 is dx (columns), channel 1 is dy (rows).
+        (count, 2, H, W) in pixels, in float64 for float64 coefficients, else in float32, under autocast too;
+        channel 0 is dx (columns), channel 1 is dy (rows).
 
     Raises:
         ArgumentError: A shape, size or dtype is wrong, or a coefficient is not finite.
@@ -82,19 +84,23 @@ def displacement_field(coefficients: torch.Tensor, height: int, width: int) -> t
     """
     check_sides(height, width)
     check_coefficients(coefficients)
-    return series_on_grid(height, width, cutoff=coefficients.shape[-1], like=coefficients)(coefficients)
+    working = coefficients.to(working_dtype(coefficients.dtype))
+    cutoff = working.shape[-1]
+    with without_autocast(working.device):
+        return series_on_grid(height, width, cutoff=cutoff, scale=(width, height), like=working)(working)
 
 
 def series_on_grid(
-    height: int, width: int, *, cutoff: int, like: torch.Tensor
+    height: int, width: int, *, cutoff: int, scale: tuple[float, float], like: torch.Tensor
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Make `displacement_field` for one grid and cut-off, in the dtype and on the device of ``like``."""
-    rows, columns = sine_basis(height, cutoff).to(like), sine_basis(width, cutoff).to(like)
-    sides_px = like.new_tensor([width, height])[:, None, None]
+    """Make the sine series on one grid, dx times ``scale[0]`` and dy times ``scale[1]``, in the dtype of ``like``."""
+    rows, columns = sine_basis(height, cutoff).to(like), sine_basis(width, cutoff).to(like).T.contiguous()
+    factors = like.new_tensor(scale)[:, None, None]
 
     def evaluate(coefficients: torch.Tensor) -> torch.Tensor:
-        lines = torch.einsum("nkij,xi->nkjx", coefficients * sides_px, columns)
-        return torch.einsum("yj,nkjx->nkyx", rows, lines)
+        # Two products of matrices: the sum over i along each line of j, then the sum over j.
+        lines = (coefficients * factors).transpose(2, 3) @ columns
+        return rows @ lines
 
     return evaluate
 
@@ -121,7 +127,7 @@ def draw_field(
         temperature: Temperature T.
         cutoff: High-frequency cut-off c, at least 2.
         generator: Source of randomness.
-        dtype: Dtype of the result.
+        dtype: Dtype of the result, float32 or float64.
         device: Device of the result; the generator's when None.
 
     Returns:
@@ -134,6 +140,9 @@ def draw_field(
         FoldingWarning: The temperature exceeds the admissible range; the message has the folded share.
     """
     check_sides(height, width)
+    if dtype not in (torch.float32, torch.float64):
+        way_out = "Half-precision images are warped by float32 fields."
+        raise ArgumentError("dtype", "be float32 or float64", dtype, way_out)
     strength = resolve_temperature(delta_px, temperature, height=height, width=width, cutoff=cutoff)
     coefficients = draw_coefficients(
         count, cutoff, temperature=strength, generator=generator, dtype=dtype, device=device

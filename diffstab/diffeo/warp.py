@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from diffstab.diffeo.field import check_coefficients, series_on_grid
 from diffstab.diffeo.folding import check_field
+from diffstab.diffeo.precision import restored, without_autocast, working_dtype
 from diffstab.errors import ArgumentError
 
 Mode = Literal["bilinear", "nearest", "gaussian"]
@@ -23,9 +24,10 @@ def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> 
     .. math:: y(r, s) = x(r - dx(r, s),\; s - dy(r, s))
 
     Args:
-        images: (n, C, H, W), float32 or float64, finite; H and W at least 2.
-        field: (n, 2, H, W) in pixels, one field per image, or (1, 2, H, W), shared by all; same dtype and
-            device as the images.
+        images: (n, C, H, W), floating-point, finite; H and W at least 2. They are warped in float64 if
+            they are float64, else in float32, under autocast too.
+        field: (n, 2, H, W) in pixels, one field per image, or (1, 2, H, W), shared by all; of the dtype that
+            the images are warped in, on their device.
         mode: ``"bilinear"``; ``"nearest"`` (halfway goes to the even pixel); or ``"gaussian"``, the mean of
             the pixels with weights exp(-distance^2 / (2 sigma^2)), sigma = 0.4715 px, normalised over the
             pixels inside the image (those beyond 3 px of the nearest pixel, below 1e-11 in all, left out).
@@ -51,9 +53,11 @@ def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> 
     if field.shape[0] not in (1, n) or field.shape[2:] != images.shape[2:]:
         condition = f"have shape ({n} or 1, 2, {height}, {width}) like the images"
         raise ArgumentError("field", condition, tuple(field.shape))
-    if (field.dtype, field.device) != (images.dtype, images.device):
-        condition = f"be {images.dtype} on {images.device} like the images"
-        raise ArgumentError("field", condition, f"{field.dtype} on {field.device}", "Use field.to(images).")
+    working = working_dtype(images.dtype)
+    if (field.dtype, field.device) != (working, images.device):
+        condition = f"be {working} on {images.device} for images of {images.dtype}"
+        way_out = f"Use field.to(images.device, {working})."
+        raise ArgumentError("field", condition, f"{field.dtype} on {field.device}", way_out)
     return _warp_in_chunks(images, field, lambda part: part, mode=mode)
 
 
@@ -64,7 +68,8 @@ def warp_by_coefficients(
 
     Args:
         images: (n, C, H, W), as for `warp`.
-        coefficients: (n, 2, c, c), or (1, 2, c, c) shared by all; converted to the images' dtype and device.
+        coefficients: (n, 2, c, c), or (1, 2, c, c) shared by all; converted to the images' device and to the dtype
+            that they are warped in.
         mode: As for `warp`.
 
     Returns:
@@ -80,8 +85,11 @@ def warp_by_coefficients(
     if len(coefficients) not in (1, n):
         condition = f"have {n} rows (or 1) like the images"
         raise ArgumentError("coefficients", condition, len(coefficients))
-    evaluate = series_on_grid(height, width, cutoff=coefficients.shape[-1], like=images)
-    return _warp_in_chunks(images, coefficients.to(images), evaluate, mode=mode)
+    working = coefficients.to(images.device, working_dtype(images.dtype))
+    if n > 1 and working.stride(0) == 0:
+        working = working[:1]  # one row, expanded: a shared field is evaluated once
+    evaluate = series_on_grid(height, width, cutoff=working.shape[-1], scale=(width, height), like=working)
+    return _warp_in_chunks(images, working, evaluate, mode=mode)
 
 
 def check_images(images: torch.Tensor) -> None:
@@ -97,10 +105,10 @@ def check_images(images: torch.Tensor) -> None:
 
 
 def check_dtype(images: torch.Tensor) -> None:
-    """Raise ArgumentError unless the images are float32 or float64."""
-    if images.dtype not in (torch.float32, torch.float64):
-        way_out = "Convert integer images with images.float() / 255."
-        raise ArgumentError("images", "be float32 or float64", images.dtype, way_out)
+    """Raise ArgumentError unless the images are floating-point."""
+    if not images.dtype.is_floating_point:
+        way_out = "Convert images of integers with images.float()."
+        raise ArgumentError("images", "be floating-point", images.dtype, way_out)
 
 
 def check_mode(mode: str) -> None:
@@ -116,24 +124,30 @@ def _warp_in_chunks(
     *,
     mode: Mode,
 ) -> torch.Tensor:
-    resample = _by_gaussian if mode == "gaussian" else _grid_resampler(images, mode)
     n, channels, height, width = images.shape
     if images.numel() == 0:
         return images.clone()
+    sample = _by_gaussian if mode == "gaussian" else _grid_resampler(height, width, mode, like=parameters)
+
+    def warp_part(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+        with without_autocast(images.device):
+            return restored(sample(images.to(parameters.dtype), field_of(parameters)), images.dtype)
+
     if len(parameters) == 1:  # one grid for all: the images become channels
-        stacked = images.reshape(1, n * channels, height, width)
-        return resample(stacked, field_of(parameters)).reshape(images.shape)
+        return warp_part(images.reshape(1, n * channels, height, width), parameters).reshape(images.shape)
     chunk = max(1, _CHUNK_PIXELS // (height * width))
-    if images.is_cuda or images.requires_grad or parameters.requires_grad or chunk >= n:
-        return resample(images, field_of(parameters))
+    if images.device.type != "cpu" or images.requires_grad or parameters.requires_grad or chunk >= n:
+        return warp_part(images, parameters)
     result = torch.empty_like(images, memory_format=torch.contiguous_format)
     for start in range(0, n, chunk):
         part = slice(start, start + chunk)
-        result[part] = resample(images[part], field_of(parameters[part]))
+        result[part] = warp_part(images[part], parameters[part])
     return result
 
 
-def _grid_resampler(images: torch.Tensor, mode: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def _grid_resampler(
+    height: int, width: int, mode: str, *, like: torch.Tensor
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Make the `grid_sample` for images of one shape, on sides padded to powers of two.
 
     `grid_sample` takes normalised coordinates and turns them back into pixels. With a power of two N and
@@ -141,11 +155,10 @@ def _grid_resampler(images: torch.Tensor, mode: str) -> Callable[[torch.Tensor, 
     that is what makes a zero field the identity to the bit. The padding is never seen: coordinates are
     clamped to the image, and its last row and column weigh 1 there.
     """
-    height, width = images.shape[2:]
     padded_height, padded_width = (1 << (size - 1).bit_length() for size in (height, width))
     rows, columns = _normalised(height, padded_height), _normalised(width, padded_width)
-    pixels_to_grid = images.new_tensor([-2 / padded_width, -2 / padded_height])[:, None, None]
-    whole = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).to(images)
+    pixels_to_grid = like.new_tensor([-2 / padded_width, -2 / padded_height])[:, None, None]
+    whole = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).to(like)
     column_range, row_range = ((side[0].item(), side[-1].item()) for side in (columns, rows))
     padding = (0, padded_width - width, 0, padded_height - height)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffstab.diffeo import draw_field, folded, temperature_from_displacement, warp
+from diffstab.diffeo.precision import working_dtype
 from diffstab.diffeo.warp import Mode, check_images
 from diffstab.errors import ArgumentError
 from diffstab.stability.transforms import check_points, rotate, rotate_towards, translate
@@ -91,7 +92,7 @@ def _diffeomorphic(
         temperature=temperature,
         cutoff=cutoff,
         generator=generator,
-        dtype=images.dtype,
+        dtype=working_dtype(images.dtype),
         device=images.device,
     )
     return Deformed(

@@ -145,6 +145,15 @@ def test_bad_coefficients_are_refused(coefficients, message):
         displacement_field(coefficients, 8, 8)
 
 
+def test_fields_are_never_made_in_half_precision(generator):
+    coefficients = draw_coefficients(2, 3, temperature=0.01, generator=generator).half()
+    assert torch.equal(displacement_field(coefficients, 8, 8), displacement_field(coefficients.float(), 8, 8))
+    with pytest.raises(
+        ArgumentError, match=r"dtype must be float32 or float64, got torch.float16. Half-precision"
+    ):
+        draw_field(1, 8, 8, delta_px=1.0, generator=generator, dtype=torch.float16)
+
+
 def test_small_sides_are_refused(generator):
     with pytest.raises(ArgumentError, match="height must be an integer of at least 2 pixels, got 1"):
         displacement_field(torch.zeros(1, 2, 3, 3), 1, 8)

@@ -140,6 +140,102 @@ def test_gradients_reach_the_images(images, generator):
     assert images.grad.sum().item() == pytest.approx(images.numel(), rel=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "gaussian"])
+@pytest.mark.parametrize("p", [1.0, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.uint8], ids=str)
+def test_other_types_are_warped_in_float32_and_come_back(dtype, p, mode, images, generator):
+    augmentation = RandomDiffeomorphism(0.7, p=p, mode=mode, generator=generator)
+    given = (255 * images).to(dtype) if dtype == torch.uint8 else images.to(dtype)
+    result = augmentation(given)
+    expected = augmentation(given.float(), params=augmentation._params)
+    assert result.dtype == dtype
+    assert torch.equal(result, (expected.round() if dtype == torch.uint8 else expected).to(dtype))
+    assert not torch.equal(result, given)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
+def test_autocast_changes_nothing(dtype, images, generator):
+    augmentation = RandomDiffeomorphism(0.7, generator=generator)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = augmentation(images.to(dtype))
+    assert torch.equal(result, augmentation(images.to(dtype), params=augmentation._params))
+
+
+def test_a_generator_of_the_call_is_drawn_from(images, generator):
+    augmentation = RandomDiffeomorphism(0.7, generator=torch.Generator().manual_seed(5))
+    expected = RandomDiffeomorphism(0.7, generator=torch.Generator().manual_seed(9))(images)
+    for _ in range(2):
+        assert torch.equal(augmentation(images, generator=torch.Generator().manual_seed(9)), expected)
+    own = RandomDiffeomorphism(0.7, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(augmentation(images), own(images))
+
+
+@pytest.mark.parametrize("keyword", [{"genrator": 1}, {"delta_px": 2.0}, {"cutoff": 5}])
+def test_unknown_keywords_are_refused(keyword, images, generator):
+    with pytest.raises(
+        ArgumentError, match=r"keyword must be one of params, generator, align_corners, data_keys"
+    ):
+        RandomDiffeomorphism(0.7, generator=generator)(images, **keyword)
+
+
+def test_the_mode_of_a_call_is_checked(images, generator):
+    augmentation = RandomDiffeomorphism(0.7, generator=generator)
+    nearest = augmentation(images, mode="nearest")
+    assert set(nearest.flatten().tolist()) <= set(images.flatten().tolist())
+    with pytest.raises(ArgumentError, match="mode must be one of bilinear, nearest, gaussian, got 'cubic'"):
+        augmentation(images, mode="cubic")
+
+
+@pytest.mark.parametrize("p", [1.0, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8], ids=str)
+def test_inverse_undoes_to_interpolation(dtype, p, generator):
+    rows, columns = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 40), indexing="ij")
+    picture = (0.5 + 0.5 * torch.sin(4 * rows + 3 * columns)).expand(6, 1, -1, -1)
+    given = (255 * picture).round().to(dtype) if dtype == torch.uint8 else picture.to(dtype)
+    augmentation = RandomDiffeomorphism(2.0, cutoff=2, p=p, generator=generator)
+    warped = augmentation(given)
+    undone = augmentation.inverse(warped)
+    assert undone.dtype == dtype
+    size = 255 if dtype == torch.uint8 else 1
+    assert (warped.float() - given.float()).abs().max() > 0.05 * size
+    # Each interpolation misses by (4^2 + 3^2) / 39^2 / 16 = 0.001, the second one that of a stretched picture.
+    rounding = {torch.float32: 0, torch.bfloat16: 2**-8, torch.uint8: 1.5 / 255}[dtype]
+    assert (undone.float() - given.float()).abs().max() < (0.004 + rounding) * size
+    left = ~augmentation._applied(augmentation._params)
+    assert torch.equal(undone[left], given[left])
+    assert (
+        augmentation.inverse(warped[0], params={k: v[:1] for k, v in augmentation._params.items()}).ndim == 3
+    )
+
+
+def test_inverse_of_a_fold_is_told(images, generator):
+    augmentation = RandomDiffeomorphism(temperature=0.04, generator=generator)
+    with pytest.warns(FoldingWarning, match="temperature 0.04 exceeds"):
+        warped = augmentation(images)
+    with pytest.warns(FoldingWarning, match="of the 6 fields that are undone fold the image"):
+        augmentation.inverse(warped)
+
+
+def test_a_field_has_no_matrix(images, generator):
+    augmentation = RandomDiffeomorphism(0.7, p=0.5, generator=generator)
+    augmentation(images)
+    applied = augmentation._applied(augmentation._params)
+    assert 0 < applied.sum() < len(images)
+    assert augmentation.transform_matrix[applied].isnan().all()
+    assert torch.equal(
+        augmentation.transform_matrix[~applied], torch.eye(3).expand(len(images), 3, 3)[~applied]
+    )
+
+
+def test_parameters_are_one_row_per_image_even_if_shared(images, generator):
+    augmentation = RandomDiffeomorphism(0.7, same_on_batch=True, generator=generator)
+    augmentation(images)
+    assert augmentation._params["coefficients"].shape == (6, 2, 3, 3)
+    assert torch.equal(
+        augmentation(images, augmentation._params), augmentation(images, params=augmentation._params)
+    )
+
+
 def test_folding_is_told_once(images, generator, recwarn):
     augmentation = RandomDiffeomorphism(temperature=2.0, generator=generator)
     with pytest.warns(
@@ -175,7 +271,10 @@ def test_bad_arguments_are_refused(arguments, message):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (torch.zeros(2, 1, 8, 8, dtype=torch.uint8), "images must be float32 or float64, got torch.uint8"),
+        (
+            torch.zeros(2, 1, 8, 8, dtype=torch.int64),
+            "images must be floating-point or uint8, got torch.int64. Wrap masks in",
+        ),
         (torch.full((2, 1, 8, 8), math.nan), "images must be finite"),
         (torch.zeros(2, 1, 1, 8), "height must be an integer of at least 2 pixels, got 1"),
         (torch.zeros(1, 2, 1, 8, 8), r"images must have 2 to 4 dimensions, got shape \(1, 2, 1, 8, 8\)"),

@@ -143,6 +143,59 @@ def test_gradients(mode, generator):
     assert torch.autograd.gradcheck(lambda x, d: warp(x, d, mode), (images, field), **fast_mode)
 
 
+@pytest.mark.parametrize(("picture", "share"), [("noise", 0.56), ("checkerboard", 0.28), ("wave", 0.74)])
+def test_the_energy_that_bilinear_interpolation_keeps(picture, share, generator):
+    count, size = 600, 28
+    place = torch.arange(float(size))
+    images = {
+        "noise": torch.randn(count, 1, size, size, generator=generator),
+        "checkerboard": ((place[:, None] + place) % 2 * 2 - 1).expand(count, 1, -1, -1),
+        "wave": torch.cos(math.pi / 2 * place + torch.arange(count)[:, None, None, None]).expand(
+            -1, 1, size, -1
+        ),
+    }[picture]
+    field = draw_field(count, size, size, delta_px=1.0, generator=generator)
+    kept = warp(images, field).square().mean((1, 2, 3)) / images.square().mean((1, 2, 3))
+    assert abs(kept.mean() - share) < 4 * kept.std() / math.sqrt(count) + 0.006  # the shares are rounded
+
+
+def test_the_energy_of_noise_under_a_uniform_shift_is_that_of_the_weights(generator):
+    # Weights (1 - a)(1 - b), ...: the sum of their squares, over uniform a and b, is (2/3)^2.
+    shifts = torch.rand(500, 2, 1, 1, generator=generator).expand(-1, -1, 40, 40).contiguous()
+    images = torch.randn(500, 1, 40, 40, generator=generator)
+    kept = warp(images, shifts)[:, :, 2:, 2:].square().mean((1, 2, 3))
+    assert abs(kept.mean() - 4 / 9) < 4 * kept.std() / math.sqrt(500)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_images_are_warped_in_float32(dtype, mode, generator):
+    images = torch.rand(5, 2, 9, 8, generator=generator).to(dtype)
+    field = draw_field(5, 9, 8, delta_px=0.6, generator=generator)
+    assert torch.equal(warp(images, field, mode), warp(images.float(), field, mode).to(dtype))
+    coefficients = draw_coefficients(5, 3, temperature=1e-3, generator=generator)
+    expected = warp_by_coefficients(images.float(), coefficients, mode).to(dtype)
+    assert torch.equal(warp_by_coefficients(images, coefficients, mode), expected)
+    with pytest.raises(ArgumentError, match=r"field must be float32 or float64"):
+        warp(images, field.to(dtype), mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_autocast_changes_nothing(dtype, mode, generator):
+    images = torch.rand(3, 2, 12, 8, generator=generator, dtype=dtype)
+    coefficients = draw_coefficients(3, 3, temperature=1e-3, generator=generator, dtype=dtype)
+    field, expected = (
+        displacement_field(coefficients, 12, 8),
+        warp_by_coefficients(images, coefficients, mode),
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(displacement_field(coefficients, 12, 8), field)
+        assert torch.equal(warp(images, field, mode), expected)
+        assert torch.equal(warp_by_coefficients(images, coefficients, mode), expected)
+        assert torch.is_autocast_enabled("cpu")
+
+
 def test_an_empty_batch():
     assert warp(torch.zeros(0, 1, 4, 4), torch.zeros(0, 2, 4, 4)).shape == (0, 1, 4, 4)
 
@@ -158,11 +211,7 @@ def test_finite_images_whose_sum_overflows_are_taken():
         (torch.zeros(1, 8, 8), r"images must have shape \(n, C, H, W\), got \(1, 8, 8\)"),
         (
             torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
-            r"images must be float32 or float64, got torch.uint8. Convert",
-        ),
-        (
-            torch.zeros(1, 1, 8, 8, dtype=torch.float16),
-            "images must be float32 or float64, got torch.float16",
+            r"images must be floating-point, got torch.uint8. Convert images of integers with images.float\(\)",
         ),
         (torch.full((1, 1, 8, 8), math.nan), "images must be finite, got NaN or infinity"),
         (
@@ -190,7 +239,7 @@ def test_bad_images_are_refused(images, message):
         (torch.full((2, 2, 8, 8), math.nan), "field must be finite"),
         (
             torch.zeros(2, 2, 8, 8, dtype=torch.float64),
-            "field must be torch.float32 on cpu like the images, got torch.float64 on cpu. Use field.to",
+            "field must be torch.float32 on cpu for images of torch.float32, got torch.float64 on cpu. Use field.to",
         ),
     ],
 )
