@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diffstab.diffeo import warp
+from diffstab.diffeo.precision import working_dtype
 from diffstab.diffeo.warp import Mode
 from diffstab.errors import ArgumentError
 
@@ -36,7 +37,7 @@ def rotate(images: Tensor, angle_deg: Tensor, mode: Mode = "bilinear") -> Tensor
     # The picture turns by the angle, so a pixel takes the value of the point turned back by it.
     source_columns, source_rows = cosine * columns - sine * rows, sine * columns + cosine * rows
     field = torch.stack([columns - source_columns, rows - source_rows], dim=1)
-    return warp(images, field.to(images.dtype), mode)
+    return warp(images, field.to(working_dtype(images.dtype)), mode)
 
 
 def translate(images: Tensor, shift_px: Tensor, mode: Mode = "bilinear") -> Tensor:
@@ -58,7 +59,7 @@ def translate(images: Tensor, shift_px: Tensor, mode: Mode = "bilinear") -> Tens
     """
     shift = _amounts(shift_px, images, shape=(images.shape[0], 2), argument="shift_px")
     field = shift[:, :, None, None].expand(-1, -1, *images.shape[-2:])
-    return warp(images, field.to(images.dtype), mode)
+    return warp(images, field.to(working_dtype(images.dtype)), mode)
 
 
 def rotate_towards(points: Tensor, directions: Tensor, *, angle_deg: float) -> Tensor:

@@ -103,7 +103,7 @@ def test_the_part_of_the_direction_along_the_point_does_not_matter(generator):
         (lambda: rotate(torch.full((1, 1, 5, 5), math.nan), torch.zeros(1)), "images must be finite"),
         (
             lambda: rotate(torch.zeros(1, 1, 5, 5, dtype=torch.uint8), torch.zeros(1)),
-            "images must be float32 or float64, got torch.uint8",
+            "images must be floating-point, got torch.uint8",
         ),
     ],
 )
