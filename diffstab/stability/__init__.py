@@ -1,6 +1,6 @@
 """Stability of predictors: D, G and R, their error bars, and what they are measured against.
 
-`RelativeStability` is loaded when it is first asked for: torchmetrics takes seconds to import.
+The metrics are loaded when first asked for: torchmetrics takes seconds to import.
 """
 
 from typing import TYPE_CHECKING
@@ -26,32 +26,36 @@ from diffstab.stability.estimate import (
     to_record,
 )
 from diffstab.stability.layers import fcn_layer_outputs, layer_outputs, layer_stability
-from diffstab.stability.measures import (
-    Moments,
-    Stability,
-    merge_moments,
-    output_moments,
-    squared_changes,
-    stability,
-)
+from diffstab.stability.measures import Moments, Stability, output_moments, squared_changes
 from diffstab.stability.noise import add_noise, change_norms, noise_norms
+from diffstab.stability.sums import StabilitySums, stability, stability_sums
 from diffstab.stability.transforms import rotate, rotate_towards, translate
 
 if TYPE_CHECKING:
-    from diffstab.stability.metric import RelativeStability
+    from diffstab.stability.metric import (
+        DeformationStability,
+        NoiseStability,
+        RelativeStability,
+        stability_metrics,
+    )
+
+_METRICS = ("DeformationStability", "NoiseStability", "RelativeStability", "stability_metrics")
 
 __all__ = [
     "Deform",
+    "DeformationStability",
     "Deformed",
     "Draw",
     "Interval",
     "Moments",
+    "NoiseStability",
     "PairedDifference",
     "Probes",
     "RelativeStability",
     "Samples",
     "Stability",
     "StabilityReport",
+    "StabilitySums",
     "add_noise",
     "bootstrap_interval",
     "change_norms",
@@ -61,7 +65,6 @@ __all__ = [
     "layer_outputs",
     "layer_stability",
     "measure_stability",
-    "merge_moments",
     "noise_norms",
     "output_moments",
     "paired_difference",
@@ -73,15 +76,17 @@ __all__ = [
     "rotate_towards",
     "squared_changes",
     "stability",
+    "stability_metrics",
     "stability_of",
+    "stability_sums",
     "to_record",
     "translate",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name == "RelativeStability":
-        from diffstab.stability.metric import RelativeStability
+    if name in _METRICS:
+        from diffstab.stability import metric
 
-        return RelativeStability
+        return getattr(metric, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,12 +24,12 @@ from diffstab.stability.deformations import Deform, Deformed
 from diffstab.stability.measures import (
     Stability,
     check_outputs,
+    double_device,
     flat_outputs,
-    output_moments,
     squared_changes,
-    stability_from_moments,
 )
 from diffstab.stability.noise import NoiseKind, add_noise, change_norms, noise_norms
+from diffstab.stability.sums import sums_from_changes
 
 Predictor = Callable[[Tensor], Tensor]
 
@@ -184,9 +184,9 @@ def stability_of(
         outputs = _outputs(predictor, probes.clean, batch_size=batch_size)
         deformation = _mean_squared_changes(predictor, outputs, probes.deformed, batch_size=batch_size)
         noise = _mean_squared_changes(predictor, outputs, probes.noisy, batch_size=batch_size)
-    moments = output_moments(outputs)
-    estimate = stability_from_moments(deformation, noise, moments)
-    centred = flat_outputs(outputs) - moments.mean
+    sums = sums_from_changes(outputs, deformation, noise)
+    estimate = sums.stability()
+    centred = flat_outputs(outputs) - sums.shift
     samples = Samples(centred.cpu(), deformation.cpu(), noise.cpu())
     interval = bootstrap_interval(samples, resamples=bootstrap, confidence=confidence, generator=generator)
     return StabilityReport(estimate, interval.low, interval.high, confidence, samples, probes.draw)
@@ -285,7 +285,7 @@ def _mean_squared_changes(
     predictor: Predictor, f_clean: Tensor, changed: Tensor, *, batch_size: int
 ) -> Tensor:
     """Squared changes (P,) averaged over the fields (k, P, ...), with the outputs of one field at a time."""
-    total = torch.zeros(len(f_clean), dtype=torch.float64, device=f_clean.device)
+    total = torch.zeros(len(f_clean), dtype=torch.float64, device=double_device(f_clean.device))
     for field in changed:
         total += squared_changes(f_clean, _outputs(predictor, field, batch_size=batch_size))
     return total / len(changed)

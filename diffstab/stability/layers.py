@@ -11,6 +11,7 @@ from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
 from diffstab.stability.estimate import Probes, evaluation_mode
 from diffstab.stability.measures import Stability
+from diffstab.stability.sums import StabilitySums, joined_sums, stability_sums
 
 
 def layer_outputs(net: nn.Module, names: Sequence[str]) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -67,14 +68,10 @@ def layer_stability(
         ArgumentError: As `layer_outputs` and `stability`.
         DegenerateError: A layer is constant on the images.
     """
-    from diffstab.stability.metric import RelativeStability  # imports torchmetrics, which takes seconds
-
     if batch_size < 1:
         raise ArgumentError("batch_size", "be >= 1", batch_size)
     record = layers if callable(layers) else layer_outputs(net, layers)
-    metrics: defaultdict[str, RelativeStability] = defaultdict(
-        partial(RelativeStability, sync_on_compute=False)
-    )
+    parts: defaultdict[str, list[StabilitySums]] = defaultdict(list)
     with evaluation_mode(net), torch.no_grad():
         for start in range(0, len(probes.clean), batch_size):
             part = slice(start, start + batch_size)
@@ -82,8 +79,9 @@ def layer_stability(
             noisy = [record(field[part]) for field in probes.noisy]
             for name, clean in record(probes.clean[part]).items():
                 changed = [torch.stack([outputs[name] for outputs in fields]) for fields in (deformed, noisy)]
-                metrics[name].update(clean, *changed)
-    return {name: metric.compute() for name, metric in metrics.items()}
+                shift = parts[name][0].shift if parts[name] else None
+                parts[name].append(stability_sums(clean, *changed, shift=shift))
+    return {name: joined_sums(sums).stability() for name, sums in parts.items()}
 
 
 def _run_fcn(net: FCN, images: Tensor) -> dict[str, Tensor]:

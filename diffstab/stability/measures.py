@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffstab.errors import ArgumentError, DegenerateError
+from diffstab.errors import ArgumentError
 
 
 class Stability(NamedTuple):
@@ -71,8 +71,14 @@ def check_outputs(outputs: Tensor, *, argument: str) -> None:
 
 
 def flat_outputs(outputs: Tensor) -> Tensor:
-    """Outputs (P,) or (P, ...) as float64 of shape (P, features)."""
-    return outputs.detach().to(torch.float64).reshape(outputs.shape[0], -1)
+    """Outputs (P,) or (P, ...) as float64 of shape (P, features), on the CPU where their device has none."""
+    device = double_device(outputs.device)
+    return outputs.detach().to(device).to(torch.float64).reshape(outputs.shape[0], -1)
+
+
+def double_device(device: torch.device) -> torch.device:
+    """The device itself, or the CPU for one without float64 (Apple's MPS)."""
+    return torch.device("cpu") if device.type == "mps" else device
 
 
 def squared_changes(f_clean: Tensor, f_changed: Tensor, *, argument: str = "f_changed") -> Tensor:
@@ -101,7 +107,7 @@ def squared_changes(f_clean: Tensor, f_changed: Tensor, *, argument: str = "f_ch
     changed = f_changed.detach().reshape(-1, *clean.shape)
     total = clean.new_zeros(clean.shape[0])
     for field in changed:  # one field at a time: float64 copies of all would be twice the caller's memory
-        total += (field.to(torch.float64) - clean).square_().sum(dim=1)
+        total += (flat_outputs(field) - clean).square_().sum(dim=1)
     return total / changed.shape[0]
 
 
@@ -109,59 +115,19 @@ def output_moments(f_clean: Tensor) -> Moments:
     """Count, mean and scatter of outputs of shape (P,) or (P, ...); raises ArgumentError like `stability`."""
     check_outputs(f_clean, argument="f_clean")
     outputs = flat_outputs(f_clean)
-    # Shifted by one of the outputs: exact zeros for a constant predictor, no cancellation for a large offset.
-    shifted = outputs - outputs[0]
-    shift = shifted.mean(dim=0)
-    return Moments(outputs.shape[0], outputs[0] + shift, (shifted - shift).square_().sum())
+    mean = output_mean(outputs)
+    return Moments(outputs.shape[0], mean, (outputs - mean).square_().sum())
 
 
-def merge_moments(counts: Tensor, means: Tensor, scatters: Tensor) -> Moments:
-    """Moments of the union of m disjoint batches, from theirs.
-
-        mean = sum_b n_b mean_b / n,   scatter = sum_b scatter_b + n_b |mean_b - mean|^2
-
-    Args:
-        counts: Images per batch n_b, shape (m,).
-        means: Mean outputs, shape (m, features).
-        scatters: Shape (m,).
-
-    Returns:
-        The merged moments: those of one batch to float64 round-off, whatever the cut and the order.
-
-    Source: Chan, Golub, LeVeque, "Algorithms for computing the sample variance", The American Statistician 37
-    (1983), the pairwise algorithm.
-    """
-    weights = counts.to(torch.float64)
-    shifted = means - means[0]
-    shift = weights @ shifted / weights.sum()
-    between = weights @ (shifted - shift).square().sum(dim=1)
-    return Moments(int(counts.sum()), means[0] + shift, scatters.sum() + between)
+def output_mean(outputs: Tensor) -> Tensor:
+    """Mean (features,) of outputs (P, features); of a constant predictor the constant, to the bit."""
+    return outputs[0] + (outputs - outputs[0]).mean(dim=0)
 
 
 def median(values: Tensor) -> Tensor:
     """Median of a 1-d tensor: the mean of the two middle values when their number is even."""
     ordered, count = values.sort().values, values.numel()
     return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
-
-
-def stability_from_moments(deformation_squares: Tensor, noise_squares: Tensor, moments: Moments) -> Stability:
-    """D, G and R from the squared changes of each image, both (P,), and the moments of the clean outputs.
-
-    Raises:
-        ArgumentError: Fewer than two images.
-        DegenerateError: The predictor is constant on the images.
-    """
-    if moments.images < 2:
-        way_out = "The denominator runs over pairs."
-        raise ArgumentError("f_clean", "hold at least two images", moments.images, way_out)
-    denominator = 2 * moments.scatter / (moments.images - 1)
-    if not bool(denominator > 0):
-        raise DegenerateError("The predictor is constant on these images: D, G and R are undefined (0 / 0).")
-    return stability_from_numerators(
-        torch.stack([deformation_squares.mean(), noise_squares.mean()]),
-        torch.stack([median(deformation_squares), median(noise_squares)]),
-        denominator,
-    )
 
 
 def stability_from_numerators(means: Tensor, medians: Tensor, denominator: Tensor) -> Stability:
@@ -178,28 +144,3 @@ def stability_from_numerators(means: Tensor, medians: Tensor, denominator: Tenso
         noise_median=median_ratios[1],
         relative_median=medians[0] / medians[1],
     )
-
-
-def stability(f_clean: Tensor, f_deformed: Tensor, f_noisy: Tensor) -> Stability:
-    """D, G and R of a predictor from its outputs on P images, their deformed and their noisy versions.
-
-    The denominator runs over pairs of distinct images in O(P): 2/(P-1) sum_i |f_i - mean f|^2.
-    D, G and R are unchanged by f -> a f + b.
-
-    Args:
-        f_clean: Outputs f(x_i), shape (P,), (P, classes) or (P, ...); all axes but the first are flattened.
-        f_deformed: Outputs f(tau x_i) of the same shape, or (k, P, ...) for k fields per image.
-        f_noisy: Outputs f(x_i + eta), likewise.
-
-    Returns:
-        Float64 scalars on the device of the outputs.
-
-    Raises:
-        ArgumentError: P < 2, shapes that do not fit, values that are not finite.
-        DegenerateError: The predictor is constant on the images.
-
-    Source: arXiv 2105.02468, section 3.
-    """
-    deformation_squares = squared_changes(f_clean, f_deformed, argument="f_deformed")
-    noise_squares = squared_changes(f_clean, f_noisy, argument="f_noisy")
-    return stability_from_moments(deformation_squares, noise_squares, output_moments(f_clean))

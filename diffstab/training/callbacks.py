@@ -130,7 +130,7 @@ class StabilityProbe(Callback):
 
     def _log(self, pl_module: LightningModule, stage: str) -> None:
         try:
-            found = self.metric.compute()
+            found = self.metric.stability()
             values = (float(found.deformation), float(found.noise), float(found.relative))
         except DegenerateError:
             values = (math.nan, math.nan, math.nan)

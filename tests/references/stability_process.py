@@ -20,7 +20,7 @@ def main(rank, world_size, rendezvous, data, result):
             shared.update(*batch)
         if rank == "0":
             lopsided.update(*batch)
-    computed = [list(shared.compute()), list(lopsided.compute())]
+    computed = [list(shared.stability()), list(lopsided.stability()), shared.compute(), lopsided.compute()]
     torch.save(computed, f"{result}.{rank}")
     torch.distributed.destroy_process_group()
 

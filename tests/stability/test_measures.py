@@ -11,8 +11,6 @@ from diffstab.stability import (
     change_norms,
     diffeomorphism,
     draw_pairs,
-    merge_moments,
-    output_moments,
     stability,
 )
 from tests.references.stability import stability_by_loops
@@ -156,19 +154,6 @@ def test_a_predictor_blind_to_noise_has_no_finite_relative_stability():
     clean = torch.tensor([0.0, 2.0, 3.0])
     assert float(stability(clean, clean + 1, clean).relative) == math.inf
     assert math.isnan(float(stability(clean, clean, clean).relative))
-
-
-@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
-def test_merged_moments_are_those_of_the_whole(generator, order):
-    f = 1e6 + torch.randn(60, 3, generator=generator, dtype=torch.float64)
-    parts = [output_moments(f[a:b]) for a, b in ((0, 1), (1, 20), (20, 55), (55, 60))]
-    counts, means, scatters = (torch.stack([torch.as_tensor(parts[i][k]) for i in order]) for k in range(3))
-    merged, whole = merge_moments(counts, means, scatters), output_moments(f)
-    assert merged.images == whole.images == 60
-    # the mean of batch rounds to 1e6 * 2^-53; the scatter sees that against a spread of 1
-    assert torch.allclose(merged.mean, whole.mean, rtol=1e-15, atol=0)
-    assert float(merged.scatter) == pytest.approx(float(whole.scatter), rel=1e-9)
-    assert float(whole.scatter) == pytest.approx(float((f - f.mean(0)).square().sum()), rel=1e-9)
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, 1e6 + 0.3])
