@@ -13,6 +13,8 @@ from diffstab.sphere.certificate import Certificate, Floats, Integers
 
 ORTHOGONAL = 1e-12
 """Cosine below which a point counts as orthogonal to a plane."""
+ROUNDING = 16 * float(np.finfo(np.float64).eps)
+"""Rounding error of the direction of a unit vector."""
 
 
 class Arcs(NamedTuple):
@@ -23,12 +25,14 @@ class Arcs(NamedTuple):
         slopes: (b, c, m + 1) components of A on each arc along the c axes that were asked for.
         crossed: (b, m) index of the point whose kink separates arcs k and k + 1.
         both: (b, c) A(phi) + A(phi + pi): every point is on at one of the two.
+        blur: (b, m + 2) rounding error of the edges, large for points that are nearly orthogonal to the circle.
     """
 
     edges: Floats
     slopes: Floats
     crossed: Integers
     both: Floats
+    blur: Floats
 
     def opposite(self) -> "Arcs":
         """The arcs at phi + pi: the same edges, the complementary points on."""
@@ -52,7 +56,8 @@ def walk(certificate: Certificate, axes: Floats) -> Arcs:
     rising = angle >= 0
     angle = np.where(rising, angle, angle + np.pi)
     order = np.argsort(angle, axis=1)
-    inside = np.maximum(np.abs(cosine), np.abs(sine)) > ORTHOGONAL
+    reach = np.maximum(np.abs(cosine), np.abs(sine))
+    inside = reach > ORTHOGONAL
     kinks = along * (certificate.slopes * inside)[:, None]
     # A point is switched on where its crossing rises, and begins on where it falls, kinks at phi = 0 included.
     begin = np.where(rising, 0.0, 1.0)
@@ -64,7 +69,9 @@ def walk(certificate: Certificate, axes: Floats) -> Arcs:
     edges = np.empty((len(axes), angle.shape[1] + 2))
     edges[:, 0], edges[:, -1] = 0.0, np.pi
     edges[:, 1:-1] = np.take_along_axis(angle, order, axis=1)
-    return Arcs(edges, slopes, order, kinks.sum(axis=2) + 2 * linear)
+    blur = np.zeros_like(edges)
+    blur[:, 1:-1] = np.take_along_axis(ROUNDING / np.maximum(reach, ROUNDING), order, axis=1)
+    return Arcs(edges, slopes, order, kinks.sum(axis=2) + 2 * linear, blur)
 
 
 def value(slopes: Floats, angle: Floats) -> Floats:

@@ -7,10 +7,13 @@ cell's edges, and that foot is where the edge itself is stationary: so stationar
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diffstab.sphere.arcs import Arcs, derivative, value, walk
 from diffstab.sphere.certificate import Certificate, Floats, Integers, Maxima
 
+Truths = NDArray[np.bool_]
+EPSILON = float(np.finfo(np.float64).eps)
 CIRCLES_AT_ONCE = 128
 """Great circles walked together; bounds the memory to about 30 arrays of that many times n."""
 
@@ -26,10 +29,14 @@ class _Found:
 
     def add(self, neurons: Floats, values: Floats) -> None:
         """Add local maxima (k, d) with their values (k,)."""
+        self.note(values)
         size = np.abs(values)
-        self.largest = max(self.largest, float(size.max(initial=0.0)))
         self.neurons.append(neurons[size > self.floor])
         self.values.append(values[size > self.floor])
+
+    def note(self, values: Floats) -> None:
+        """Take note of values of g somewhere on the sphere, of which the largest counts."""
+        self.largest = max(self.largest, float(np.abs(values).max(initial=0.0)))
 
     def maxima(self) -> Maxima:
         """All that was found."""
@@ -110,16 +117,23 @@ def _neurons(axes: Floats, angle: Floats, sign: float) -> Floats:
     return sign * plane
 
 
-def _stationary_arcs(arcs: Arcs) -> tuple[Integers, Integers, Floats, Floats]:
-    """Arcs along which g is stationary inside: circle, arc, angle and the length of A in the plane, signed.
+def _stationary_arcs(arcs: Arcs, *, slack: float = 0.0) -> tuple[Integers, Integers, Floats, Truths]:
+    """Arcs along which g is stationary inside: circle, arc, angle, and whether that lies inside without any slack.
 
-    On an arc g is a sinusoid, and it is stationary where the plane part of A points at theta or away from it.
+    On an arc g is a sinusoid, and it is stationary where the plane part of A points at theta or away from it. With a
+    slack, the rounding error of A, arcs that miss their stationary point by no more than rounding are among them.
     """
     angle = np.arctan2(arcs.slopes[:, 1], arcs.slopes[:, 0])
     turned = np.where(angle < 0, angle + np.pi, angle)
-    rows, arc = np.nonzero((turned >= arcs.edges[:, :-1]) & (turned <= arcs.edges[:, 1:]))
+    starts, ends = arcs.edges[:, :-1], arcs.edges[:, 1:]
+    if not slack:
+        rows, arc = np.nonzero((turned >= starts) & (turned <= ends))
+        return rows, arc, turned[rows, arc], np.ones(len(rows), dtype=bool)
+    off = slack / np.maximum(np.hypot(arcs.slopes[:, 0], arcs.slopes[:, 1]), slack)
+    near = (turned >= starts - arcs.blur[:, :-1] - off) & (turned <= ends + arcs.blur[:, 1:] + off)
+    rows, arc = np.nonzero(near)
     angle = turned[rows, arc]
-    return rows, arc, angle, value(arcs.slopes[rows, :, arc], angle)
+    return rows, arc, angle, (angle >= starts[rows, arc]) & (angle <= ends[rows, arc])
 
 
 def _stationary_kinks(arcs: Arcs) -> tuple[Integers, Integers]:
@@ -149,14 +163,16 @@ def _add_edges_and_cells(
     found: _Found, certificate: Certificate, circles: Integers, axes: Floats, arcs: Arcs, sign: float
 ) -> None:
     """Add the maxima inside edges and, beyond stationary edges, inside cells."""
-    rows, arc, angle, plane = _stationary_arcs(arcs)
-    plane = sign * plane
+    rounding = len(certificate.slopes) * EPSILON * float(np.abs(certificate.slopes).sum())
+    rows, arc, angle, strict = _stationary_arcs(arcs, slack=rounding)
+    plane = sign * value(arcs.slopes[rows, :, arc], angle)
+    found.note(plane[strict])
     normal = arcs.slopes[rows, 2, arc]
     own = certificate.slopes[circles[rows]]
     outward = np.sign(plane)
     # Rates of |g| on leaving the circle to either side; the own point is on at one side only.
     climbs, sinks = outward * (normal + own) > 0, outward * normal < 0
-    edge = ~climbs & ~sinks
+    edge = strict & ~climbs & ~sinks
     neurons = _neurons(axes[rows], angle, sign)
     found.add(neurons[edge], plane[edge])
     for leaves, rate in ((climbs, normal + own), (sinks, normal)):
@@ -166,8 +182,9 @@ def _add_edges_and_cells(
         length, inside = length[tall], peak[tall] / length[tall, None]
         inside *= outward[leaves][tall, None]
         values = certificate(inside)
+        found.note(values)
         # A / |A| belongs to the cell only if g there is what the cell's A says.
-        real = np.abs(np.abs(values) - length) <= 1e-9 * length
+        real = np.abs(np.abs(values) - length) <= 1e-9 * length + rounding
         found.add(inside[real], values[real])
 
 

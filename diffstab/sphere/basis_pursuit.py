@@ -32,7 +32,7 @@ class BasisPursuit(NamedTuple):
         dual: (n,) dual a, with |Phi^T a| < 1 strictly.
         iterations: Interior-point iterations.
         complementarity: Duality gap over the objective, up to the residual.
-        residual: Largest violation of Phi w + mu a = y, over the largest |y|.
+        residual: Largest violation of Phi w + M a = y, over the largest |y|.
         converged: Whether both are below what was asked for.
     """
 
@@ -62,20 +62,20 @@ def basis_pursuit(
     features: Floats,
     targets: Floats,
     *,
-    ridge: float = 0.0,
+    ridge: float | Floats = 0.0,
     tolerance: float = 1e-6,
     residual_tolerance: float = 1e-9,
     dual: Floats | None = None,
 ) -> BasisPursuit:
-    r"""Minimise |w|_1 + |y - Phi w|^2 / (2 mu), or |w|_1 subject to Phi w = y where mu = 0.
+    r"""Minimise |w|_1 + r . M^-1 r / 2 with r = y - Phi w, or |w|_1 subject to Phi w = y where M = 0.
 
-    The dual is max a.y - mu |a|^2 / 2 with |Phi^T a| <= 1, and Phi w + mu a = y at the optimum. Mehrotra's
+    The dual is max a.y - a . M a / 2 with |Phi^T a| <= 1, and Phi w + M a = y at the optimum. Mehrotra's
     predictor-corrector method on w = p - q, p, q >= 0 (Nocedal and Wright, Numerical Optimization, ch. 14).
 
     Args:
-        features: (n, M) columns Phi, of full row rank where mu = 0.
+        features: (n, M) columns Phi, of full row rank where M = 0.
         targets: (n,) targets y, not all zero.
-        ridge: mu >= 0.
+        ridge: (n, n) positive semi-definite M, or the mu >= 0 of M = mu I.
         tolerance: Stop at this complementarity relative to the objective ...
         residual_tolerance: ... and this residual.
         dual: (n,) where to start from, scaled into the interior if it is not there; None is the origin.
@@ -90,18 +90,19 @@ def basis_pursuit(
     size = float(np.abs(targets).max())
     if not size > 0:
         raise ArgumentError("targets", "not be all zero", size, "The zero function needs no neuron.")
+    matrix = ridge * np.eye(len(targets)) if np.ndim(ridge) == 0 else np.asarray(ridge)
     state = _start(features, targets, dual)
     iteration = 0
     while True:
         weights = state.plus - state.minus
-        residual = targets - features @ weights - ridge * state.dual
+        residual = targets - features @ weights - matrix @ state.dual
         misfit = float(np.abs(residual).max()) / size
         gap = state.complementarity / float(state.plus.sum() + state.minus.sum())
         converged = gap <= tolerance and misfit <= residual_tolerance
         if converged or iteration == MAX_ITERATIONS:
             return BasisPursuit(weights, state.dual, iteration, gap, misfit, converged)
         try:
-            state = _iterate(features, residual, ridge, state, lag=misfit)
+            state = _iterate(features, residual, matrix, state, lag=misfit)
         except LinAlgError:
             return BasisPursuit(weights, state.dual, iteration, gap, misfit, converged)
         iteration += 1
@@ -120,7 +121,7 @@ def _start(features: Floats, targets: Floats, dual: Floats | None) -> _State:
     )
 
 
-def _iterate(features: Floats, residual: Floats, ridge: float, state: _State, *, lag: float) -> _State:
+def _iterate(features: Floats, residual: Floats, ridge: Floats, state: _State, *, lag: float) -> _State:
     """One predictor-corrector step; the complementarity must not run ahead of the residual, called lag here.
 
     Else weights that the targets still need vanish, and the residual never does.
@@ -128,8 +129,7 @@ def _iterate(features: Floats, residual: Floats, ridge: float, state: _State, *,
     plus, minus, slack_plus, slack_minus, dual = state
     stiffness = plus / slack_plus + minus / slack_minus
     scaled = features * np.sqrt(stiffness)
-    normal = scaled @ scaled.T
-    normal[np.diag_indices_from(normal)] += ridge
+    normal = scaled @ scaled.T + ridge
     factor = _factorise(normal)
 
     def newton(towards_plus: Floats, towards_minus: Floats) -> tuple[Floats, Floats, Floats, Floats]:
@@ -137,7 +137,7 @@ def _iterate(features: Floats, residual: Floats, ridge: float, state: _State, *,
         step = cho_solve(factor, right, check_finite=False)
         # The normal matrix is ill-conditioned near the end, and shifted; refinement takes both out.
         for _ in range(REFINEMENTS):
-            left = right - features @ (stiffness * (features.T @ step)) - ridge * step
+            left = right - features @ (stiffness * (features.T @ step)) - ridge @ step
             step += cho_solve(factor, left, check_finite=False)
         change = features.T @ step
         return (

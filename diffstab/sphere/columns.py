@@ -3,13 +3,15 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from diffstab.sphere.arrangement import maxima_on_circle, maxima_on_line, maxima_on_sphere
 from diffstab.sphere.ascent import maxima_by_ascent
-from diffstab.sphere.basis_pursuit import BasisPursuit, basis_pursuit
+from diffstab.sphere.basic import Cloud, basic_solution, vertex
 from diffstab.sphere.certificate import Floats, Maxima, certificate
 from diffstab.sphere.problem import Problem
-from diffstab.sphere.support import independent_support, merge_cells
+from diffstab.sphere.restricted import Restricted
+from diffstab.sphere.verdict import Verdict, judge
 
 ENUMERATED_DIMENSIONS = 3
 """Up to this dimension all local maxima of the certificate are enumerated."""
@@ -19,18 +21,18 @@ SHARE_OF_GAP = 0.2
 """The next restricted problem is solved to this share of the present gap ..."""
 SHARE_OF_TOLERANCE = 0.1
 """... but not below this share of the gap asked for."""
-FINEST = 1e-9
-"""Relative tolerance of the last restricted problem ..."""
-LEAST_RESIDUAL = 1e-8
-"""... and of the residual, over the largest target, in all."""
+MAX_FAILURES = 5
+"""Times that the atoms may miss a gap that the restricted problem promised; each time it is solved ten times finer."""
 KEPT_SLACK = 10.0
 """Columns stay while |g| > 1 - this times the largest violation ..."""
 LEAST_VIOLATION = 1e-3
 """... which counts for at least this."""
+SPANNING = 2
+"""First neurons, random ones, per point that stay in all rounds, so that the targets remain in reach."""
+CLOSE, NEIGHBOURS = 1e-2, 3
+"""Distance below which two lines count as close, and how many neighbours of each are looked at."""
 NEW_PER_POINT = 2
 """New columns of one round, at most, over the number of points: those with the largest violation."""
-SPARE_NEURONS = 2.5
-"""Neurons per point down to which the last solution is concentrated before it is reduced."""
 FRESH_STARTS = 4
 """Times as many starts before a searched certificate is believed."""
 
@@ -56,37 +58,23 @@ class Round(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Atoms of a solution in the problem's coordinates.
+    """A fit, judged.
 
     Attributes:
-        neurons: (k, r) unit vectors.
-        weights: (k,) weights.
-        dual: (m,) dual, feasible by the certificate.
-        dual_value: Lower bound of the objective that it proves.
+        verdict: The atoms in the caller's coordinates, and their gap.
         rounds: History.
     """
 
-    neurons: Floats
-    weights: Floats
-    dual: Floats
-    dual_value: float
+    verdict: Verdict
     rounds: list[Round]
 
 
 class _Bound(NamedTuple):
-    """The best feasible dual so far."""
+    """The best dual so far, the largest |g| that was found for it, and the bound that it proves when scaled."""
 
     dual: Floats
+    largest: float
     value: float
-
-
-def objective(problem: Problem, neurons: Floats, weights: Floats) -> float:
-    """|w|_1 + |y - Phi w|^2 / (2 ridge); |w|_1 where ridge = 0."""
-    total = float(np.abs(weights).sum())
-    if problem.ridge == 0:
-        return total
-    residual = problem.targets - features(problem, neurons) @ weights
-    return total + float(residual @ residual) / (2 * problem.ridge)
 
 
 def features(problem: Problem, neurons: Floats) -> Floats:
@@ -131,36 +119,32 @@ class Search:
 
 
 def generate_columns(problem: Problem, search: Search, *, tol: float, max_rounds: int) -> Solution:
-    """Solve a problem to a relative gap.
+    """Solve a problem to a relative gap, judged on the very atoms that are returned.
 
     Args:
         problem: Problem with non-zero targets.
         search: Finds the maxima of the certificate.
         tol: Relative gap to reach.
-        max_rounds: Rounds after which the last solution is returned as it is.
+        max_rounds: Rounds after which the best fit so far is returned.
 
     Returns:
-        The solution; its objective and dual value tell the gap that was reached.
+        The fit, whose gap tells what was reached, and the rounds.
     """
     bound, maxima = _unpenalised_bound(problem, search)
     rounds: list[Round] = []
     if problem.ridge and maxima.largest <= 1:
-        nothing = np.empty((0, search.dimension))
-        return Solution(nothing, np.empty(0), bound.dual, bound.value, rounds)
-    points = problem.points / problem.lines.norm[:, None]
-    start = search.directions(4 * len(points) + 20 * search.dimension)
-    neurons = np.concatenate([start, points, -points])
-    dual, tolerance = None, LOOSEST
-    for _ in range(max_rounds):
+        nothing = Cloud(np.empty((0, problem.basis.shape[1])), np.empty(0))
+        return Solution(judge(problem, nothing, bound.dual, maxima.largest), rounds)
+    (neurons, spanning), dual, tolerance = _first_neurons(problem, search), None, LOOSEST
+    phi = features(problem, neurons)
+    solver = Restricted(problem, phi)
+    best: Verdict | None = None
+    failures, stalled = 0, False
+    while True:
         phi = features(problem, neurons)
-        restricted = basis_pursuit(
-            phi,
-            problem.targets,
-            ridge=problem.ridge,
-            tolerance=tolerance,
-            residual_tolerance=max(tolerance / 10, LEAST_RESIDUAL),
-            dual=dual,
-        )
+        restricted = solver.by_simplex(phi) if stalled else None
+        restricted = restricted or solver(phi, tolerance=tolerance, dual=dual)
+        stalled = stalled or not restricted.converged
         dual = restricted.dual
         used = np.abs(restricted.weights) > 1e-3 * np.abs(restricted.weights).max()
         maxima = search(dual, neurons[used])
@@ -170,34 +154,82 @@ def generate_columns(problem: Problem, search: Search, *, tol: float, max_rounds
         rounds.append(Round(len(neurons), restricted.iterations, value, bound.value, gap, maxima.largest))
         if gap <= tol and not search.enumerates:
             maxima = search(bound.dual, neurons[used], times=FRESH_STARTS)
-            bound = _Bound(bound.dual, -np.inf) if maxima.largest > 1 else bound
-            bound = _better(problem, bound, bound.dual, maxima.largest)
+            bound = _priced(problem, bound.dual, max(maxima.largest, bound.largest))
             gap = (value - bound.value) / value
-        if gap <= tol:
-            break
+        last = len(rounds) == max_rounds
+        if gap <= tol or last:
+            spare = max(bound.value / (1 - tol) - value, SHARE_OF_TOLERANCE * tol * value) / 2
+            cloud = Cloud(neurons, restricted.weights)
+            basic = basic_solution(solver, cloud, dual=dual, most=value + spare)
+            verdict = judge(problem, basic, bound.dual, bound.largest)
+            if not _reached(verdict, tol) and (other := vertex(solver, cloud, dual=dual)):
+                verdict = min(verdict, judge(problem, other, bound.dual, bound.largest), key=lambda v: v.gap)
+            best = verdict if best is None or verdict.gap < best.gap else best
+            failures, stalled = failures + 1, True
+            if _reached(best, tol) or last or failures == MAX_FAILURES:
+                return Solution(best, rounds)
         violation = max(maxima.largest - 1, LEAST_VIOLATION)
         near = np.abs(phi.T @ dual) > 1 - KEPT_SLACK * violation
+        near[:spanning] = True
         tallest = np.argsort(-np.abs(maxima.values))[: NEW_PER_POINT * len(problem.points)]
         neurons = np.concatenate([neurons[near], maxima.neurons[tallest]])
-        tolerance = max(min(tolerance, SHARE_OF_GAP * gap), SHARE_OF_TOLERANCE * tol)
-    return _atomic(problem, search, neurons, bound, rounds, tol)
+        tolerance = max(min(tolerance, SHARE_OF_GAP * gap), SHARE_OF_TOLERANCE * tol * 0.1**failures)
+
+
+def _reached(verdict: Verdict, tol: float) -> bool:
+    return verdict.met and verdict.gap <= tol
+
+
+def _first_neurons(problem: Problem, search: Search) -> tuple[Floats, int]:
+    """Neurons to begin with, and how many of them, from the first, stay so that all targets remain in reach.
+
+    Random directions, the points and their antipodes; and between two close points the neuron that only one of them
+    activates, without which the features of a cluster of points span no more than a linear function does.
+    """
+    drawn = search.directions(4 * len(problem.points) + 20 * search.dimension)
+    between = _between(problem.lines.directions)
+    points = problem.points / problem.lines.norm[:, None]
+    spanning = np.concatenate([between, drawn])
+    return np.concatenate([spanning, points, -points]), len(between) + SPANNING * len(points)
+
+
+def _between(directions: Floats) -> Floats:
+    """Unit vectors normal to the bisectors of close lines, on both sides, (k, r)."""
+    both = np.concatenate([directions, -directions])
+    count = min(NEIGHBOURS + 1, len(both))
+    distance, others = KDTree(both).query(directions, k=count)
+    first, slot = np.nonzero((distance > 0) & (distance < CLOSE))
+    this, other = directions[first], both[others[first, slot]]
+    normal, middle = this - other, (this + other) / 2
+    # Twice: rounding of the lengths tilts the difference by far more than the lines are apart.
+    for _ in range(2):
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        normal -= (normal * middle).sum(axis=1, keepdims=True) * middle
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    sides: Floats = np.concatenate([normal, -normal])
+    return sides
 
 
 def _unpenalised_bound(problem: Problem, search: Search) -> tuple[_Bound, Maxima]:
     """The bound at the dual that the loss alone asks for (the direction of the targets), and its maxima."""
     dual = problem.targets / (problem.ridge or 1.0)
     maxima = search(dual, np.empty((0, search.dimension)))
-    return _better(problem, _Bound(dual, -np.inf), dual, maxima.largest), maxima
+    return _priced(problem, dual, maxima.largest), maxima
 
 
 def _better(problem: Problem, bound: _Bound, dual: Floats, largest: float) -> _Bound:
-    """The better of a bound and the best multiple of a dual that is feasible, its largest |g| being known."""
+    """The better of a bound and of what another dual proves, its largest |g| being known."""
+    other = _priced(problem, dual, largest)
+    return other if other.value > bound.value else bound
+
+
+def _priced(problem: Problem, dual: Floats, largest: float) -> _Bound:
+    """The bound that the best feasible multiple of a dual proves."""
     scale = 1 / max(largest, 1.0)
     gain, curvature = float(problem.targets @ dual), problem.ridge * float(dual @ dual)
     if curvature > 0:
         scale = min(scale, gain / curvature)
-    value = scale * gain - scale**2 * curvature / 2
-    return _Bound(scale * dual, value) if value > bound.value else bound
+    return _Bound(dual, largest, scale * gain - scale**2 * curvature / 2)
 
 
 def _lagrangian(problem: Problem, phi: Floats, weights: Floats, dual: Floats) -> float:
@@ -205,46 +237,3 @@ def _lagrangian(problem: Problem, phi: Floats, weights: Floats, dual: Floats) ->
     missing = problem.targets - phi @ weights - problem.ridge * dual
     loss = problem.ridge * float(dual @ dual) / 2
     return float(np.abs(weights).sum()) + float(dual @ missing) + loss
-
-
-def _atomic(
-    problem: Problem, search: Search, neurons: Floats, bound: _Bound, rounds: list[Round], tol: float
-) -> Solution:
-    """Solve on the last columns to the end, and reduce the solution to independent atoms."""
-    last = _solve_to_the_end(problem, neurons, bound.dual)
-    neurons, weights = merge_cells(problem.points, neurons, last.weights)
-    maxima = search(last.dual, neurons, times=FRESH_STARTS)
-    bound = _better(problem, bound, last.dual, maxima.largest)
-    neurons, weights = _concentrate(problem, neurons, weights, last.dual, tol)
-    weights = independent_support(features(problem, neurons), weights)
-    kept = weights != 0
-    return Solution(neurons[kept], weights[kept], bound.dual, bound.value, rounds)
-
-
-def _concentrate(
-    problem: Problem, neurons: Floats, weights: Floats, dual: Floats, tol: float
-) -> tuple[Floats, Floats]:
-    """Solve again and again on the heavier half of the neurons, as long as the objective stays.
-
-    A central solution spreads over many neurons that do equally well. Few are needed, and the fewer are left the
-    less there is to do for the reduction to independent ones.
-    """
-    most = objective(problem, neurons, weights) * (1 + SHARE_OF_TOLERANCE * tol)
-    while len(weights) > SPARE_NEURONS * len(problem.points):
-        heavy = np.argsort(-np.abs(weights))[: len(weights) // 2]
-        again = _solve_to_the_end(problem, neurons[heavy], dual)
-        if again.residual > LEAST_RESIDUAL or objective(problem, neurons[heavy], again.weights) > most:
-            break
-        neurons, weights, dual = neurons[heavy], again.weights, again.dual
-    return neurons, weights
-
-
-def _solve_to_the_end(problem: Problem, neurons: Floats, dual: Floats) -> BasisPursuit:
-    return basis_pursuit(
-        features(problem, neurons),
-        problem.targets,
-        ridge=problem.ridge,
-        tolerance=FINEST,
-        residual_tolerance=LEAST_RESIDUAL,
-        dual=dual,
-    )

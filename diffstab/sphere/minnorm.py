@@ -16,8 +16,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from diffstab.errors import ArgumentError, DegenerateError
+from diffstab.sphere.basic import Cloud
 from diffstab.sphere.columns import ENUMERATED_DIMENSIONS, Search, Solution, generate_columns
 from diffstab.sphere.problem import Problem, prepare
+from diffstab.sphere.verdict import judge
 
 Floats = NDArray[np.float64]
 POINTS_AT_ONCE = 4096
@@ -26,7 +28,7 @@ NOTABLE_RESIDUAL, UNUSABLE_RESIDUAL = 1e-6, 1e-3
 
 
 class MinNormReLU(RegressorMixin, BaseEstimator):
-    r"""Minimal-norm fit by infinitely many relu neurons, solved to a certified gap.
+    r"""Minimal-norm fit by infinitely many relu neurons, solved to a gap that is judged on what is returned.
 
     f(x) = sum_j weights_j relu(atoms_j . x) with |atoms_j| = 1 minimises
 
@@ -36,9 +38,15 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
     over all numbers and places of neurons on the sphere. There is no bias: append a constant coordinate for one.
     The linear program over neurons is solved by column generation: an interior-point method for the neurons at
     hand, then new ones where the dual certificate g(theta) = sum_i a_i relu(theta . x_i) exceeds 1 in size.
-    With a* = a / max |g| feasible, the gap between the objective and the dual value at a* bounds the distance to
-    the optimum. In up to 3 dimensions (of the span of the points) all maxima of |g| are enumerated and the bound is
-    exact; above, they are searched by ascent from many starts. A fit keeps to one thread of linear algebra.
+    A dual with |g| <= 1 everywhere is feasible, and no interpolant has a norm below its value sum_i a_i y_i (with a
+    penalty: penalty (a . y - n penalty |a|^2 / 2)). `gap_` is computed once, from `atoms_`, `weights_` and `dual_` as
+    they are returned; a fit stops by it alone, and it is never negative. |g| of `dual_` stays below 1 by a margin
+    for rounding, about n eps sum_i |a_i| |x_i|, which limits the gap that close points allow. An interpolant meets
+    its targets to rounding, or a warning tells; its residual r counts as 2 sum_i |a_i r_i| against it.
+
+    In up to 3 dimensions (of the span of the points) all maxima of |g| are enumerated, and the gap is proven. In more
+    they are searched by ascent from many starts: a direction that is missed makes the gap too small, so that it is
+    an estimate. A fit keeps to one thread of linear algebra.
 
     Args:
         penalty: Weight of the total variation, >= 0; 0 interpolates.
@@ -50,11 +58,12 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
     Attributes:
         atoms_: (n_atoms, d) unit directions of the neurons.
         weights_: (n_atoms,) their weights; n_atoms <= n.
-        dual_: (n,) feasible dual a.
+        dual_: (n,) feasible dual a; where the certificate is "heuristic", feasible as far as searched.
         objective_: The minimised objective.
         residual_: Largest |y_i - f(x_i)|.
-        gap_: (objective - dual value) / objective, certified; 0 where the objective is 0.
-        certificate_: "exact", or "multi-start" where the largest |g| was searched, not enumerated.
+        gap_: (objective - dual value + 2 sum_i |a_i r_i|) / objective, the last term with penalty 0 only; 0 where the
+            objective is 0. The objective is at most 1 / (1 - gap_) of the minimum.
+        certificate_: "exact", or "heuristic" where the largest |g| was searched, not enumerated.
         history_: One `Round` per round.
     """
 
@@ -88,19 +97,13 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
         points, targets = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         targets = targets.astype(np.float64)
         problem = prepare(points, targets, penalty=self.penalty)
-        solution = self._solve(problem)
-        self.atoms_ = solution.neurons @ problem.basis
-        self.weights_ = solution.weights
-        self.dual_ = np.zeros(len(targets))
-        self.dual_[problem.rows] = solution.dual * problem.scale
-        self.history_ = solution.rounds
+        verdict, self.history_ = self._solve(problem)
+        self.atoms_, self.weights_, self.dual_ = verdict.atoms, verdict.weights, verdict.dual
+        self.objective_, self.gap_, self.residual_ = verdict.objective, verdict.gap, verdict.residual
         self.certificate_ = _certificate_name(problem)
-        self.objective_, self.gap_ = self._objective_and_gap(points, targets, solution.dual_value)
-        self.residual_ = float(np.abs(targets - relu_sum(points, self.atoms_, self.weights_)).max())
         if self.penalty == 0:
-            self._check_residual(
-                self.residual_ / max(float(np.abs(targets).max()), np.finfo(np.float64).tiny)
-            )
+            largest = max(float(np.abs(targets).max()), np.finfo(np.float64).tiny)
+            self._check_residual(self.residual_ / largest, met=verdict.met)
         if self.gap_ > self.tol:
             text = f"MinNormReLU stopped at a relative gap of {self.gap_:.1e} > tol = {self.tol:g}."
             warnings.warn(f"{text} Raise max_rounds or tol.", ConvergenceWarning, stacklevel=2)
@@ -113,14 +116,15 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
         return relu_sum(points, self.atoms_, self.weights_)
 
     @staticmethod
-    def _check_residual(relative: float) -> None:
+    def _check_residual(relative: float, *, met: bool) -> None:
         """Refuse, or tell, an interpolant that misses its targets: points may be too close for their targets."""
         text = f"the targets are met only to {relative:.1e} of the largest"
         if relative > UNUSABLE_RESIDUAL:
             way_out = "points lie too close to each other for targets so different; set a positive penalty"
             raise DegenerateError(f"{text}: {way_out}.")
-        if relative > NOTABLE_RESIDUAL:
-            warnings.warn(f"MinNormReLU: {text}.", ConvergenceWarning, stacklevel=3)
+        if relative > NOTABLE_RESIDUAL or not met:
+            text = f"{text}, and the norm may lie below that of every interpolant"
+            warnings.warn(f"MinNormReLU: {text}. Set a positive penalty.", ConvergenceWarning, stacklevel=3)
 
     def _check_options(self) -> None:
         if not (np.isfinite(self.penalty) and self.penalty >= 0):
@@ -134,24 +138,13 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
 
     def _solve(self, problem: Problem) -> Solution:
         if not np.any(problem.targets):
-            nothing = np.empty((0, problem.points.shape[1]))
-            return Solution(nothing, np.empty(0), np.zeros(len(problem.targets)), 0.0, [])
+            nothing = Cloud(np.empty((0, problem.basis.shape[1])), np.empty(0))
+            return Solution(judge(problem, nothing, np.zeros(len(problem.targets)), 0.0), [])
         n_starts = self.n_starts or int(np.clip(8 * len(problem.targets), 1024, 4096))
         search = Search(problem, n_starts=n_starts, generator=check_random_state(self.random_state))
         # Factorisations of this size lose on more threads, whose pools (of numpy and of scipy) wait for each other.
         with threadpool_limits(1, user_api="blas"):
             return generate_columns(problem, search, tol=self.tol, max_rounds=self.max_rounds)
-
-    def _objective_and_gap(self, points: Floats, targets: Floats, dual_value: float) -> tuple[float, float]:
-        """The objective of the fitted neurons, evaluated afresh on the data, and its relative gap."""
-        norm = float(np.abs(self.weights_).sum())
-        if self.penalty == 0:
-            return norm, (norm - dual_value) / norm if norm > 0 else 0.0
-        residual = targets - relu_sum(points, self.atoms_, self.weights_)
-        origin = targets[~points.any(axis=1)]
-        value = float(residual @ residual) / (2 * len(targets)) + self.penalty * norm
-        bound = self.penalty * dual_value + float(origin @ origin) / (2 * len(targets))
-        return value, (value - bound) / value if value > 0 else 0.0
 
 
 def relu_sum(points: Floats, atoms: Floats, weights: Floats) -> Floats:
@@ -161,5 +154,5 @@ def relu_sum(points: Floats, atoms: Floats, weights: Floats) -> Floats:
     return np.concatenate(parts)
 
 
-def _certificate_name(problem: Problem) -> Literal["exact", "multi-start"]:
-    return "exact" if problem.points.shape[1] <= ENUMERATED_DIMENSIONS else "multi-start"
+def _certificate_name(problem: Problem) -> Literal["exact", "heuristic"]:
+    return "exact" if problem.points.shape[1] <= ENUMERATED_DIMENSIONS else "heuristic"

@@ -3,11 +3,13 @@
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import lstsq, qr
 
 from diffstab.errors import DegenerateError
 from diffstab.sphere.certificate import Floats, Integers, Lines, group_by_line
 
+Extended = NDArray[np.longdouble]
 SAME_TARGET = 1e-9
 """Difference, relative to the largest target, below which targets count as equal."""
 
@@ -23,6 +25,9 @@ class Problem(NamedTuple):
         scale: (m,) the row's dual variable in the caller's data over the one here.
         basis: (r, d) orthonormal basis of the span.
         lines: The points grouped by line.
+        displacement: (m,) by how much each point was moved: to its line, and into the span.
+        given_points: (n, d) the caller's points.
+        given_targets: (n,) the caller's targets.
     """
 
     points: Floats
@@ -32,6 +37,20 @@ class Problem(NamedTuple):
     scale: Floats
     basis: Floats
     lines: Lines
+    displacement: Floats
+    given_points: Floats
+    given_targets: Floats
+
+    def exact_features(self, atoms: Floats) -> Extended:
+        """Phi (m, k) of atoms (k, d) at the caller's points, in extended precision."""
+        inner = self.given_points[self.rows].astype(np.longdouble) @ atoms.T.astype(np.longdouble)
+        phi: Extended = np.maximum(inner, 0) * self.scale[:, None].astype(np.longdouble)
+        return phi
+
+    @property
+    def exact_targets(self) -> Extended:
+        """The targets (m,), in extended precision."""
+        return self.given_targets[self.rows].astype(np.longdouble) * self.scale.astype(np.longdouble)
 
 
 def prepare(points: Floats, targets: Floats, *, penalty: float) -> Problem:
@@ -63,7 +82,12 @@ def prepare(points: Floats, targets: Floats, *, penalty: float) -> Problem:
     basis = _span(kept)
     kept = kept @ basis.T
     lines = group_by_line(kept)
-    return Problem(kept, targets[rows] * scale, penalty * len(points), rows, scale, basis, lines)
+    on_lines = (lines.side * lines.norm)[:, None] * lines.directions[lines.line] @ basis
+    displacement = np.linalg.norm(points[rows] * scale[:, None] - on_lines, axis=1)
+    ridge = penalty * len(points)
+    return Problem(
+        kept, targets[rows] * scale, ridge, rows, scale, basis, lines, displacement, points, targets
+    )
 
 
 def _refuse_origin(targets: Floats, norm: Floats) -> None:

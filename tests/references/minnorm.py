@@ -54,3 +54,89 @@ def largest_by_search(points, dual, count, generator):
         neurons /= np.linalg.norm(neurons, axis=1, keepdims=True)
         best = max(best, np.abs(dual @ relu_features(points, neurons)).max())
     return best
+
+
+def extrema(points, dual):
+    """Unit vectors among which |sum_i a_i relu(theta . x_i)| has its maximum on the sphere, in d = 2 and 3.
+
+    On a cell of the arrangement g = A . theta, and |g| is largest at A / |A| or -A / |A|, on an edge along the part of
+    A in the edge's plane, or at a vertex. All are listed for every cell and edge, those outside of it too.
+    """
+    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    if points.shape[1] == 2:
+        vertices = np.stack([-unit[:, 1], unit[:, 0]], axis=1)
+        vertices = np.concatenate([vertices, -vertices])
+        order = np.argsort(np.arctan2(vertices[:, 1], vertices[:, 0]))
+        around = vertices[order]
+        middles = around + np.roll(around, -1, axis=0)
+        slopes = _slopes(points, dual, middles)
+        return _unit_rows(vertices, np.eye(2), -np.eye(2), slopes, -slopes)
+    found = []
+    for normal in unit:
+        vertices = np.cross(normal, unit)
+        vertices = _unit_rows(vertices, -vertices, np.cross(normal, np.eye(3)))
+        first, second = _plane(normal)
+        vertices = vertices[np.argsort(np.arctan2(vertices @ second, vertices @ first))]
+        middles = _unit_rows(vertices + np.roll(vertices, -1, axis=0))
+        # The two sides of an edge, at three distances: near enough for a thin cell, far enough for rounding.
+        for step in (0.0, 1e-4, 1e-8, 1e-11):
+            for side in (1, -1):
+                slopes = _slopes(points, dual, middles + side * step * normal)
+                along = slopes - np.outer(slopes @ normal, normal)
+                found += [slopes, -slopes, along, -along]
+        found.append(vertices)
+    return _unit_rows(*found)
+
+
+def _slopes(points, dual, neurons):
+    return ((neurons @ points.T > 0) * dual) @ points
+
+
+def _plane(normal):
+    first = np.cross(normal, np.eye(3)[np.abs(normal).argmin()])
+    first /= np.linalg.norm(first)
+    return first, np.cross(normal, first)
+
+
+def _unit_rows(*parts):
+    rows = np.concatenate(parts)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows[length[:, 0] > 0] / length[length[:, 0] > 0]
+
+
+def certificate_values(points, dual, neurons):
+    """g in extended precision where the machine has it."""
+    wide = np.longdouble
+    return np.maximum(neurons.astype(wide) @ points.T.astype(wide), 0) @ dual.astype(wide)
+
+
+def bounds(points, targets, *, rounds=60, width=1e-6):
+    """Lower and upper bound of the minimal norm: a linear program that grows by the maxima of its dual, by HiGHS.
+
+    Returns:
+        The bounds; the upper one is infinite where HiGHS finds no solution.
+    """
+    scale = np.linalg.norm(points, axis=1)
+    points, targets = points / scale[:, None], targets / scale
+    points, first = np.unique(points, axis=0, return_index=True)
+    targets = targets[first]
+    size = np.abs(targets).max()
+    neurons = np.concatenate([points, -points, extrema(points, targets)])
+    lower, upper = 0.0, np.inf
+    for _ in range(rounds):
+        phi = relu_features(points, neurons)
+        options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+        result = linprog(
+            np.ones(2 * len(neurons)), A_eq=np.hstack([phi, -phi]), b_eq=targets / size, options=options
+        )
+        if result.status != 0:
+            return lower, upper
+        dual = result.eqlin.marginals
+        candidates = extrema(points, dual)
+        height = np.abs(certificate_values(points, dual, candidates)).astype(float)
+        upper, lower = size * result.fun, max(lower, float(dual @ targets) / height.max())
+        if upper - lower <= width * upper:
+            return lower, upper
+        tall = np.argsort(-height)[: 4 * len(points)]
+        neurons = np.concatenate([neurons, candidates[tall[height[tall] > 1]]])
+    return lower, upper

@@ -63,10 +63,11 @@ def test_records_without_neurons_still_make_a_page(sphere_records, make_folder, 
     assert "side the interval" in page
 
 
-def test_cautions_name_what_weakens_the_numbers(sphere_records):
+@pytest.mark.parametrize("searched", ["heuristic", "multi-start"])
+def test_cautions_name_what_weakens_the_numbers(sphere_records, searched):
     frame = tidy_records(sphere_records(sizes=(8, 16), seeds=(0, 1)))
     assert solver_cautions(frame) == []
-    weak = frame.assign(gap=1e-2, tolerance=1e-4, certificate="multi-start", solver="eigh")
+    weak = frame.assign(gap=1e-2, tolerance=1e-4, certificate=searched, solver="eigh")
     weak.loc[0, "test_error"] = float("nan")
     texts = solver_cautions(weak)
     assert [text.split(":")[0][:20] for text in texts] == [

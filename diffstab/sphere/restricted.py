@@ -1,0 +1,69 @@
+"""The restricted problem of column generation: the minimal norm on the neurons at hand."""
+
+import numpy as np
+from scipy.optimize import linprog
+
+from diffstab.sphere.basis_pursuit import BasisPursuit, basis_pursuit
+from diffstab.sphere.certificate import Floats
+from diffstab.sphere.conditioning import Conditioning
+from diffstab.sphere.problem import Problem
+
+SHARE_OF_RESIDUAL = 1e-3
+"""Residual asked for, over the largest target, as a share of the relative tolerance ..."""
+LEAST_RESIDUAL = 1e-12
+"""... and below which no less is asked for; what is left is priced by the dual."""
+SIMPLEX_ROWS = 256
+"""Points up to which the simplex method is fast enough to take over where the interior-point method stalls."""
+FEASIBILITY = 1e-10
+"""Tolerance of the simplex method, primal and dual, the finest that it takes."""
+
+
+class Restricted:
+    """Solves a problem on given neurons, in rows that are nearly orthonormal.
+
+    Args:
+        problem: The problem.
+        features: (m, k) features of the first neurons.
+    """
+
+    def __init__(self, problem: Problem, features: Floats) -> None:
+        self.problem = problem
+        self.conditioning = Conditioning(features, ridge=problem.ridge)
+        self._targets = self.conditioning.rows(problem.targets)
+
+    def __call__(self, features: Floats, *, tolerance: float, dual: Floats | None) -> BasisPursuit:
+        """Weights of the columns (m, k) and dual of the problem's rows, to a relative tolerance, from a dual nearby."""
+        rows = self.conditioning
+        found = basis_pursuit(
+            rows.rows(features),
+            self._targets,
+            ridge=rows.ridge,
+            tolerance=tolerance,
+            residual_tolerance=max(SHARE_OF_RESIDUAL * tolerance, LEAST_RESIDUAL),
+            dual=None if dual is None else rows.new_dual(dual),
+        )
+        return found._replace(dual=rows.old_dual(found.dual))
+
+    def by_simplex(self, features: Floats) -> BasisPursuit | None:
+        """Weights of at most m columns (m, k) and their dual, at a vertex; None where there is none, or no time.
+
+        A vertex stands where an interior-point method stalls: weights that only the last digits of the targets
+        ask for.
+        """
+        size = float(np.abs(self._targets).max())
+        if self.problem.ridge or len(features) > SIMPLEX_ROWS:
+            return None
+        phi = self.conditioning.rows(features)
+        found = linprog(
+            np.ones(2 * phi.shape[1]),
+            A_eq=np.concatenate([phi, -phi], axis=1),
+            b_eq=self._targets / size,
+            method="highs-ds",
+            options={"primal_feasibility_tolerance": FEASIBILITY, "dual_feasibility_tolerance": FEASIBILITY},
+        )
+        if found.status != 0:
+            return None
+        weights = size * (found.x[: phi.shape[1]] - found.x[phi.shape[1] :])
+        misfit = float(np.abs(self._targets - phi @ weights).max()) / size
+        dual = self.conditioning.old_dual(found.eqlin.marginals)
+        return BasisPursuit(weights, dual, int(found.nit), 0.0, misfit, True)
