@@ -98,9 +98,10 @@ def series_on_grid(
     factors = like.new_tensor(scale)[:, None, None]
 
     def evaluate(coefficients: torch.Tensor) -> torch.Tensor:
-        # Two products of matrices: the sum over i along each line of j, then the sum over j.
-        lines = (coefficients * factors).transpose(2, 3) @ columns
-        return rows @ lines
+        # The sum over i is one product of matrices for all fields and j at once; then the sum over j.
+        scaled = (coefficients * factors).transpose(2, 3)
+        lines = (scaled.reshape(-1, cutoff) @ columns).view(-1, cutoff, width)
+        return torch.bmm(rows.expand(len(lines), -1, -1), lines).view(-1, 2, height, width)
 
     return evaluate
 

@@ -15,7 +15,7 @@ Mode = Literal["bilinear", "nearest", "gaussian"]
 
 GAUSSIAN_SIGMA_PX = 0.4715
 _GAUSSIAN_RADIUS_PX = 3  # a tap left out weighs exp(-3.5^2 / (2 sigma^2)) ~ 1e-12 or less
-_CHUNK_PIXELS = 1 << 16  # pixels per chunk on the CPU: its buffers stay in the cache and in the heap
+_CHUNK_PIXELS = 1 << 17  # pixels per chunk on the CPU: its buffers stay in the cache and in the heap
 
 
 def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> torch.Tensor:
@@ -164,8 +164,11 @@ def _grid_resampler(
 
     def resample(images: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
         grid = torch.addcmul(whole, field, pixels_to_grid)
-        grid[:, 0].clamp_(*column_range)
-        grid[:, 1].clamp_(*row_range)
+        if column_range == row_range:
+            grid.clamp_(*row_range)
+        else:
+            grid[:, 0].clamp_(*column_range)
+            grid[:, 1].clamp_(*row_range)
         padded = F.pad(images, padding) if any(padding) else images
         return F.grid_sample(padded, grid.permute(0, 2, 3, 1), mode=mode, align_corners=False)
 
