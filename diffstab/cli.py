@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from diffstab import __version__
 from diffstab.errors import DiffstabError
+from diffstab.shipped import check_data_modules
 
 
 class Command(NamedTuple):
@@ -67,6 +68,7 @@ def _chosen(args: list[str], commands: Mapping[str, Command], *, prog: str, abou
 
 
 def _lightning(command: str, args: list[str]) -> None:
+    check_data_modules()
     from datamodules import ImageDataModule
     from diffstab.tracking.fit import TrackedCLI
     from diffstab.training.lightning import run_lightning
@@ -75,6 +77,7 @@ def _lightning(command: str, args: list[str]) -> None:
 
 
 def _grid(command: str, args: list[str]) -> int:
+    check_data_modules()
     from diffstab.training.grid import grid_command, run_grid
 
     grid = grid_command(command)
@@ -99,6 +102,7 @@ def _grid(command: str, args: list[str]) -> int:
 
 
 def _sweep(command: str, args: list[str]) -> int:
+    check_data_modules()
     from diffstab.sweep import command as sweep
 
     return sweep.main(args)
@@ -121,6 +125,7 @@ def _sphere(command: str, args: list[str]) -> int | None:
 
 
 def _sphere_lightning(command: str, args: list[str]) -> None:
+    check_data_modules()
     from datamodules import SphereRegression
     from diffstab.tracking.fit import TrackedCLI
     from diffstab.training.lightning import run_lightning
@@ -179,12 +184,14 @@ def _import_wandb(command: str, args: list[str]) -> None:
 
 
 def _paper(command: str, args: list[str]) -> int:
+    check_data_modules()
     from diffstab.paper.command import main
 
     return main(args)
 
 
 def _demo(command: str, args: list[str]) -> int | None:
+    check_data_modules()
     from diffstab import demo
 
     return demo.main(args)

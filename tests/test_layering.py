@@ -10,6 +10,7 @@ SOURCES = sorted([*(ROOT / "diffstab").rglob("*.py"), *(ROOT / "datamodules").rg
 
 LEVELS = [
     {"errors"},
+    {"extras", "shipped"},
     {"streams"},
     {"results"},
     {"diffeo", "nets"},

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffstab.errors import ArgumentError
+from diffstab.shipped import CONFIGS
 from diffstab.training.grid import Asked, GridCommand, grid_command
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-"""Configurations belong to a checkout of the project, not to the installed package."""
 
 
 class Stage(NamedTuple):
@@ -36,12 +34,11 @@ class Stage(NamedTuple):
         """Return the configuration file of a size.
 
         Raises:
-            ArgumentError: If it is not there: the package was installed without its checkout.
+            ArgumentError: If it is not there: the installation is damaged.
         """
         path = CONFIGS / (self.full if full else self.config)
         if not path.is_file():
-            way_out = "Run the paper from a checkout of the project."
-            raise ArgumentError("configuration", "be a file of the checkout", str(path), way_out)
+            raise ArgumentError("configuration", "come with diffstab", str(path), "Install it anew.")
         return path
 
     def asked(self, root: Path, *, full: bool = False) -> tuple[GridCommand[Any, Any], Asked[Any]]:

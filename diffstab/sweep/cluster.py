@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,10 @@ from typing import Any
 import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.extras import require
+from diffstab.sweep.certificates import TLS_OPTIONS, own_security, shared_security, warn_of_plain
+
+_LOG = logging.getLogger("diffstab.sweep")
 
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 120
@@ -30,10 +33,15 @@ _SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.comm.timeouts.connect": f"{CONNECT_SECONDS}s",
     "distributed.admin.tick.limit": "1h",  # runs hold the interpreter for long; nothing a user could act on
+    "distributed.scheduler.http.routes": [],  # pages that take no certificate
+    "distributed.worker.http.routes": [],
 }
 
 _NO_DASHBOARD = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
-"""Any port: two sweeps on one machine would both ask for the usual one."""
+"""Any port, that only this machine reaches: two sweeps on it would both ask for the usual one."""
+
+_JOB_SETTINGS = {"DASK_DISTRIBUTED__WORKER__DAEMON": "False", "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]"}
+"""Of the workers that Slurm starts, which do not get the settings of this process."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Engine:
     Args:
         workers: Processes on this machine; None takes as many as cores allow with `threads` each.
         threads: Threads of linear algebra in each.
-        scheduler: Address of a Dask scheduler to join instead, tcp://host:port.
+        scheduler: Address of a Dask scheduler to join instead, tls://host:port (or tcp://, which takes anybody).
         slurm: YAML file of the Slurm jobs to start instead: options of `dask_jobqueue.SLURMCluster`, and
             `minimum_jobs` and `maximum_jobs`.
 
@@ -75,15 +83,22 @@ class Engine:
 
 
 @contextmanager
-def connected(engine: Engine) -> Iterator[Any]:
+def connected(engine: Engine, *, shared: Path | None = None) -> Iterator[Any]:
     """Hold a client of a Dask cluster with a worker at least; what was started ends with it.
 
+    Clusters that are started here talk by TLS, with a key of their own: nobody else gets a word out of them.
+
+    Args:
+        engine: Where it runs.
+        shared: A place that Slurm jobs see too, for their certificates; None is the working directory.
+
     Raises:
-        ArgumentError: If the Slurm profile is wrong.
+        ArgumentError: If the Slurm profile is wrong, or a package is not installed.
         ResultsError: If the scheduler cannot be reached or no worker comes.
     """
+    require("distributed", "to run a grid in several processes")
     import dask
-    from distributed import Client
+    import distributed  # noqa: F401  # its defaults are set on import, which the end of our settings would drop
 
     variables = {
         name: str(engine.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -100,19 +115,13 @@ def connected(engine: Engine) -> Iterator[Any]:
         stack.enter_context(_quiet())
         target: Any = engine.scheduler
         if engine.slurm:
-            target = stack.enter_context(_slurm(engine.slurm, variables))
+            target = stack.enter_context(_slurm(engine.slurm, variables, shared or Path()))
         elif not engine.scheduler:
             target = stack.enter_context(_local(engine))
-        try:
-            client = stack.enter_context(Client(target, timeout=CONNECT_SECONDS, set_as_default=False))
-        except (OSError, ValueError) as error:
-            message = f"No Dask scheduler answers at {engine.scheduler} ({error})."
-            raise ResultsError(
-                f"{message} Start one with `dask scheduler`, or leave the option out."
-            ) from error
+        client = stack.enter_context(_client(target))
         if engine.slurm:
             # Jobs may queue for long.
-            print("Waiting for a first Slurm job to start; squeue shows it.", file=sys.stderr)
+            _LOG.warning("Waiting for a first Slurm job to start; squeue shows it.")
         try:
             client.wait_for_workers(1, timeout=None if engine.slurm else WORKER_SECONDS)
         except TimeoutError as error:
@@ -121,6 +130,23 @@ def connected(engine: Engine) -> Iterator[Any]:
                 f"{message} Start some with `dask worker {engine.scheduler} --nthreads 1`."
             ) from error
         yield client
+
+
+def _client(target: Any) -> Any:
+    """Return a client of a cluster, or of the scheduler at an address."""
+    from distributed import Client
+
+    if isinstance(target, str):
+        warn_of_plain(target)
+    try:
+        return Client(target, timeout=CONNECT_SECONDS, set_as_default=False)
+    # Whatever distributed makes of a wrong address, of certificates that are missing, and of foreign ones.
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        message = f"No Dask scheduler answers at {target} ({error})."
+        way_out = "Start one with `dask scheduler`, or leave the option out."
+        if str(target).startswith("tls://"):
+            way_out = f"Name its certificates by {TLS_OPTIONS}; see docs/clusters.md."
+        raise ResultsError(f"{message} {way_out}") from error
 
 
 @contextmanager
@@ -133,6 +159,7 @@ def _local(engine: Engine) -> Iterator[Any]:
         processes=True,
         memory_limit=0,
         scheduler_kwargs=_NO_DASHBOARD,
+        security=own_security(),
         silence_logs=logging.CRITICAL,
     )
     try:
@@ -146,24 +173,27 @@ def _local(engine: Engine) -> Iterator[Any]:
 
 
 @contextmanager
-def _slurm(path: Path, variables: Mapping[str, str]) -> Iterator[Any]:
+def _slurm(path: Path, variables: Mapping[str, str], shared: Path) -> Iterator[Any]:
+    require("dask_jobqueue", "to start Slurm jobs")
     from dask_jobqueue import SLURMCluster
 
     options = _profile(path)
     if shutil.which("sbatch") is None:
         raise ResultsError("There is no sbatch here. Start the sweep where Slurm takes jobs.")
+    place = Path(options.pop("shared_temp_directory", None) or shared).expanduser()
     least, most = (options.pop(name, 1) for name in ("minimum_jobs", "maximum_jobs"))
-    prologue = [f"export {name}={value}" for name, value in variables.items()]
-    prologue += ["export DASK_DISTRIBUTED__WORKER__DAEMON=False"]
+    prologue = [f"export {name}='{value}'" for name, value in {**variables, **_JOB_SETTINGS}.items()]
     options["job_script_prologue"] = [*prologue, *options.get("job_script_prologue", [])]
     # The cores of a worker are for the linear algebra of the one batch that it runs at a time.
     options["worker_extra_args"] = [*options.get("worker_extra_args", []), "--nthreads", "1"]
     options["scheduler_options"] = {**_NO_DASHBOARD, **options.get("scheduler_options", {})}
-    try:
-        started = SLURMCluster(**options, silence_logs="critical")
-    except (TypeError, ValueError) as error:
-        raise ArgumentError("slurm", "make a SLURMCluster", f"{path} ({error})") from error
-    with started as cluster:
+    with ExitStack() as stack:
+        security = stack.enter_context(shared_security(place))
+        try:
+            started = SLURMCluster(**options, security=security, silence_logs="critical")
+        except (TypeError, ValueError, OSError) as error:
+            raise ArgumentError("slurm", "make a SLURMCluster", f"{path} ({error})") from error
+        cluster = stack.enter_context(started)
         cluster.adapt(minimum_jobs=least, maximum_jobs=max(least, most))
         yield cluster
 
@@ -193,7 +223,7 @@ def _slurm_options() -> set[str]:
     names = {
         name for kind in (Job, JobQueueCluster, SLURMJob) for name in signature(kind.__init__).parameters
     }
-    return (names | {"minimum_jobs", "maximum_jobs"}) - {"self", "silence_logs"}
+    return (names | {"minimum_jobs", "maximum_jobs"}) - {"self", "silence_logs", "security", "protocol"}
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def run_sweep(
         return Tally(failed, failed=failed)
     check_place(plan, folder)
     check_data(plan.command, jobs)
-    with connected(engine) as client:
+    with connected(engine, shared=Path(folder)) as client:
         records = open_plan(plan, folder)
         if retry_failed:
             records.forget(key for job in jobs for key in job.keys.values())

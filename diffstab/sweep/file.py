@@ -13,6 +13,7 @@ import yaml
 
 from diffstab.errors import ArgumentError
 from diffstab.results import flatten
+from diffstab.shipped import config_path
 from diffstab.training.grid import COMMANDS
 from diffstab.training.zipped import flag
 
@@ -80,7 +81,7 @@ def read_sweep(path: str | Path) -> SweepFile:
     Raises:
         ArgumentError: If the file cannot be read or breaks a rule, naming the key.
     """
-    path = Path(path)
+    path = config_path(path)
     content = _content(path)
     if unknown := sorted(set(content) - _READ - _TOLD):
         known = ", ".join(sorted(_READ | _TOLD))

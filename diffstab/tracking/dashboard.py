@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.extras import require
 from diffstab.results import write_atomically
 from diffstab.tracking.panels import laid_out, parts
 from diffstab.tracking.session import check_project, has_key
@@ -43,9 +43,7 @@ def make_dashboard(project: str = "", *, entity: str = "") -> Dashboard:
     Raises:
         ArgumentError: If wandb-workspaces is not installed.
     """
-    if find_spec("wandb_workspaces") is None:
-        way_out = "Run: pip install 'diffstab[dashboards]'."
-        raise ArgumentError("wandb-workspaces", "be installed for dashboards", "no such package", way_out)
+    require("wandb_workspaces", "for dashboards")
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 

@@ -12,6 +12,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
 from diffstab.errors import DegenerateError, ResultsError
+from diffstab.extras import require
 from diffstab.nets import FCN
 from diffstab.results import flatten
 from diffstab.stability import draw_pairs, stability_of, to_record
@@ -59,6 +60,12 @@ class TrackedCLI(ProjectCLI):
                 # Neither a result nor another error is lost by it.
                 except Exception as error:
                     tell_once(str(logger.name), error, "the end of a fit's run is missing")
+
+    def before_instantiate_classes(self) -> None:
+        """Refuse W&B's logger where its package is not installed."""
+        super().before_instantiate_classes()
+        if "WandbLogger" in str(self._get(self.config, "trainer")["logger"]):
+            require("wandb", "for WandbLogger")
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Build the trainer, and open its W&B runs.

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.extras import require
 from diffstab.results import Records, RecordStore, canonical_json, config_hash, record_key, write_atomically
 from diffstab.tracking.content import CURVES
 from diffstab.tracking.runs import FoundRun, Reading, offline_runs, online_runs
@@ -77,10 +78,12 @@ def import_runs(
         api: What answers for the server; None is W&B's own.
 
     Raises:
-        ArgumentError: If the source is neither, or holds several groups and none is chosen.
+        ArgumentError: If the source is neither, or holds several groups and none is chosen, or wandb is not installed.
         ResultsError: If there is no run, a run is damaged, runs of one group have different configurations, or
             the results folder is another one's or cannot be written; nothing is left behind then.
     """
+    if api is None:
+        require("wandb", "to read its runs")
     with tempfile.TemporaryDirectory() as place:
         reading = _read(source, Path(place), api)
         damaged = dict(reading.damaged)

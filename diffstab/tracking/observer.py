@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from diffstab.extras import require
 from diffstab.results import Records
 from diffstab.tracking import content
 from diffstab.tracking.session import Mode, check_project, choose_mode, log_file, open_run, tell_once
@@ -92,8 +93,9 @@ def wandb_observers(project: str) -> Callable[[], WandbObserver]:
     """Return what makes observers in any process: project and mode are checked and chosen here, once for all.
 
     Raises:
-        ArgumentError: If it is no name of a project, or WANDB_MODE is none of W&B's.
+        ArgumentError: If it is no name of a project, WANDB_MODE is none of W&B's, or wandb is not installed.
     """
+    require("wandb", "to log runs")
     return partial(WandbObserver, project, mode=WandbObserver(project).mode)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffstab.errors import ArgumentError
+from diffstab.shipped import with_configs
 from diffstab.training.grid import Asked, GridExperiment
 from diffstab.training.zipped import split_zipped
 
@@ -56,7 +57,7 @@ def parse_experiment(
     add_part(parser)
     parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip={part})
     try:
-        args = split_zipped(args)
+        args = with_configs(split_zipped(args))
         options = parser.parse_args(args)
         _refuse_new_labels(parser, args, options)
         described = _described(options.pop(part))

@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import CSVLogger
 
 from diffstab.errors import ArgumentError
 from diffstab.results import flatten, write_atomically
+from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
 from diffstab.training.tasks import ImageTask
 
@@ -155,7 +156,7 @@ def run_lightning(
                 **_RAISING,
                 **{name: dict(_RAISING) for name in SUBCOMMANDS},
             },
-            args=args,
+            args=with_configs(args),
             **options,
         )
 
