@@ -1,10 +1,21 @@
 """Locks on files that the kernel drops when their process dies, however it dies."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+fcntl: Any
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows has none
+    fcntl = None
+
+_LOOK_SECONDS = 0.2
+"""So long may somebody look at a lock of the kind that has no readers."""
 
 
 @contextmanager
@@ -23,6 +34,10 @@ def held(path: Path) -> Iterator[bool]:
     Raises:
         OSError: If the file cannot be made or its file system has no locks.
     """
+    if fcntl is None:
+        with _held_alone(path) as mine:
+            yield mine
+        return
     descriptor = _take(path)
     if descriptor is None:
         yield False
@@ -40,6 +55,8 @@ def held(path: Path) -> Iterator[bool]:
 
 def is_held(path: Path) -> bool:
     """Whether somebody holds the lock of the file; looking at it keeps nobody from taking it."""
+    if fcntl is None:
+        return path.exists() and _is_held_alone(path)
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -81,3 +98,30 @@ def _has_name(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+@contextmanager
+def _held_alone(path: Path) -> Iterator[bool]:
+    """Hold the lock where there are no shared ones to look with; the system drops it with its process too."""
+    lock = FileLock(path, timeout=_LOOK_SECONDS, thread_local=False)
+    try:
+        lock.acquire(poll_interval=_LOOK_SECONDS / 20)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+        # Refused there while another process has it open, who removes it then.
+        with suppress(OSError):
+            path.unlink()
+
+
+def _is_held_alone(path: Path) -> bool:
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        with lock:
+            return False
+    except Timeout:
+        return True

@@ -79,7 +79,14 @@ class Engine:
         """Processes on this machine; 1 for a cluster, whose size is its own."""
         if self.scheduler or self.slurm:
             return 1
-        return self.workers or max(1, len(os.sched_getaffinity(0)) // self.threads)
+        return self.workers or max(1, _cores() // self.threads)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, as far as the system says."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

@@ -19,11 +19,18 @@ def records(tmp_path):
     return Records(tmp_path / "results")
 
 
+@pytest.fixture(params=["flock", "filelock"])
+def kind(request, monkeypatch):
+    """Locks of a system that has flock, and of one that has not."""
+    if request.param == "filelock":
+        monkeypatch.setattr(claims, "fcntl", None)
+
+
 def locks(records):
     return [path.name for path in (records.folder / "claims").iterdir()]
 
 
-def test_one_holds_it_and_the_other_does_not(records):
+def test_one_holds_it_and_the_other_does_not(records, kind):
     with records.claim("a") as first, records.claim("a") as second, records.claim("b") as other:
         assert (first, second, other) == (True, False, True)
         assert records.claimed() == {"a", "b"}
@@ -34,7 +41,7 @@ def test_one_holds_it_and_the_other_does_not(records):
         assert again
 
 
-def test_a_refused_claim_leaves_the_lock_to_its_holder(records):
+def test_a_refused_claim_leaves_the_lock_to_its_holder(records, kind):
     with records.claim("a"):
         with records.claim("a") as second:
             assert not second
@@ -109,7 +116,7 @@ def holder(records):
     return process
 
 
-def test_a_killed_process_frees_the_run(records):
+def test_a_killed_process_frees_the_run(records, kind):
     with holder(records) as process:
         with records.claim("a") as mine:
             assert not mine
