@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One BLAS thread for each test worker, or the workers fight over the cores.
 WORKERS ?= 2
 
-.PHONY: demo paper test lint types unit bench clean
+.PHONY: demo paper test lint types unit contracts floor bench clean
 
 demo: .venv/installed
 	$(BIN)/diffstab demo
@@ -23,7 +23,20 @@ types: .venv/installed
 	$(BIN)/mypy
 
 unit: .venv/installed
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) -m "not slow"
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) -m "not slow and not contract"
+
+# Inside other libraries' processes: DDP, loader workers, Dask, command lines. At most 15 minutes.
+contracts: .venv/installed
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/pytest -q -n $(WORKERS) -m "contract and not slow"
+
+# The tests with the oldest packages that pyproject.toml allows, in an environment of their own (6 GB).
+# The oldest torch keeps to NumPy 1, which warns of itself; only errors of ours count here.
+FLOOR_TESTS ?= tests/diffeo tests/stability tests/kernels tests/nets tests/sphere tests/datamodules tests/results tests/training tests/l2
+floor: .venv/installed
+	$(BIN)/uv pip compile -q pyproject.toml --extra all --python-version 3.11 --resolution lowest-direct -o .venv/floor.txt
+	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-floor
+	$(BIN)/uv pip install -q --python .venv-floor/bin/python -r .venv/floor.txt "pytest>=8" "pytest-benchmark>=5" "pytest-xdist>=3.6"
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONPATH=. .venv-floor/bin/python -m pytest -q -n $(WORKERS) -m "not slow and not contract" $(FLOOR_TESTS)
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench_warp
@@ -43,4 +56,4 @@ bench: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-floor .mypy_cache .ruff_cache .pytest_cache

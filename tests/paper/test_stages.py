@@ -100,9 +100,7 @@ def test_stages_are_chosen_by_name_in_their_own_order():
         chosen(["nothing"])
 
 
-def test_an_installed_package_has_no_configurations(monkeypatch, tmp_path):
+def test_a_damaged_installation_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(stages, "CONFIGS", tmp_path)
-    with pytest.raises(
-        ArgumentError, match=r"configuration must be a file of the checkout, .* from a checkout"
-    ):
+    with pytest.raises(ArgumentError, match=r"configuration must come with diffstab, got .*Install it anew"):
         STAGES["images_mnist"].path()
