@@ -9,7 +9,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as tv
 
 from diffstab.diffeo.points import moved_boxes, moved_points
-from diffstab.diffeo.precision import restored
+from diffstab.diffeo.precision import in_double, restored
 from diffstab.diffeo.warp import Mode, warp_by_coefficients
 from diffstab.errors import ArgumentError
 
@@ -144,7 +144,7 @@ def _deformed_boxes(
             "bounding boxes", f"have one of the formats {', '.join(_UPRIGHT)}", form.name, way_out
         )
     upright = tv_tensors.BoundingBoxFormat.XYXY
-    corners = tv.convert_bounding_box_format(values.double(), old_format=form, new_format=upright)
+    corners = tv.convert_bounding_box_format(in_double(values), old_format=form, new_format=upright)
     left, top, right, bottom = (corners - _PIXEL_CENTRE).unbind(-1)
     outline = torch.stack([left, top, right, top, right, bottom, left, bottom], dim=-1).reshape(1, -1, 4, 2)
     coefficients, applied = _of_one_image(draw, "bounding boxes")
@@ -152,7 +152,8 @@ def _deformed_boxes(
         return values.clone()
     moved = moved_boxes(outline, coefficients, canvas)[0] + _PIXEL_CENTRE
     around = torch.cat([moved[:, 0], moved[:, 2]], dim=-1)
-    return restored(tv.convert_bounding_box_format(around, old_format=upright, new_format=form), values.dtype)
+    result = tv.convert_bounding_box_format(around, old_format=upright, new_format=form)
+    return restored(result, values.dtype).to(values.device)
 
 
 def _deformed_points(values: torch.Tensor, draw: Draw, *, canvas: tuple[int, int]) -> torch.Tensor:
@@ -160,7 +161,7 @@ def _deformed_points(values: torch.Tensor, draw: Draw, *, canvas: tuple[int, int
     if not applied:
         return values.clone()
     moved = moved_points(values.reshape(1, -1, 2), coefficients, canvas)
-    return restored(moved.reshape(values.shape), values.dtype)
+    return restored(moved.reshape(values.shape), values.dtype).to(values.device)
 
 
 def _of_one_image(draw: Draw, what: str) -> tuple[torch.Tensor, bool]:

@@ -36,14 +36,13 @@ def undone_images(
         FoldingWarning: A field folds.
     """
     height, width = images.shape[2:]
-    coefficients = params["coefficients"].to(images.device, torch.float64)
-    chosen = applied.to(images.device)
-    warn_of_loss(displacement_field(coefficients[chosen], height, width))
+    coefficients = params["coefficients"]
+    warn_of_loss(displacement_field(coefficients[applied.to(coefficients.device)], height, width))
     if len(coefficients) > 1 and coefficients.stride(0) == 0:
         coefficients = coefficients[:1]
     field = inverse_field(coefficients, height, width)
-    undone = warp(images, field.to(working_dtype(images.dtype)), mode)
-    return torch.where(chosen[:, None, None, None], undone, images)
+    undone = warp(images, field.to(images.device, working_dtype(images.dtype)), mode)
+    return torch.where(applied.to(images.device)[:, None, None, None], undone, images)
 
 
 def _replaced(container: Any, params: Parameters, moved: Callable[..., torch.Tensor], *, axes: int) -> Any:
@@ -51,7 +50,7 @@ def _replaced(container: Any, params: Parameters, moved: Callable[..., torch.Ten
     data = container.data
     height, width = params["forward_input_shape"][-2:].tolist()
     batch = data if data.ndim > axes else data[None]
-    result = moved(batch, params["coefficients"].to(data.device), (height, width))
+    result = moved(batch, params["coefficients"], (height, width))
     copy = container.clone()
-    copy._data = restored(result, data.dtype).reshape(data.shape)
+    copy._data = restored(result, data.dtype).to(data.device).reshape(data.shape)
     return copy

@@ -6,6 +6,7 @@ import torch
 
 from diffstab.diffeo.field import check_coefficients
 from diffstab.diffeo.folding import warn_of_lost_points
+from diffstab.diffeo.precision import in_double
 from diffstab.diffeo.temperature import check_sides
 from diffstab.errors import ArgumentError
 
@@ -126,8 +127,8 @@ def moved_boxes(
     """
     count, boxes = corners.shape[:2]
     samples = _SAMPLES_PER_MODE * coefficients.shape[-1]
-    weight = torch.linspace(0, 1, samples + 1, dtype=torch.float64, device=corners.device)[:-1, None]
-    start = corners.double()[:, :, :, None]
+    start = in_double(corners)[:, :, :, None]
+    weight = torch.linspace(0, 1, samples + 1, dtype=torch.float64, device=start.device)[:-1, None]
     outline = start + weight * (start.roll(-1, dims=2) - start)  # (n, N, 4, samples, 2)
     outline = outline.reshape(count, boxes * 4 * samples, 2)
     moved = (source_points if back else moved_points)(outline, coefficients, size)
@@ -155,7 +156,7 @@ def inverse_field(coefficients: torch.Tensor, height: int, width: int) -> torch.
         ArgumentError: As for `moved_points`.
     """
     check_sides(height, width)
-    pixels = _pixels(height, width, coefficients.device).expand(len(coefficients), -1, -1)
+    pixels = _pixels(height, width, in_double(coefficients).device).expand(len(coefficients), -1, -1)
     field = pixels - moved_points(pixels, coefficients, (height, width))
     return field.transpose(1, 2).reshape(len(coefficients), 2, height, width)
 
@@ -170,7 +171,7 @@ def _prepared(
     if points.ndim != 3 or points.shape[-1] != 2 or len(coefficients) not in (1, len(points)):
         condition = f"have shape (n, P, 2), n = {len(coefficients)} like the fields"
         raise ArgumentError("points", condition, tuple(points.shape))
-    points = points.double()
+    points = in_double(points)
     last = points.new_tensor([width - 1, height - 1])
     inside = ((points >= 0) & (points <= last)).all(-1, keepdim=True)
     return _Series(coefficients.to(points), height, width), points, inside

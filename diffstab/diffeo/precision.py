@@ -13,6 +13,11 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def in_double(values: torch.Tensor) -> torch.Tensor:
+    """Convert to float64, on the CPU where the device has none (MPS)."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context in which operations on a device keep their number type."""
     if torch.is_autocast_enabled(device.type):

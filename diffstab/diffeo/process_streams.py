@@ -50,7 +50,7 @@ def process_rank() -> int:
     distributed = torch.distributed
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank()
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK") or 0)
 
 
 def _reduced(generator: torch.Generator) -> tuple[Any, tuple[str, bytes]]:
