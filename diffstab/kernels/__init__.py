@@ -3,14 +3,16 @@
 The estimators (`NTKRegressor`, `NTKClassifier`, `as_predictor`) import scikit-learn when first asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diffstab.kernels.empirical import empirical_ntk, kernel_alignment, kernel_drift
 from diffstab.kernels.infinite_width import ntk, random_feature_kernel
+from diffstab.lazy import lazily
 
 if TYPE_CHECKING:
     from diffstab.kernels.ridge import Conditioning, NTKClassifier, NTKRegressor, as_predictor
 
+_ESTIMATORS = ("Conditioning", "NTKClassifier", "NTKRegressor", "as_predictor")
 __all__ = [
     "Conditioning",
     "NTKClassifier",
@@ -24,9 +26,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from diffstab.kernels import ridge
-
-        return getattr(ridge, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(
+        __name__, dict.fromkeys(("Conditioning", "NTKClassifier", "NTKRegressor", "as_predictor"), "ridge")
+    )

@@ -3,10 +3,49 @@
 Public names are imported when first asked for, so that scipy loads only where it is used.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_EXPORTS: dict[str, str] = {
+from diffstab.lazy import lazily
+
+if TYPE_CHECKING:
+    from diffstab.l2.completely_positive import (
+        CPRankBounds,
+        bipartite_gram,
+        cp_rank_bounds,
+        triangle_free_factor,
+    )
+    from diffstab.l2.continuation import train_shrinking
+    from diffstab.l2.covariances import CovariancePair, covariance_loss, covariance_pair, covariances_of
+    from diffstab.l2.descent import Descended, DescentSettings, representation_cost, train_widths
+    from diffstab.l2.factorisation import factorise
+    from diffstab.l2.forces import Forces, constrained_forces
+    from diffstab.l2.frank_wolfe import FrankWolfeMinimum, FrankWolfeSettings, minimise_covariances
+    from diffstab.l2.geometry import class_separation, principal_planes
+    from diffstab.l2.inverse import Inverse
+    from diffstab.l2.kinks import stationarity
+    from diffstab.l2.network import draw_weights, forward, weight_loss, widen
+    from diffstab.l2.plateau import PlateauStart, plateau_start
+    from diffstab.l2.problem import L2Problem
+    from diffstab.l2.projected import ProjectedSettings, train_representations
+    from diffstab.l2.prune import Pruned, balance, groups_of, shrink
+    from diffstab.l2.rank import RankBounds, rank_bounds, reduce_rows
+    from diffstab.l2.reduction import reduced_inputs
+    from diffstab.l2.representations import constraint_violation, project, representation_loss, weights_of
+
+_EXPORTS = {
+    "CPRankBounds": "completely_positive",
+    "CovariancePair": "covariances",
+    "Descended": "descent",
+    "DescentSettings": "descent",
+    "Forces": "forces",
+    "FrankWolfeMinimum": "frank_wolfe",
+    "FrankWolfeSettings": "frank_wolfe",
+    "Inverse": "inverse",
+    "L2Problem": "problem",
+    "PlateauStart": "plateau",
+    "ProjectedSettings": "projected",
+    "Pruned": "prune",
+    "RankBounds": "rank",
     "balance": "prune",
     "bipartite_gram": "completely_positive",
     "class_separation": "geometry",
@@ -14,30 +53,17 @@ _EXPORTS: dict[str, str] = {
     "constraint_violation": "representations",
     "covariance_loss": "covariances",
     "covariance_pair": "covariances",
-    "CovariancePair": "covariances",
     "covariances_of": "covariances",
     "cp_rank_bounds": "completely_positive",
-    "CPRankBounds": "completely_positive",
-    "Descended": "descent",
-    "DescentSettings": "descent",
     "draw_weights": "network",
     "factorise": "factorisation",
-    "Forces": "forces",
     "forward": "network",
-    "FrankWolfeMinimum": "frank_wolfe",
-    "FrankWolfeSettings": "frank_wolfe",
     "groups_of": "prune",
-    "Inverse": "inverse",
-    "L2Problem": "problem",
     "minimise_covariances": "frank_wolfe",
     "plateau_start": "plateau",
-    "PlateauStart": "plateau",
     "principal_planes": "geometry",
     "project": "representations",
-    "ProjectedSettings": "projected",
-    "Pruned": "prune",
     "rank_bounds": "rank",
-    "RankBounds": "rank",
     "reduce_rows": "rank",
     "reduced_inputs": "reduction",
     "representation_cost": "descent",
@@ -52,10 +78,52 @@ _EXPORTS: dict[str, str] = {
     "weights_of": "representations",
     "widen": "network",
 }
-__all__ = sorted(_EXPORTS)
+__all__ = [
+    "CPRankBounds",
+    "CovariancePair",
+    "Descended",
+    "DescentSettings",
+    "Forces",
+    "FrankWolfeMinimum",
+    "FrankWolfeSettings",
+    "Inverse",
+    "L2Problem",
+    "PlateauStart",
+    "ProjectedSettings",
+    "Pruned",
+    "RankBounds",
+    "balance",
+    "bipartite_gram",
+    "class_separation",
+    "constrained_forces",
+    "constraint_violation",
+    "covariance_loss",
+    "covariance_pair",
+    "covariances_of",
+    "cp_rank_bounds",
+    "draw_weights",
+    "factorise",
+    "forward",
+    "groups_of",
+    "minimise_covariances",
+    "plateau_start",
+    "principal_planes",
+    "project",
+    "rank_bounds",
+    "reduce_rows",
+    "reduced_inputs",
+    "representation_cost",
+    "representation_loss",
+    "shrink",
+    "stationarity",
+    "train_representations",
+    "train_shrinking",
+    "train_widths",
+    "triangle_free_factor",
+    "weight_loss",
+    "weights_of",
+    "widen",
+]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _EXPORTS)

@@ -3,35 +3,69 @@
 Public names are imported when first asked for, so that scikit-learn and scipy load only where they are used.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_EXPORTS: dict[str, str] = {
+from diffstab.lazy import lazily
+
+if TYPE_CHECKING:
+    from diffstab.sphere.curves import ExponentFit, fit_exponent, predicted_exponent
+    from diffstab.sphere.fields import GaussianField
+    from diffstab.sphere.harmonics import (
+        PowerEstimate,
+        ZonalSum,
+        estimated_power_per_degree,
+        power_per_degree,
+    )
+    from diffstab.sphere.lazy import FieldAveragedError, field_averaged_error, field_averaged_power
+    from diffstab.sphere.minnorm import MinNormReLU
+    from diffstab.sphere.pictures import draw_field_on_circle, draw_field_on_sphere, write_field_picture
+    from diffstab.sphere.points import uniform_points
+    from diffstab.sphere.targets import ConstantTarget, GaussianFieldTarget, Target, TeacherTarget
+
+_EXPORTS = {
     "ConstantTarget": "targets",
-    "draw_field_on_circle": "pictures",
-    "draw_field_on_sphere": "pictures",
-    "estimated_power_per_degree": "harmonics",
     "ExponentFit": "curves",
-    "field_averaged_error": "lazy",
-    "field_averaged_power": "lazy",
     "FieldAveragedError": "lazy",
-    "fit_exponent": "curves",
     "GaussianField": "fields",
     "GaussianFieldTarget": "targets",
     "MinNormReLU": "minnorm",
-    "power_per_degree": "harmonics",
     "PowerEstimate": "harmonics",
-    "predicted_exponent": "curves",
     "Target": "targets",
     "TeacherTarget": "targets",
+    "ZonalSum": "harmonics",
+    "draw_field_on_circle": "pictures",
+    "draw_field_on_sphere": "pictures",
+    "estimated_power_per_degree": "harmonics",
+    "field_averaged_error": "lazy",
+    "field_averaged_power": "lazy",
+    "fit_exponent": "curves",
+    "power_per_degree": "harmonics",
+    "predicted_exponent": "curves",
     "uniform_points": "points",
     "write_field_picture": "pictures",
-    "ZonalSum": "harmonics",
 }
-__all__ = sorted(_EXPORTS)
+__all__ = [
+    "ConstantTarget",
+    "ExponentFit",
+    "FieldAveragedError",
+    "GaussianField",
+    "GaussianFieldTarget",
+    "MinNormReLU",
+    "PowerEstimate",
+    "Target",
+    "TeacherTarget",
+    "ZonalSum",
+    "draw_field_on_circle",
+    "draw_field_on_sphere",
+    "estimated_power_per_degree",
+    "field_averaged_error",
+    "field_averaged_power",
+    "fit_exponent",
+    "power_per_degree",
+    "predicted_exponent",
+    "uniform_points",
+    "write_field_picture",
+]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, _EXPORTS)

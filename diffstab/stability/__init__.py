@@ -5,6 +5,7 @@ The metrics are loaded when first asked for: torchmetrics takes seconds to impor
 
 from typing import TYPE_CHECKING
 
+from diffstab.lazy import lazily
 from diffstab.stability.bootstrap import Interval, Samples, bootstrap_interval, resampled_stability
 from diffstab.stability.deformations import (
     Deform,
@@ -84,9 +85,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in _METRICS:
-        from diffstab.stability import metric
-
-        return getattr(metric, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazily(__name__, dict.fromkeys(_METRICS, "metric"))
