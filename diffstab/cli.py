@@ -1,9 +1,11 @@
 """The command line: `diffstab <command> ...`. Nothing heavy is imported before a command is known."""
 
 import argparse
+import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from diffstab import __version__
@@ -32,7 +34,8 @@ def main(args: list[str]) -> int:
     """
     try:
         name, rest = _split(args)
-        return COMMANDS[name].run(name, rest) or 0
+        with _log_shown():
+            return COMMANDS[name].run(name, rest) or 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
@@ -43,6 +46,20 @@ def main(args: list[str]) -> int:
             raise
         print(f"diffstab: {error}", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def _log_shown() -> Iterator[None]:
+    """Show what the library logs on standard error, as plain lines."""
+    logger, handler = logging.getLogger("diffstab"), logging.StreamHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _split(args: list[str]) -> tuple[str, list[str]]:

@@ -1,6 +1,7 @@
 """The command line: a light front, LightningCLI behind it, clear errors."""
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -240,3 +241,14 @@ def test_an_interrupted_command_says_so_in_one_line(monkeypatch, capsys):
     monkeypatch.setitem(COMMANDS, "demo", COMMANDS["demo"]._replace(run=stopped))
     assert main(["demo"]) == 130
     assert "interrupted; finished runs are recorded" in capsys.readouterr().err
+
+
+def test_what_the_library_logs_is_a_line_for_the_user(monkeypatch, capsys):
+    def tell(args):
+        logging.getLogger("diffstab.sweep").info("waiting for %s", "a job")
+
+    monkeypatch.setattr("diffstab.demo.main", tell)
+    before = list(logging.getLogger("diffstab").handlers)
+    assert main(["demo"]) == 0
+    assert capsys.readouterr().err == "waiting for a job\n"
+    assert logging.getLogger("diffstab").handlers == before

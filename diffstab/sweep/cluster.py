@@ -128,7 +128,7 @@ def connected(engine: Engine, *, shared: Path | None = None) -> Iterator[Any]:
         client = stack.enter_context(_client(target))
         if engine.slurm:
             # Jobs may queue for long.
-            _LOG.warning("Waiting for a first Slurm job to start; squeue shows it.")
+            _LOG.info("Waiting for a first Slurm job to start; squeue shows it.")
         try:
             client.wait_for_workers(1, timeout=None if engine.slurm else WORKER_SECONDS)
         except TimeoutError as error:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import netrc
 import os
 import re
-import sys
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +24,7 @@ MODES: dict[str, Mode] = {
 }
 """What WANDB_MODE may say, older words of W&B among them."""
 LONGEST_NAME = 128
+_LOG = logging.getLogger("diffstab.tracking")
 _NOT_IN_PROJECTS = re.compile(r"[/\\#?%:\x00-\x1f]")
 _told: set[str] = set()
 _NOT_IN_NAMES = re.compile(r"[^\w .,;:=+()\[\]-]")
@@ -140,7 +141,7 @@ def tell_once(project: str, error: Exception, consequence: str) -> None:
 def _say_once(what: str, message: str) -> None:
     if what not in _told:
         _told.add(what)
-        print(message, file=sys.stderr)
+        _LOG.warning(message)
 
 
 def log_file(run: Any, path: Path, *, kind: str) -> None:

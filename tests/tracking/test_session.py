@@ -14,9 +14,9 @@ def _no_settings(quiet_place):
     return quiet_place
 
 
-def test_offline_with_one_line_when_there_is_neither_mode_nor_key(capsys):
+def test_offline_with_one_line_when_there_is_neither_mode_nor_key(caplog):
     assert choose_mode() == choose_mode() == "offline"
-    assert capsys.readouterr().err.count("\n") == 1
+    assert len(caplog.messages) == 1
     assert "WANDB_MODE" not in os.environ
 
 
@@ -29,10 +29,10 @@ def test_offline_with_one_line_when_there_is_neither_mode_nor_key(capsys):
         ("WANDB_IDENTITY_TOKEN_FILE", "token", "online"),
     ],
 )
-def test_a_mode_or_a_key_is_respected(monkeypatch, capsys, name, value, mode):
+def test_a_mode_or_a_key_is_respected(monkeypatch, caplog, name, value, mode):
     monkeypatch.setenv(name, value)
     assert choose_mode() == mode
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
 
 
 def test_an_unknown_mode_is_refused(monkeypatch):
@@ -79,9 +79,9 @@ def test_no_two_runs_have_one_id():
     assert all(one.startswith("0123456789abcdef-") for one in found)
 
 
-def test_a_failure_is_told_once(capsys):
+def test_a_failure_is_told_once(caplog):
     for _ in range(3):
         tell_once("project", OSError("disk full"), "the run is incomplete")
-    assert capsys.readouterr().err == (
-        "W&B failed (OSError: disk full); the run is incomplete. Records are not touched by it.\n"
-    )
+    assert caplog.messages == [
+        "W&B failed (OSError: disk full); the run is incomplete. Records are not touched by it."
+    ]
