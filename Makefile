@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One BLAS thread for each test worker, or the workers fight over the cores.
 WORKERS ?= 2
 
-.PHONY: demo paper test lint types unit contracts floor bench clean
+.PHONY: demo paper test lint types unit contracts floor help-texts bench clean
 
 demo: .venv/installed
 	$(BIN)/diffstab demo
@@ -37,6 +37,10 @@ floor: .venv/installed
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-floor
 	$(BIN)/uv pip install -q --python .venv-floor/bin/python -r .venv/floor.txt "pytest>=8" "pytest-benchmark>=5" "pytest-xdist>=3.6"
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONPATH=. .venv-floor/bin/python -m pytest -q -n $(WORKERS) -W default -m "not slow and not contract" $(FLOOR_TESTS)
+
+# What `--help` shows of the commands with many options; after a change of these or of jsonargparse or Lightning.
+help-texts: .venv/installed
+	$(BIN)/python -m tests.references.help_texts
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench_warp

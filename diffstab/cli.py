@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from diffstab import __version__
 from diffstab.errors import DiffstabError
+from diffstab.helptext import stored_help
 from diffstab.shipped import check_data_modules
 
 
@@ -34,6 +35,9 @@ def main(args: list[str]) -> int:
     """
     try:
         name, rest = _split(args)
+        if args[-1] in ("--help", "-h") and (text := stored_help(" ".join(args[:-1]))):
+            print(text, end="")
+            return 0
         with _log_shown():
             return COMMANDS[name].run(name, rest) or 0
     except SystemExit as stop:
