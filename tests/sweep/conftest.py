@@ -16,6 +16,14 @@ from diffstab.training.grid import COMMANDS
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that start a cluster or a command line are contracts."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and {"scheduler", "diffstab"} & {*item.fixturenames}:
+            item.add_marker(pytest.mark.contract)
+
+
 @pytest.fixture(autouse=True)
 def _numbers(monkeypatch):
     """The toy command is one of those that run a grid."""

@@ -76,6 +76,7 @@ def test_the_records_of_a_large_sweep_are_packed(write_sweep, tmp_path, two, mon
     assert sorted(read_records(tmp_path / "a")["number"]) == list(range(10))
 
 
+@pytest.mark.contract
 def test_a_grid_of_a_command_in_processes_of_its_own(tmp_path):
     experiment = NumbersExperiment(numbers=list(range(12)), raising=[5], threads=1)
     tally = run_on_dask(Numbers(), experiment, tmp_path / "a", workers=2, console=QUIET)
