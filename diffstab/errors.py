@@ -43,3 +43,15 @@ class ResultsError(DiffstabError):
 
 class FoldingWarning(UserWarning):
     """Some drawn deformations fold the image: the map is not injective."""
+
+
+class UnsteadyPredictorWarning(UserWarning):
+    """A predictor's output changes between two calls, or with the other images of the batch."""
+
+
+class ConstantLayerWarning(UserWarning):
+    """A layer is constant on the images: its D, G and R are undefined."""
+
+
+class HeavyTailWarning(UserWarning):
+    """A few images carry most of a mean: its interval may not reach the truth."""

@@ -16,11 +16,8 @@ from diffstab.stability.deformations import (
     random_translation,
 )
 from diffstab.stability.estimate import (
-    Draw,
     PairedDifference,
-    Probes,
     StabilityReport,
-    draw_pairs,
     measure_stability,
     paired_difference,
     stability_of,
@@ -29,6 +26,7 @@ from diffstab.stability.estimate import (
 from diffstab.stability.layers import fcn_layer_outputs, layer_outputs, layer_stability
 from diffstab.stability.measures import Moments, Stability, output_moments, squared_changes
 from diffstab.stability.noise import add_noise, change_norms, noise_norms
+from diffstab.stability.probes import Draw, Probes, draw_pairs
 from diffstab.stability.sums import StabilitySums, stability, stability_sums
 from diffstab.stability.transforms import rotate, rotate_towards, translate
 

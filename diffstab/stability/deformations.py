@@ -118,5 +118,6 @@ def _translated(images: Tensor, *, generator: torch.Generator, shift_px: float, 
 
 def _rotated_on_sphere(images: Tensor, *, generator: torch.Generator, angle_deg: float) -> Deformed:
     check_points(images, argument="points")
-    directions = torch.randn(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
-    return Deformed(rotate_towards(images, directions, angle_deg=angle_deg))
+    points = images.to(working_dtype(images.dtype))
+    directions = torch.randn(images.shape, generator=generator, device=generator.device, dtype=points.dtype)
+    return Deformed(rotate_towards(points, directions, angle_deg=angle_deg).to(images.dtype))

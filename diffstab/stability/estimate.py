@@ -4,13 +4,11 @@ Several predictors are compared on the same draws: `draw_pairs` once, `stability
 `paired_difference` for two of them.
 """
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.stability.bootstrap import (
@@ -20,56 +18,24 @@ from diffstab.stability.bootstrap import (
     draw_resamples,
     percentile_interval,
 )
-from diffstab.stability.deformations import Deform, Deformed
+from diffstab.stability.deformations import Deform
 from diffstab.stability.measures import (
     Stability,
-    check_outputs,
     double_device,
     flat_outputs,
     squared_changes,
 )
-from diffstab.stability.noise import NoiseKind, add_noise, change_norms, noise_norms
+from diffstab.stability.noise import NoiseKind
+from diffstab.stability.predictors import (
+    Predictor,
+    all_outputs,
+    batch_output,
+    evaluation_mode,
+    images_again,
+    tell_if_unsteady,
+)
+from diffstab.stability.probes import Draw, Probes, draw_pairs
 from diffstab.stability.sums import sums_from_changes
-
-Predictor = Callable[[Tensor], Tensor]
-
-
-class Draw(NamedTuple):
-    """How probes were drawn; the five numbers are NaN unless they are random diffeomorphisms.
-
-    Attributes:
-        deformation_norms: |tau x - x|, shape (k, P).
-        noise_norms: |eta|, shape (k, P).
-        delta_px: Typical displacement asked for, pixels.
-        measured_delta_px: Root mean square of the drawn displacements, pixels.
-        temperature: T.
-        cutoff: c.
-        folded_share: Share of the fields that fold the image.
-    """
-
-    deformation_norms: Tensor
-    noise_norms: Tensor
-    delta_px: float
-    measured_delta_px: float
-    temperature: float
-    cutoff: float
-    folded_share: float
-
-
-class Probes(NamedTuple):
-    """Images with their deformed and noisy versions, to measure any number of predictors on.
-
-    Attributes:
-        clean: Images x, shape (P, ...).
-        deformed: tau x, k fields per image, shape (k, P, ...).
-        noisy: x + eta, shape (k, P, ...).
-        draw: How they were drawn.
-    """
-
-    clean: Tensor
-    deformed: Tensor
-    noisy: Tensor
-    draw: Draw
 
 
 class StabilityReport(NamedTuple):
@@ -114,46 +80,6 @@ class PairedDifference(NamedTuple):
     confidence: float
 
 
-def draw_pairs(
-    images: Tensor,
-    *,
-    deform: Deform,
-    noise: NoiseKind = "matched",
-    fields_per_image: int = 1,
-    generator: torch.Generator,
-) -> Probes:
-    """Deform images and add noise to them.
-
-    Args:
-        images: Shape (P, ...), floating; left as they are.
-        deform: From `diffeomorphism`, `random_rotation` and the like, or any callable of that form.
-        noise: "matched" (|eta| = |tau x - x| image by image), "batch" (their mean) or a fixed norm > 0.
-        fields_per_image: Number k >= 1 of deformations and noise draws for each image.
-        generator: Source of both; fields first, noise after.
-
-    Raises:
-        ArgumentError: An argument is out of range, or `deform` changes the shape or gives non-finite values.
-    """
-    check_outputs(images, argument="images")
-    if fields_per_image < 1:
-        raise ArgumentError("fields_per_image", "be >= 1", fields_per_image)
-    draws = [_deformed(images, deform, generator=generator) for _ in range(fields_per_image)]
-    deformed = torch.stack([draw.images for draw in draws])
-    deformation = change_norms(images, deformed)
-    norms = noise_norms(deformation, noise=noise)
-    noisy = torch.stack([add_noise(images, row, generator=generator) for row in norms])
-    draw = Draw(
-        deformation_norms=deformation,
-        noise_norms=norms,
-        delta_px=draws[0].delta_px,
-        measured_delta_px=math.sqrt(sum(draw.measured_delta_px**2 for draw in draws) / len(draws)),
-        temperature=draws[0].temperature,
-        cutoff=draws[0].cutoff,
-        folded_share=sum(draw.folded_share for draw in draws) / len(draws),
-    )
-    return Probes(images, deformed, noisy, draw)
-
-
 def stability_of(
     predictor: Predictor,
     probes: Probes,
@@ -166,8 +92,9 @@ def stability_of(
     """Measure D, G and R of a predictor on probes.
 
     Args:
-        predictor: Takes images (n, ...), returns (n,) or (n, ...). A module is evaluated in eval mode,
-            without gradients, and put back into the mode it was in.
+        predictor: Takes images (n, ...), returns (n,) or (n, ...). The modules that it is or holds (a lambda,
+            a partial, a bound method, an object) are evaluated in eval mode, without gradients, and put back into
+            their modes. It gets copies of the images.
         probes: From `draw_pairs`.
         batch_size: Images per call of the predictor, >= 1.
         bootstrap: Number of resamples of the images; 0 leaves the intervals out.
@@ -177,13 +104,24 @@ def stability_of(
     Raises:
         ArgumentError: Fewer than two images, or outputs that do not fit or are not finite.
         DegenerateError: The predictor is constant on the images.
+
+    Warns:
+        UnsteadyPredictorWarning: Outputs change between two calls, or with the other images of the batch.
     """
     if batch_size < 1:
         raise ArgumentError("batch_size", "be >= 1", batch_size)
     with evaluation_mode(predictor), torch.no_grad():
-        outputs = _outputs(predictor, probes.clean, batch_size=batch_size)
+        outputs = all_outputs(predictor, probes.clean, batch_size=batch_size)
         deformation = _mean_squared_changes(predictor, outputs, probes.deformed, batch_size=batch_size)
         noise = _mean_squared_changes(predictor, outputs, probes.noisy, batch_size=batch_size)
+        first = slice(images_again(min(batch_size, len(outputs))))
+        tell_if_unsteady(
+            outputs[first],
+            batch_output(predictor, probes.clean[first]),
+            lambda: batch_output(predictor, probes.clean[first]),
+            smallest=float(torch.minimum(deformation.mean(), noise.mean())),
+            what="the predictor",
+        )
     sums = sums_from_changes(outputs, deformation, noise)
     estimate = sums.stability()
     centred = flat_outputs(outputs) - sums.shift
@@ -271,50 +209,14 @@ def to_record(report: StabilityReport, prefix: str = "") -> dict[str, float]:
     return {prefix + column: value for column, value in row.items()}
 
 
-def _deformed(images: Tensor, deform: Deform, *, generator: torch.Generator) -> Deformed:
-    draw = deform(images, generator=generator)
-    draw = Deformed(draw) if isinstance(draw, Tensor) else draw
-    if draw.images.shape != images.shape:
-        condition = f"keep the shape of the images, {tuple(images.shape)}"
-        raise ArgumentError("deform", condition, f"shape {tuple(draw.images.shape)}")
-    check_outputs(draw.images, argument="deformed images")
-    return draw
-
-
 def _mean_squared_changes(
     predictor: Predictor, f_clean: Tensor, changed: Tensor, *, batch_size: int
 ) -> Tensor:
     """Squared changes (P,) averaged over the fields (k, P, ...), with the outputs of one field at a time."""
     total = torch.zeros(len(f_clean), dtype=torch.float64, device=double_device(f_clean.device))
     for field in changed:
-        total += squared_changes(f_clean, _outputs(predictor, field, batch_size=batch_size))
+        total += squared_changes(f_clean, all_outputs(predictor, field, batch_size=batch_size))
     return total / len(changed)
-
-
-def _outputs(predictor: Predictor, images: Tensor, *, batch_size: int) -> Tensor:
-    parts = []
-    for batch in torch.split(images, batch_size):
-        output = predictor(batch)
-        if not isinstance(output, Tensor) or output.shape[:1] != batch.shape[:1]:
-            received = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-            raise ArgumentError(
-                "predictor", f"return a tensor ({len(batch)}, ...) for {len(batch)} images", received
-            )
-        parts.append(output)
-    return torch.cat(parts)
-
-
-@contextmanager
-def evaluation_mode(predictor: Predictor) -> Iterator[None]:
-    """Eval mode for the modules of the predictor, each put back into its own mode afterwards."""
-    training = [m for m in predictor.modules() if m.training] if isinstance(predictor, nn.Module) else []
-    try:
-        for module in training:
-            module.training = False
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _elementwise(function: Callable[[Tensor, Tensor], Tensor], a: Stability, b: Stability) -> Stability:

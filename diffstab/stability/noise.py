@@ -8,9 +8,12 @@ import math
 import torch
 from torch import Tensor
 
+from diffstab.diffeo.precision import working_dtype
 from diffstab.errors import ArgumentError
 
 NoiseKind = str | float
+
+_ROUNDS = 4
 
 
 def change_norms(clean: Tensor, changed: Tensor) -> Tensor:
@@ -21,9 +24,11 @@ def change_norms(clean: Tensor, changed: Tensor) -> Tensor:
         changed: Shape (k, P, ...).
 
     Returns:
-        Shape (k, P), in the dtype of the images.
+        Shape (k, P), in the dtype of the images, float32 at least.
     """
-    return torch.stack([torch.linalg.vector_norm((field - clean).flatten(1), dim=1) for field in changed])
+    dtype = working_dtype(clean.dtype)
+    moved = ((field.to(dtype) - clean.to(dtype)).flatten(1) for field in changed)
+    return torch.stack([torch.linalg.vector_norm(change, dim=1) for change in moved])
 
 
 def noise_norms(norms: Tensor, *, noise: NoiseKind) -> Tensor:
@@ -54,6 +59,9 @@ def add_noise(images: Tensor, norms: Tensor, *, generator: torch.Generator) -> T
 
         x + eta,  eta = norm * g / |g|,  g ~ Normal(0, I)
 
+    Drawn and added in float32 at least. For half-precision images the norm is that of the rounded sum less the image,
+    to a few thousandths.
+
     Args:
         images: Shape (P, ...), floating.
         norms: |eta| of each image, shape (P,) in the units of the images; zero is allowed.
@@ -70,7 +78,20 @@ def add_noise(images: Tensor, norms: Tensor, *, generator: torch.Generator) -> T
         raise ArgumentError("norms", condition, f"shape {tuple(norms.shape)}")
     if not bool(((norms >= 0) & norms.isfinite()).all()):
         raise ArgumentError("norms", "be finite and >= 0", "a negative or non-finite norm")
-    direction = torch.randn(images.shape, generator=generator, device=generator.device, dtype=images.dtype)
+    dtype = working_dtype(images.dtype)
+    direction = torch.randn(images.shape, generator=generator, device=generator.device, dtype=dtype)
     direction = direction.to(images.device).flatten(1)
-    scale = norms.to(images) / torch.linalg.vector_norm(direction, dim=1)
-    return images + direction.mul_(scale[:, None]).view(images.shape)
+    norms = norms.to(direction)
+    scale = norms / torch.linalg.vector_norm(direction, dim=1)
+    eta = direction.mul_(scale[:, None]).view(images.shape)
+    return images + eta if images.dtype == dtype else _rounded_sum(images, eta, norms)
+
+
+def _rounded_sum(images: Tensor, eta: Tensor, norms: Tensor) -> Tensor:
+    """Half-precision images plus noise, scaled until the norm of what rounding leaves of it is the one asked for."""
+    for _ in range(_ROUNDS):
+        noisy = (images.to(eta) + eta).to(images.dtype)
+        left = change_norms(images, noisy[None])[0]
+        factor = torch.where(left > 0, norms / left, torch.ones_like(left))
+        eta = eta * factor.view(-1, *[1] * (eta.ndim - 1))
+    return noisy

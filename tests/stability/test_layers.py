@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from diffstab.errors import ArgumentError, DegenerateError
+from diffstab.errors import ArgumentError, ConstantLayerWarning, UnsteadyPredictorWarning
 from diffstab.nets import FCN
 from diffstab.stability import (
     diffeomorphism,
@@ -46,18 +48,20 @@ def probes(generator):
 
 
 def test_outputs_are_those_of_the_modules(net, probes):
-    outputs = layer_outputs(net, ["head", "conv", ""])(probes.clean)
-    assert list(outputs) == ["head", "conv", ""]
+    outputs = layer_outputs(net, ["dropout", "conv", ""])(probes.clean)
+    assert list(outputs) == ["dropout", "conv", ""]
     # the in-place ReLU behind it does not reach what was recorded
     assert torch.equal(outputs["conv"], net.conv(probes.clean))
     assert bool((outputs["conv"] < 0).any())
-    hidden = net.conv(probes.clean).relu().flatten(1)
-    assert torch.equal(outputs["head"], net.head(hidden))
+    assert torch.equal(outputs["dropout"], net.conv(probes.clean).relu())
     assert torch.equal(outputs[""], net(probes.clean))
 
 
-def test_convention_a_module_that_runs_twice_gives_its_last_output(net, probes):
-    assert layer_outputs(net, ["relu"])(probes.clean)["relu"].shape == (9, 2)
+def test_convention_a_module_that_runs_twice_gives_both_outputs(net, probes):
+    outputs = layer_outputs(net, ["relu", "head"])(probes.clean)
+    assert list(outputs) == ["relu#1", "relu#2", "head#1", "head#2"]
+    assert torch.equal(outputs["relu#1"], net.conv(probes.clean).relu())
+    assert outputs["relu#2"].shape == (9, 2)
 
 
 def test_no_hook_stays_not_even_after_an_error(net, probes):
@@ -118,10 +122,135 @@ def test_modules_that_return_no_tensor_are_refused(net, probes):
         layer_outputs(net, ["pair"])(probes.clean)
 
 
-def test_a_layer_that_is_constant_is_refused(net, probes):
-    nn.init.zeros_(net.conv.weight)
-    with pytest.raises(DegenerateError, match="constant"):
-        layer_stability(net, probes, ["conv"])
+def test_a_layer_that_is_constant_is_named_and_the_others_go_on(probes):
+    with torch.random.fork_rng():
+        net = nn.Sequential(nn.Flatten(), nn.Linear(144, 3).double(), nn.Linear(3, 2).double())
+    plain = layer_stability(net, probes, ["0"])
+    nn.init.zeros_(net[1].weight)
+    with pytest.warns(ConstantLayerWarning, match=r"undefined \(0 / 0\): '1', '2'\.$"):
+        result = layer_stability(net, probes, ["1", "0", "2"])
+    assert list(result["0"]) == list(plain["0"])
+    for name in ("1", "2"):
+        assert all(math.isnan(float(x)) for x in result[name][:3])
+        assert float(result[name].denominator) == 0
+
+
+def test_two_names_of_one_module_are_refused():
+    shared = nn.Identity()
+    net = nn.Sequential(shared, shared)
+    with pytest.raises(ArgumentError, match="names must be different modules, got '0' and '1'"):
+        layer_outputs(net, ["0", "1"])
+    assert list(layer_outputs(net, ["1"])(torch.zeros(2, 4))) == ["1#1", "1#2"]
+
+
+class Tokens(nn.Module):
+    """Rows of an image as tokens, in torch's default order: tokens first, images second."""
+
+    def __init__(self, *, batch_first, windows=1):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.encoder = nn.TransformerEncoderLayer(12, 2, 16, batch_first=batch_first, dtype=torch.float64)
+        self.batch_first, self.windows = batch_first, windows
+        self.rows = nn.Identity()
+
+    def forward(self, x):
+        rows = self.rows(x.reshape(len(x) * self.windows, 12 // self.windows, 12))
+        if self.windows > 1:
+            return self.encoder(rows).reshape(len(x), -1)
+        return self.encoder(rows if self.batch_first else rows.transpose(0, 1))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 12, 100])
+def test_convention_images_may_lie_along_any_axis(probes, batch_size):
+    # with a batch of 12 the axes of tokens and of images are equally long
+    nets = [Tokens(batch_first=batch_first) for batch_first in (True, False)]
+    wanted, found = (layer_stability(net, probes, ["encoder"], batch_size=batch_size) for net in nets)
+    assert [float(x) for x in found["encoder"]] == pytest.approx(
+        [float(x) for x in wanted["encoder"]], rel=1e-9
+    )
+
+
+def test_convention_windows_of_an_image_lie_one_after_another(probes):
+    net = Tokens(batch_first=True, windows=3).eval()
+    found = layer_stability(net, probes, ["encoder", ""], batch_size=4)
+    assert [float(x) for x in found["encoder"]] == pytest.approx([float(x) for x in found[""]], rel=1e-9)
+
+
+def test_outputs_that_mix_images_are_refused_by_name(probes):
+    class Transposed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.windows, self.total = nn.Identity(), nn.Identity()
+
+        def forward(self, x):
+            self.windows(
+                x.reshape(len(x), 12, 12).transpose(0, 1).reshape(-1, 12)
+            )  # image after image no more
+            self.total(x.flatten(1).sum(dim=0))
+            return x.flatten(1)
+
+    for name, shapes in (
+        ("windows", r"\(60, 12\) for 5 images and \(24, 12\) for 2"),
+        ("total", r"\(144,\) for"),
+    ):
+        with pytest.raises(
+            ArgumentError, match=rf"output of '{name}' must have one axis that runs .*, got {shapes}"
+        ):
+            layer_stability(Transposed(), probes, [name])
+
+
+def test_a_layer_that_looks_at_the_other_images_is_told(probes):
+    net = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(144, track_running_stats=False).double())
+    with pytest.warns(UnsteadyPredictorWarning, match="layer '1' changes with the other images of the batch"):
+        layer_stability(net, probes, ["0", "1"])
+
+
+def test_layers_are_measured_as_by_the_formula_when_the_net_works_in_place(probes):
+    clean = probes.clean.clone()
+    net = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten())
+    found = layer_stability(net, probes, ["0", "1"])
+    expected = stability(*[part.relu().flatten(-3) for part in probes[:3]])
+    for name in ("0", "1"):
+        assert [float(x) for x in found[name]] == pytest.approx([float(x) for x in expected], rel=1e-12)
+    assert torch.equal(probes.clean, clean)
+
+
+def test_layers_of_a_callable_may_be_one_buffer(probes):
+    buffer = torch.empty(9, 144, dtype=torch.float64)
+
+    def layers(x):
+        return {"buffer": torch.mul(x.flatten(1), 2, out=buffer[: len(x)])}
+
+    found = layer_stability(nn.Flatten(), probes, layers)["buffer"]
+    assert float(found.relative) == pytest.approx(
+        float(layer_stability(nn.Flatten(), probes, [""])[""].relative), rel=1e-12
+    )
+
+
+def test_layers_that_come_and_go_are_refused(probes):
+    def layers(x):
+        return {"a": x} if len(x) > 1 else {"b": x}
+
+    with pytest.raises(ArgumentError, match=r"layers must be the same.* got \['b'\] instead of \['a'\]"):
+        layer_stability(nn.Flatten(), probes, layers, batch_size=8)
+
+
+def test_a_layer_of_another_length_is_refused(probes):
+    def layers(x):
+        return {"a": x if len(x) < 6 else x[:6]}
+
+    with pytest.raises(
+        ArgumentError, match="output of 'a' must have 9 entries along axis 0 for 9 images, got shape"
+    ):
+        layer_stability(nn.Flatten(), probes, layers)
+
+
+def test_a_layer_that_overflows_is_named(probes):
+    net = nn.Sequential(nn.Flatten(), nn.LayerNorm(144).double())
+    nn.init.constant_(net[1].weight, math.inf)
+    with pytest.raises(ArgumentError, match="output of '1' must be finite"):
+        layer_stability(net, probes, ["1"])
 
 
 def test_a_batch_size_of_zero_is_refused(net, probes):

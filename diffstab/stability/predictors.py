@@ -1,0 +1,120 @@
+"""Call anybody's predictor: in eval mode, on copies, and told where its outputs are no function of one image."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from diffstab.errors import ArgumentError, UnsteadyPredictorWarning
+from diffstab.stability.measures import flat_outputs
+from diffstab.stability.reachable import reachable
+
+Predictor = Callable[[Tensor], Tensor]
+
+_AGAIN = 4  # images that are evaluated once more
+_UNITS = 16  # batched kernels round differently by some units in the last place of the largest output
+_NEGLIGIBLE = 1e-3  # share of the smallest mean squared change that another one may add to it unnoticed
+
+
+@contextmanager
+def evaluation_mode(predictor: object) -> Iterator[None]:
+    """Eval mode for every module that the predictor reaches; modes and buffers are put back afterwards.
+
+    Args:
+        predictor: A module, or a callable that holds some: a lambda, a partial, a bound method, an object.
+    """
+    # A module that keeps others in a plain list does not know them: what it holds is searched too.
+    modules = {m: None for found in reachable(predictor, nn.Module) for m in found.modules()}
+    training = [module for module in modules if module.training]
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in modules
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        for module in training:
+            module.training = False
+        yield
+    finally:
+        for module in training:
+            module.training = True
+        for module, name, buffer, copy in buffers:
+            _put_back(module, name, buffer, copy)
+
+
+def _put_back(module: nn.Module, name: str, buffer: Tensor, copy: Tensor) -> None:
+    if module._buffers.get(name) is not buffer:
+        module._buffers[name] = buffer
+    if buffer.shape != copy.shape or not torch.equal(buffer, copy):
+        with torch.no_grad():
+            buffer.resize_(copy.shape).copy_(copy)
+
+
+def batch_output(predictor: Predictor, batch: Tensor) -> Tensor:
+    """Output of a predictor on a batch (n, ...): it gets a copy, and what it returns shares no memory with it.
+
+    Raises:
+        ArgumentError: No tensor (n, ...) comes back.
+    """
+    output = predictor(batch.detach().clone())
+    if not isinstance(output, Tensor) or output.shape[:1] != batch.shape[:1]:
+        received = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        condition = f"return a tensor ({len(batch)}, ...) for {len(batch)} images"
+        raise ArgumentError("predictor", condition, received)
+    # A copy: a predictor may return the same buffer at every call.
+    return output.detach().clone()
+
+
+def all_outputs(predictor: Predictor, images: Tensor, *, batch_size: int) -> Tensor:
+    """Outputs (P, ...) of a predictor on images (P, ...), in batches."""
+    return torch.cat([batch_output(predictor, batch) for batch in torch.split(images, batch_size)])
+
+
+def images_again(batch: int) -> int:
+    """How many images of a batch are evaluated once more: fewer than it holds, where it holds several."""
+    return max(1, min(_AGAIN, batch // 2))
+
+
+def tell_if_unsteady(
+    outputs: Tensor, alone: Tensor, again: Callable[[], Tensor], *, smallest: float, what: str
+) -> None:
+    """Warn if outputs change between two calls, or with the images beside them in the batch.
+
+    They count as changed where that would add a thousandth or more to the smallest of D's and G's numerators, and
+    it is more than the rounding of batched kernels, some units in the last place of the largest output.
+
+    Args:
+        outputs: On the first m images, from a larger batch, shape (m, ...).
+        alone: On these m images alone.
+        again: Evaluates them once more.
+        smallest: The smaller mean squared change of the outputs, by deformation or noise.
+        what: Name of what is called, for the warning.
+
+    Warns:
+        UnsteadyPredictorWarning: They change.
+    """
+    if not _differ(outputs, alone, smallest=smallest):
+        return
+    if _differ(alone, again(), smallest=smallest):
+        reason, way_out = (
+            "between two calls on the same images",
+            "Is dropout, or another random draw, at work?",
+        )
+    else:
+        reason = "with the other images of the batch"
+        way_out = "Is something averaged over the batch? With batch_size=1 each image is alone."
+    message = f"The output of {what} changes {reason}: D, G and R contain that. {way_out}"
+    warnings.warn(message, UnsteadyPredictorWarning, stacklevel=3)
+
+
+def _differ(first: Tensor, second: Tensor, *, smallest: float) -> bool:
+    if first.shape != second.shape:
+        return True
+    unit = torch.finfo(first.dtype).eps * float(first.abs().max())
+    gap = (flat_outputs(first) - flat_outputs(second)).abs()
+    beyond_rounding = float(gap.max()) > _UNITS * unit
+    # Each of two outputs deviates by that much: their squared difference gains half of it on average, twice.
+    return beyond_rounding and float(gap.square().sum(dim=1).mean()) > _NEGLIGIBLE * smallest
