@@ -10,6 +10,7 @@ import yaml
 
 from diffstab.errors import ResultsError
 from diffstab.reporting.document import Section, page_html
+from diffstab.results import parse_yaml
 
 
 def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -83,11 +84,11 @@ def read_config(path: Path) -> tuple[str, Mapping[str, Any]]:
     """The text of the configuration and its top level; empty where there is none."""
     if not path.exists():
         return "", {}
-    text = path.read_text(encoding="utf-8")
     try:
-        config = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        data = path.read_bytes()
+        config = parse_yaml(data)
+    except (OSError, yaml.YAMLError) as error:
         raise ResultsError(
             f"{path} is not YAML ({error}). Restore it, or remove it to report without."
         ) from error
-    return text, config if isinstance(config, Mapping) else {}
+    return data.decode(), config if isinstance(config, Mapping) else {}

@@ -5,7 +5,8 @@ from diffstab.results.failures import Failure
 from diffstab.results.hashing import canonical_json, config_hash, flatten
 from diffstab.results.provenance import Provenance, provenance
 from diffstab.results.records import Records, read_records
-from diffstab.results.store import GRID_KEYS, RecordStore, check_folder, record_key
+from diffstab.results.store import GRID_KEYS, RecordStore, check_folder, record_key, stored_config
+from diffstab.results.yaml_text import parse_yaml
 
 __all__ = [
     "GRID_KEYS",
@@ -17,8 +18,10 @@ __all__ = [
     "check_folder",
     "config_hash",
     "flatten",
+    "parse_yaml",
     "provenance",
     "read_records",
     "record_key",
+    "stored_config",
     "write_atomically",
 ]

@@ -10,6 +10,7 @@ from diffstab.errors import ResultsError
 from diffstab.results.atomic import write_atomically
 from diffstab.results.hashing import canonical_json, config_hash, flatten, plain
 from diffstab.results.records import Records
+from diffstab.results.yaml_text import parse_yaml
 
 GRID_KEYS = ("n_train", "seeds", "methods")
 
@@ -65,7 +66,7 @@ class RecordStore(Records):
     def _open(self) -> None:
         check_folder(self.folder, self.config, grid_keys=self.grid_keys)
         path = self.folder / "config.yaml"
-        if path.exists() and canonical_json(_stored_config(path)) == canonical_json(self.config):
+        if path.exists() and canonical_json(stored_config(path)) == canonical_json(self.config):
             return
         self._made("records")
         text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
@@ -93,7 +94,7 @@ def check_folder(
             raise ResultsError(f"{message} Put its config.yaml back, or choose another results folder.")
         return
     here = _fixed(cast("Mapping[str, object]", plain(config)), grid_keys)
-    there = _fixed(_stored_config(path), grid_keys)
+    there = _fixed(stored_config(path), grid_keys)
     differences = [
         f"{name} ({_shown(there, name)} there, {_shown(here, name)} now)"
         for name in sorted(there.keys() | here.keys())
@@ -108,13 +109,19 @@ def _fixed(config: Mapping[str, object], grid_keys: Sequence[str]) -> dict[str, 
     return {name: value for name, value in flatten(config).items() if not _is_under(name, grid_keys)}
 
 
-def _stored_config(path: Path) -> Mapping[str, object]:
+def stored_config(path: Path) -> Mapping[str, object]:
+    """Return the configuration that a results folder holds.
+
+    Raises:
+        ResultsError: If the file cannot be read or is no mapping.
+    """
+    way_out = "Put a good copy back, or choose another results folder."
     try:
-        config = yaml.safe_load(path.read_bytes())
+        config = parse_yaml(path.read_bytes())
     except (OSError, yaml.YAMLError) as error:
-        config = error
-    if not isinstance(config, Mapping):
-        raise ResultsError(f"{path} is damaged. Put a good copy back, or choose another results folder.")
+        raise ResultsError(f"{path} is damaged ({error}). {way_out}") from error
+    if not isinstance(config, Mapping) or not all(isinstance(name, str) for name in config):
+        raise ResultsError(f"{path} is damaged. {way_out}")
     return config
 
 

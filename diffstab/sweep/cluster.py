@@ -17,6 +17,7 @@ import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.extras import require
+from diffstab.results import parse_yaml
 from diffstab.sweep.certificates import TLS_OPTIONS, own_security, shared_security, warn_of_plain
 
 _LOG = logging.getLogger("diffstab.sweep")
@@ -207,7 +208,7 @@ def _slurm(path: Path, variables: Mapping[str, str], shared: Path) -> Iterator[A
 
 def _profile(path: Path) -> dict[str, Any]:
     try:
-        options = yaml.safe_load(path.read_bytes())
+        options = parse_yaml(path.read_bytes())
     except (OSError, yaml.YAMLError) as error:
         raise ArgumentError("slurm", "name a readable YAML file", f"{path} ({error})") from error
     if not isinstance(options, dict):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from diffstab.errors import ArgumentError
-from diffstab.results import flatten
+from diffstab.results import flatten, parse_yaml
 from diffstab.shipped import config_path
 from diffstab.training.grid import COMMANDS
 from diffstab.training.zipped import flag
@@ -98,11 +98,11 @@ def read_sweep(path: str | Path) -> SweepFile:
 
 def _content(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_bytes())
+        content = parse_yaml(path.read_bytes(), name=path)
     except OSError as error:
         raise ArgumentError("sweep file", "be readable", f"{path} ({error.strerror})") from error
     except yaml.YAMLError as error:
-        raise ArgumentError("sweep file", "be YAML", f"{path}: {error}") from error
+        raise ArgumentError("sweep file", "be YAML", error) from error
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise ArgumentError("sweep file", "be a mapping with command, method and parameters", str(path))
     return content

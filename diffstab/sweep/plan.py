@@ -13,7 +13,16 @@ import pyarrow.parquet as pq
 import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.results import Records, RecordStore, canonical_json, check_folder, flatten, write_atomically
+from diffstab.results import (
+    Records,
+    RecordStore,
+    canonical_json,
+    check_folder,
+    flatten,
+    parse_yaml,
+    write_atomically,
+)
+from diffstab.sweep.combining import experiments
 from diffstab.sweep.expected import Run
 from diffstab.sweep.file import SweepFile, coordinates
 from diffstab.training.grid import GridCommand, grid_command
@@ -84,13 +93,13 @@ def make_plan(sweep: SweepFile) -> Plan:
     command = grid_command(sweep.command)
     asked = command.parse(sweep.arguments({}))
     _refuse_unknown(sweep, asked.experiment.resolved())
-    combinations = [(combination, coordinates(combination)) for combination in sweep.combinations()]
-    columns = _columns([places for _, places in combinations], command.grid_keys)
+    made = list(experiments(command, sweep, asked.experiment))
+    places = [_settled(one, experiment) for one, experiment in zip(sweep.combinations(), made, strict=True)]
+    columns = _columns(places, command.grid_keys)
     jobs: list[Job] = []
     seen: set[str] = set()
-    for (combination, places), added in zip(combinations, columns, strict=True):
-        experiment = _parsed(command, sweep.arguments(combination), places)
-        for job in _jobs(command, experiment, added, many=len(combinations) > 1):
+    for experiment, added in zip(made, columns, strict=True):
+        for job in _jobs(command, experiment, added, many=len(made) > 1):
             if not seen.issuperset(job.keys.values()):
                 seen.update(job.keys.values())
                 jobs.append(job)
@@ -133,7 +142,7 @@ def check_place(plan: Plan, folder: str | Path) -> None:
     check_folder(folder, _common(plan), grid_keys=plan.command.grid_keys)
     path = Path(folder) / PLAN
     try:
-        before = yaml.safe_load(path.read_bytes())["kinds"] if path.exists() else {}
+        before = parse_yaml(path.read_bytes())["kinds"] if path.exists() else {}
     except (OSError, yaml.YAMLError, KeyError, TypeError):
         return  # of no account to the records, and written anew
     for name, kind in plan.written["kinds"].items():
@@ -181,11 +190,10 @@ def _refuse_unknown(sweep: SweepFile, base: Mapping[str, Any]) -> None:
             inside = inside[part]
 
 
-def _parsed(command: GridCommand[Any, Any], arguments: list[str], places: Mapping[str, Any]) -> Any:
-    try:
-        return command.parse(arguments).experiment
-    except ArgumentError as error:
-        raise ArgumentError(f"the combination {canonical_json(places)}", "be accepted", error) from error
+def _settled(combination: Mapping[str, Any], experiment: Any) -> dict[str, Any]:
+    """Return the options that a combination sets, with the values that its command made of them."""
+    leaves = flatten(experiment.resolved())
+    return {name: leaves.get(name, value) for name, value in coordinates(combination).items()}
 
 
 def _jobs(

@@ -13,7 +13,16 @@ import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.extras import require
-from diffstab.results import Records, RecordStore, canonical_json, config_hash, record_key, write_atomically
+from diffstab.results import (
+    Records,
+    RecordStore,
+    canonical_json,
+    config_hash,
+    parse_yaml,
+    record_key,
+    stored_config,
+    write_atomically,
+)
 from diffstab.tracking.content import CURVES
 from diffstab.tracking.runs import FoundRun, Reading, offline_runs, online_runs
 from diffstab.training.grid import grid_command
@@ -160,7 +169,7 @@ def _kept_files(kept: Path) -> dict[str, bytes]:
 
 
 def _kept_config(kept: Path) -> Mapping[str, Any]:
-    config = yaml.safe_load((kept / "config.yaml").read_bytes())
+    config = parse_yaml((kept / "config.yaml").read_bytes())
     if not isinstance(config, Mapping):
         raise ResultsError(f"{kept / 'config.yaml'} is damaged")
     return config
@@ -238,8 +247,8 @@ def _opened(found: Found, folder: Path) -> Records:
     config = found.config
     path = folder / "config.yaml"
     if path.exists():
-        there = yaml.safe_load(path.read_bytes())
-        if isinstance(there, Mapping) and _fixed(found.command, there) == _fixed(found.command, config):
+        there = stored_config(path)
+        if _fixed(found.command, there) == _fixed(found.command, config):
             config = there
     return RecordStore(folder, config, grid_keys=grid_command(found.command).grid_keys)
 

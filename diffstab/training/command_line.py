@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffstab.errors import ArgumentError
+from diffstab.results import parse_yaml
 from diffstab.shipped import with_configs
 from diffstab.training.grid import Asked, GridExperiment
 from diffstab.training.zipped import split_zipped
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 Experiment = TypeVar("Experiment", bound=GridExperiment)
+
+
+def strict_reading() -> str:
+    """Return the name of a `parser_mode` of jsonargparse: its own reading of YAML, but a key may not be twice."""
+    import jsonargparse
+    import yaml
+
+    as_usual = jsonargparse.get_loader("yaml")
+
+    def load(text: str, path: object = "") -> Any:
+        parse_yaml(text, name=path or "")
+        return as_usual(text)
+
+    jsonargparse.set_loader("diffstab", load, exceptions=(yaml.YAMLError,))
+    return "diffstab"
 
 
 def parse_experiment(
@@ -49,7 +65,8 @@ def parse_experiment(
     from jsonargparse import ArgumentError as ParseError
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(prog=program, description=about, exit_on_error=False)
+    mode = strict_reading()
+    parser = ArgumentParser(prog=program, description=about, exit_on_error=False, parser_mode=mode)
     parser.add_argument("--config", action="config", help="YAML file of the experiment")
     parser.add_argument("--results", "--output", type=str, default=None, help="results folder")
     parser.add_argument("--workers", type=int, default=1, help="processes that run at once")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 import yaml
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 
-from diffstab.results import Provenance, canonical_json, write_atomically
+from diffstab.results import Provenance, canonical_json, parse_yaml, write_atomically
 from diffstab.training.grid import Asked, GridCommand, Report
 from diffstab.training.lightning import ProjectCLI, run_lightning
 from diffstab.training.zipped import split_zipped
@@ -134,7 +134,7 @@ class _Parsed(ProjectCLI):
         """Return the configuration of plain values, without the files that it was read from."""
         parser = self._subcommand_parsers["fit"]
         text = parser.dump(self.config["fit"], skip_unset=False)
-        config: dict[str, Any] = yaml.safe_load(text)
+        config: dict[str, Any] = parse_yaml(text)
         return {name: value for name, value in config.items() if name != "config"}
 
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
-import yaml
 from jsonargparse import ArgumentError as ParseError
 from jsonargparse.typing import register_type
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
@@ -17,9 +16,10 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger
 
 from diffstab.errors import ArgumentError
-from diffstab.results import flatten, write_atomically
+from diffstab.results import flatten, parse_yaml, write_atomically
 from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
+from diffstab.training.command_line import strict_reading
 from diffstab.training.tasks import ImageTask
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -56,7 +56,7 @@ class SaveResolvedConfig(SaveConfigCallback):
         folder = run_folder(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "config.yaml", text.encode())
-        self.log_config(trainer, yaml.safe_load(text))
+        self.log_config(trainer, parse_yaml(text))
 
     def log_config(self, trainer: Trainer, config: Mapping[str, Any]) -> None:
         """Log the nested configuration flat."""
@@ -153,6 +153,7 @@ def run_lightning(
             load_from_checkpoint_support=False,
             parser_kwargs={
                 "prog": program,
+                "parser_mode": strict_reading(),
                 **_RAISING,
                 **{name: dict(_RAISING) for name in SUBCOMMANDS},
             },

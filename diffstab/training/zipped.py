@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from diffstab.errors import ArgumentError
+from diffstab.results import parse_yaml
 
 
 def split_zipped(args: Sequence[str]) -> list[str]:
@@ -53,9 +54,9 @@ def _split(argument: str) -> Iterator[str]:
 def _plain(text: str) -> object:
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass
     try:
-        return yaml.safe_load(text)
+        return parse_yaml(text)
     except yaml.YAMLError:
         return None

@@ -116,7 +116,7 @@ def test_the_same_numbers_written_otherwise_are_the_same_configuration(store):
 
 def test_a_damaged_config_is_named(store):
     (store.folder / "config.yaml").write_text("[")
-    with pytest.raises(ResultsError, match=r"config\.yaml is damaged\. Put a good copy back"):
+    with pytest.raises(ResultsError, match=r"config\.yaml is damaged \(line 2.*\)\. Put a good copy back"):
         RecordStore(store.folder, CONFIG)
 
 
