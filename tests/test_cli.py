@@ -125,7 +125,7 @@ def test_our_errors_are_one_line_and_status_2(monkeypatch, capsys):
             ["--data.init_args.batch_size=8"],
             "data.batch_size must be null (the full batch) for gradient_flow",
         ),
-        (["--config=nowhere.yaml"], "File does not exist"),
+        (["--config=nowhere.yaml"], "config must name a file"),
     ],
 )
 def test_a_bad_option_is_told_and_status_2(place, capsys, options, message):
