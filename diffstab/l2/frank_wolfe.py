@@ -5,7 +5,9 @@ A hidden layer's pair (K, K^s - b^2 1 1^T) is a conic combination of generators 
 combination.
 
 Depth 2: the loss is convex in the pair and the outputs. Masses and outputs solve a group lasso, and the dual gives a
-lower bound of the minimum over nets of every width: the gap is certified wherever the oracle is exact.
+lower bound of the minimum over nets of every width: the gap is certified wherever the oracle is exact. Elsewhere the
+bound is an estimate. The dual point is kept, not its value: it is priced by every generator ever met, so that no loss
+that was reached lies below it, and by a stronger search before the loop may stop.
 Deeper: the loss is convex in one layer's pair only. All layers are minimised together by descent after each
 addition, and the gap is of first order: what the best shift of a layer's mass to one generator would gain.
 
@@ -16,18 +18,17 @@ carrying it out; the oracle, corrective step and dual are derived here.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.l2.covariances import CovariancePair, covariances_of
 from diffstab.l2.descent import DescentSettings, PaddedNets, descend
-from diffstab.l2.group_lasso import corrected, dual_value, primal_value
+from diffstab.l2.group_lasso import DualPoint, corrected, dual_point, priced_by, primal_value
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights, forward, hidden_widths, weight_loss
 from diffstab.l2.oracle import Generators, best_generators
@@ -35,6 +36,10 @@ from diffstab.l2.problem import L2Problem
 from diffstab.l2.prune import prune
 
 _ABSENT = 1e-10
+_STRONGER = 4
+"""Factor on starts and centres of the search that confirms a heuristic bound."""
+_ROUNDING = 1e3
+"""Share of the loss of the zero net, in units of eps, by which rounding can put a loss below its bound."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class FrankWolfeSettings:
 
     Args:
         rounds: At most so many calls of the oracle.
-        tolerance: Relative gap to stop at.
+        tolerance: Relative gap to reach.
         starts: Random starts of the oracle where not all faces are tried.
         added: Generators added per round at most.
         polish_steps: Steps of Adam after each addition, depth 3 and above.
@@ -77,11 +82,13 @@ class FrankWolfeMinimum(NamedTuple):
         weights: W_1 ... W_L of a net with these pairs: one neuron per generator.
         widths: Generators kept in each hidden layer, an upper bound of its rank.
         loss: C + lambda sum_l Tr[K_l (K_{l-1}^s)^+].
-        bound: Depth 2: a lower bound of the loss at every width. Deeper: loss minus the first-order gain.
-        gap: (loss - bound) / loss.
+        bound: Depth 2: a lower bound of the loss at every width where the oracle is exact, else an estimate of one.
+            Deeper: loss minus the first-order gain.
+        gap: (loss - bound) / loss, at least 0, of the very net that is returned.
         gap_kind: "duality" (depth 2) or "first_order".
-        oracle: "exact" where all faces were tried, so that the gap is certified, or "multi-start".
-        rounds: Calls of the oracle.
+        oracle: "exact" where all faces were tried, so that the gap is certified, or "heuristic": a search from many
+            starts, which can miss the best generator.
+        rounds: Rounds of the search.
         converged: Whether the gap reached the tolerance.
         history: Triples (round, loss, bound).
     """
@@ -115,6 +122,7 @@ def minimise_covariances(
 
     Raises:
         ArgumentError: If the problem is not of that kind.
+        DegenerateError: If rounding puts the loss below its own lower bound.
     """
     settings = settings or FrankWolfeSettings()
     _check(problem)
@@ -141,27 +149,68 @@ def _minimise_shallow(
     problem: L2Problem, generator: torch.Generator, settings: FrankWolfeSettings
 ) -> FrankWolfeMinimum:
     below = problem.extended_inputs
-    directions = below.new_zeros(0, len(below))
+    directions = seen = below.new_zeros(0, len(below))
     outgoing = below.new_zeros(problem.outputs, int(problem.bias > 0))
     outgoing = corrected(problem, problem.activate(directions @ below), outgoing)
-    bound, history = -math.inf, []
+    history: list[tuple[int, float, float]] = []
+    # The zero of the dual: no loss is negative.
+    point = dual_point(problem, below.new_zeros(problem.outputs, problem.points), 0.0)
     for rounds in range(1, settings.rounds + 1):
         activations = problem.activate(directions @ below)
         slopes = problem.cost_gradient(outgoing @ problem.extended(activations))
-        found = best_generators(
-            problem, slopes, below, starts=settings.starts, generator=generator, known=directions,
-            count=settings.added,
-        )  # fmt: skip
+        found = _search(problem, slopes, directions, generator, settings)
         loss = float(primal_value(problem, activations, outgoing))
-        bound = max(bound, float(dual_value(problem, slopes, found.values[0])))
-        history.append((rounds, loss, bound))
-        if loss - bound <= settings.tolerance * loss:
+        seen = torch.cat([seen, found.directions])
+        point = _best_point(
+            problem, point, dual_point(problem, slopes, float(found.values[0])), seen, found.exact
+        )
+        # Half of the tolerance is left to the search for fewer generators.
+        if (closed := _is_closed(loss, point, settings)) and not found.exact:
+            found = _search(problem, point.slopes, seen, generator, settings, stronger=True)
+            seen = torch.cat([seen, found.directions])
+            point = priced_by(problem, point, found.directions)
+            closed = _is_closed(loss, point, settings)
+        history.append((rounds, loss, point.value))
+        if closed or rounds == settings.rounds:
             break
         directions, outgoing = _with(problem, directions, outgoing, found)
-    directions, outgoing = _sparsest(problem, directions, outgoing, loss * (1 + settings.tolerance))
+    limit = point.value / (1 - settings.tolerance) if closed else loss * (1 + settings.tolerance)
+    directions, outgoing = _sparsest(problem, directions, outgoing, limit)
+    if not found.exact:
+        point = priced_by(problem, point, directions)
     weights = _as_weights(directions, outgoing)
-    kind = "exact" if found.exact else "multi-start"
-    return _minimum(problem, weights, bound, "duality", kind, history, settings.tolerance)
+    return _minimum(problem, weights, point.value, "duality", found.exact, history, settings.tolerance)
+
+
+def _search(
+    problem: L2Problem,
+    slopes: Tensor,
+    known: Tensor,
+    generator: torch.Generator,
+    settings: FrankWolfeSettings,
+    *,
+    stronger: bool = False,
+) -> Generators:
+    """Return the best generators of the first hidden layer; the stronger search starts and looks around more."""
+    factor = _STRONGER if stronger else 1
+    return best_generators(
+        problem, slopes, problem.extended_inputs, starts=factor * settings.starts, generator=generator,
+        known=known, count=factor * settings.added,
+    )  # fmt: skip
+
+
+def _best_point(
+    problem: L2Problem, kept: DualPoint, fresh: DualPoint, seen: Tensor, exact: bool
+) -> DualPoint:
+    """Return the better of the dual point kept so far and a new one, both priced by all generators met so far."""
+    points = [kept, fresh]
+    if not exact:
+        points = [priced_by(problem, point, seen) for point in points]
+    return max(points, key=lambda point: point.value)
+
+
+def _is_closed(loss: float, point: DualPoint, settings: FrankWolfeSettings) -> bool:
+    return loss - point.value <= settings.tolerance / 2 * loss
 
 
 def _with(
@@ -222,15 +271,17 @@ def _minimise_deep(
     for rounds in range(1, settings.rounds + 1):
         loss = float(weight_loss(problem, weights))
         additions, gain, exact = _deep_oracle(problem, weights, generator, settings)
+        if gain <= settings.tolerance * loss and not exact:
+            stronger = replace(settings, starts=_STRONGER * settings.starts)
+            additions, gain, exact = _deep_oracle(problem, weights, generator, stronger)
         history.append((rounds, loss, loss - gain))
-        if gain <= settings.tolerance * loss:
+        if gain <= settings.tolerance * loss or rounds == settings.rounds:
             break
         trial = _polished(problem, _grown(problem, weights, additions), settings)
         if float(weight_loss(problem, trial)) >= loss * (1 - settings.tolerance):
             break
         weights = trial
-    kind = "exact" if exact else "multi-start"
-    return _minimum(problem, weights, loss - gain, "first_order", kind, history, settings.tolerance)
+    return _minimum(problem, weights, loss - gain, "first_order", exact, history, settings.tolerance)
 
 
 def _polished(problem: L2Problem, weights: Sequence[Tensor], settings: FrankWolfeSettings) -> list[Tensor]:
@@ -301,12 +352,13 @@ def _minimum(
     weights: list[Tensor],
     bound: float,
     gap_kind: str,
-    oracle: str,
+    exact: bool,
     history: list[tuple[int, float, float]],
     tolerance: float,
 ) -> FrankWolfeMinimum:
     representations = forward(problem, weights)
     loss = float(weight_loss(problem, weights))
+    bound = _checked_bound(problem, loss, bound)
     gap = (loss - bound) / loss if loss > 0 else 0.0
     return FrankWolfeMinimum(
         pairs=covariances_of(problem, representations),
@@ -317,8 +369,19 @@ def _minimum(
         bound=bound,
         gap=gap,
         gap_kind=gap_kind,
-        oracle=oracle,
+        oracle="exact" if exact else "heuristic",
         rounds=len(history),
-        converged=gap <= 2 * tolerance,
+        converged=gap <= tolerance,
         history=history,
     )
+
+
+def _checked_bound(problem: L2Problem, loss: float, bound: float) -> float:
+    """Return a lower bound, at most the loss; raise DegenerateError where the loss contradicts it."""
+    zero_net = float(problem.cost_of(problem.inputs.new_zeros(problem.outputs, problem.points)))
+    if bound - loss > _ROUNDING * torch.finfo(problem.inputs.dtype).eps * zero_net:
+        raise DegenerateError(
+            f"The loss {loss:.12g} lies below its own lower bound {bound:.12g}: the search for generators failed on "
+            "these points. Nearly dependent points do that; move or merge them."
+        )
+    return min(bound, loss)

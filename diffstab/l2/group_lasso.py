@@ -6,6 +6,8 @@ lambda (|u_j|^2 m_j + |V_j|^2 / m_j) is least at the mass m_j = |V_j|.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -73,3 +75,34 @@ def dual_value(problem: L2Problem, slopes: Tensor, largest: Tensor) -> Tensor:
     bias = problem.bias**2 * scaled.sum(1).square().sum() / (2 * limit)
     value: Tensor = -problem.cost_conjugate(scaled) - bias
     return value
+
+
+class DualPoint(NamedTuple):
+    """A point of the dual problem and its price.
+
+    Attributes:
+        slopes: G, shape (n_L, N), to be scaled down until it is feasible.
+        largest: The largest |G s(z)| known, over generators z. Too small a number makes the value too large.
+        value: `dual_value` at that price.
+    """
+
+    slopes: Tensor
+    largest: float
+    value: float
+
+
+def dual_point(problem: L2Problem, slopes: Tensor, largest: float) -> DualPoint:
+    """Return the dual point of slopes G (n_L, N) whose largest |G s(z)| is given."""
+    value = float(dual_value(problem, slopes, slopes.new_tensor(largest)))
+    return DualPoint(slopes, largest, value)
+
+
+def priced_by(problem: L2Problem, point: DualPoint, directions: Tensor) -> DualPoint:
+    """Return a dual point whose price takes in the generators of more unit directions (k, n).
+
+    Its value is then at most the loss of every net that is made of these generators (weak duality).
+    """
+    activations = problem.activate(directions @ problem.extended_inputs)
+    sizes = (point.slopes @ activations.mT).norm(dim=0)
+    largest = float(sizes.max()) if len(sizes) else 0.0
+    return dual_point(problem, point.slopes, largest) if largest > point.largest else point

@@ -42,9 +42,10 @@ def cautions(frame: pd.DataFrame, *, records: int, absent: int) -> list[str]:
         found.append(f"Runs of the grid without a record: {absent} (listed below).")
     if records > len(frame):
         found.append(f"Records left out, as they name no cell or were run again: {records - len(frame)}.")
-    unfinished = int((column(frame, "stop_reason") == "max_steps").sum())
-    if unfinished:
+    if unfinished := int((column(frame, "stop_reason") == "max_steps").sum()):
         found.append(f"Runs that used up their steps before they met their stop rule: {unfinished}.")
+    if stalled := int((column(frame, "stop_reason") == "stalled").sum()):
+        found.append(f"Runs whose training came to a halt before it met its stop rule: {stalled}.")
     folded = column(frame, "folded_share")
     if (folded > 0).any():
         found.append(

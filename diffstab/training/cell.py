@@ -30,7 +30,7 @@ from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, St
 from diffstab.training.integrator import FlowSettings
 from diffstab.training.kernel_flow import fit_kernel_flow
 from diffstab.training.optimise import TrainingOutcome, fit_model
-from diffstab.training.stopping import margin_share
+from diffstab.training.stopping import GIVEN_UP, margin_share
 
 Predictor = Callable[[Tensor], Tensor]
 Progress = Callable[[TrainingOutcome], object]
@@ -166,7 +166,7 @@ def _train_net(
 
 def _slowest(outcomes: list[TrainingOutcome]) -> TrainingOutcome:
     """Return an ensemble's outcome: that of the member least far along, a give-up before any other."""
-    return min(outcomes, key=lambda outcome: (outcome.reason != "max_steps", outcome.margin_share))
+    return min(outcomes, key=lambda outcome: (outcome.reason not in GIVEN_UP, outcome.margin_share))
 
 
 def _train_kernel(experiment: Experiment, method: Method, data: Any) -> Trained:

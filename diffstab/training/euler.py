@@ -45,7 +45,8 @@ class EulerFlow(Optimizer):
 
     Slower than `GradientFlow` by an order of magnitude or more, but for any module: convolutional nets, several
     outputs, cross-entropy. A kink that changes the gradient by more than the rule allows is never crossed, so a
-    relu net of few neurons and points can come to a halt at one until `max_steps`; smooth activations do not.
+    relu net of few neurons and points can come to a halt at one and end as "stalled"; smooth activations do not. So
+    ends a flow at a minimum: every step that moves the weights is refused, as rounding turns the gradient.
 
     Args:
         model: Predictor to train; its `net` is changed in place.
@@ -77,8 +78,10 @@ class EulerFlow(Optimizer):
             if status.done:
                 break
             previous = outputs
-            outputs, gradient = self._accepted_step(x, y, outputs, gradient)
+            outputs, gradient, moved = self._accepted_step(x, y, outputs, gradient)
             status = self._status(outputs, y, previous)
+            if not moved:
+                status = status.stalled()
         return status
 
     def run(
@@ -104,15 +107,15 @@ class EulerFlow(Optimizer):
 
     def _accepted_step(
         self, x: Tensor, y: Tensor, outputs: Tensor, gradient: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
+    ) -> tuple[Tensor, list[Tensor], bool]:
+        """Return outputs and gradient after a step; and whether it moved the weights, or may when it grows."""
         counters, settings = self.param_groups[0], self.settings
+        refused = counters["rejected"]
         start = [parameter.detach().clone() for parameter in self._parameters]
         while True:
             step_size = counters["step_size"]
             if not step_size > 1e-14 * max(counters["time"], settings.initial_step):
-                raise DegenerateError(
-                    f"The flow cannot go on at time {counters['time']:.6g}: step size underflow."
-                )
+                return self._halted(start, outputs, gradient)
             with torch.no_grad():
                 for parameter, weight, slope in zip(self._parameters, start, gradient):
                     parameter.copy_(weight - step_size * slope)
@@ -129,7 +132,21 @@ class EulerFlow(Optimizer):
         counters["time"] += step_size
         counters["step_size"] *= 1.1
         counters["steps"] += 1
-        return new_outputs, new_gradient
+        can_grow = counters["rejected"] == refused and any(bool(slope.any()) for slope in gradient)
+        moved = can_grow or any(not torch.equal(*pair) for pair in zip(self._parameters, start))
+        return new_outputs, new_gradient, moved
+
+    def _halted(
+        self, start: list[Tensor], outputs: Tensor, gradient: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor], bool]:
+        """Put the weights back where no step was accepted: a halt at a kink, an error where values are not finite."""
+        time = self.param_groups[0]["time"]
+        if not all(bool(slope.isfinite().all()) for slope in [outputs, *gradient]):
+            raise DegenerateError(f"The flow cannot go on at time {time:.6g}: step size underflow.")
+        with torch.no_grad():
+            for parameter, weight in zip(self._parameters, start):
+                parameter.copy_(weight)
+        return outputs, gradient, False
 
     def _status(self, outputs: Tensor, y: Tensor, previous: Tensor | None = None) -> FlowStatus:
         return flow_status(

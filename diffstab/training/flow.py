@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN, CentredOutput, Loss, Tangent, fcn_tangent
-from diffstab.training.integrator import FlowSettings, advance, integrate, start_counters
-from diffstab.training.rosenbrock import GAMMA
+from diffstab.training.integrator import Cancellation, FlowSettings, advance, integrate, start_counters
+from diffstab.training.rosenbrock import GAMMA, stiff_factor
 from diffstab.training.status import FlowStatus, check_batch
 
 # A point with less than this of stiffness is left to the explicit part, which keeps its order without it.
@@ -102,9 +102,8 @@ class NetFlow:
         stiff = point.select(rows) if len(rows) < len(weight) else point
         root = weight[rows].sqrt()
         matrix = stiff.kernel().mul_(root[:, None]).mul_(root)
-        matrix.diagonal().add_(1)
         # Only as large as the stiff points are many, and ill-conditioned: always in double precision.
-        factor = torch.linalg.cholesky(matrix.double())
+        factor = stiff_factor(matrix.double())
 
         def solve(g: Tensor) -> Tensor:
             seen = root * stiff.push_forward(self.split(g))
@@ -112,6 +111,14 @@ class NetFlow:
             return g - self._pull_back(stiff, root * answer)
 
         return solve
+
+    def cancellation(self, point: Tangent) -> Cancellation:
+        """Return |g| and sum_i |J_i| (|l'_i| + l''_i (alpha (|f_i| + |start_i|) + |y_i|)) / n, and the terms of F."""
+        slope, curvature = self.loss.slope_and_curvature(self.predictor(point), self.targets)
+        terms = self.alpha * (point.outputs.abs() + self.start.abs()) + self.targets.abs()
+        sizes = point.kernel_diagonal().sqrt() * (slope.abs() + curvature * terms)
+        gradient = self._pull_back(point, slope / len(slope)).norm()
+        return Cancellation(float(gradient), float(sizes.mean()), float(terms.max()))
 
     def write_back(self) -> None:
         """Copy the current weights into the net, leaving the first layer alone outside the span."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError, DegenerateError
@@ -45,6 +46,20 @@ class FlowSettings:
                 raise ArgumentError(name, "be positive", getattr(self, name))
 
 
+class Cancellation(NamedTuple):
+    """A gradient and F, and the sizes of what they are summed from: eps times these is their rounding.
+
+    Attributes:
+        gradient: |g|.
+        gradient_terms: Sum of the sizes of the terms of g, with the rounding of F in each.
+        output_terms: The largest size of the terms of F on a training point.
+    """
+
+    gradient: float
+    gradient_terms: float
+    output_terms: float
+
+
 class Problem(Protocol):
     """A flow dy/dt = -grad of a loss of the predictor F(y) on a training set.
 
@@ -75,6 +90,14 @@ class Problem(Protocol):
     def output_change(self, point: Any, direction: Tensor) -> Tensor:
         """Return the first-order change (n,) of F along a direction (N,)."""
 
+    def cancellation(self, point: Any) -> Cancellation:
+        """Return how far the terms of the gradient and of F cancel."""
+
+
+_STALLED_GRADIENT, _LOOKED_AT = 1.0, 10
+_STALLED_CHANGE, _NEAR_STALL = 1e3, 1e6
+"""In units of rounding: the change of F in a long step that is none, and the gradient that may come with it."""
+
 
 def start_counters(settings: FlowSettings) -> dict[str, Any]:
     """Return the counters of a flow that has not moved yet."""
@@ -83,6 +106,8 @@ def start_counters(settings: FlowSettings) -> dict[str, Any]:
 
 def advance(problem: Problem, counters: dict[str, Any], *, settings: FlowSettings, steps: int) -> FlowStatus:
     """Advance the problem's state and the counters by up to `steps` accepted steps.
+
+    A flow whose gradient is zero to rounding ends as "stalled": more steps would follow the rounding alone.
 
     Raises:
         DegenerateError: If the flow cannot go on: non-finite values at the smallest step.
@@ -119,15 +144,13 @@ def _accepted_step(
     while True:
         step_size = counters["step_size"]
         if not step_size > 1e-14 * max(counters["time"], settings.initial_step):
-            raise DegenerateError(
-                f"The flow cannot go on at time {counters['time']:.6g}: step size underflow."
-            )
+            return point, _halted(problem, point, rate, counters, settings)
         state, error_ratio = _trial(problem, point, rate, step_size, settings)
         if error_ratio <= 1:
             new = problem.at(state)
             trial = {**counters, "steps": counters["steps"] + 1, "time": counters["time"] + step_size}
             status = _status(problem, new, trial, stop=settings.stop, previous=outputs)
-            if status.output_change <= settings.stop_output_change or status.reason not in ("margin", "loss"):
+            if status.output_change <= settings.stop_output_change or not status.meets_rule:
                 break
             counters["step_size"] *= 0.5
         else:
@@ -135,8 +158,36 @@ def _accepted_step(
         counters["rejected"] += 1
     problem.state = state
     counters.update(steps=status.steps, time=status.time)
+    if _is_stalled(problem, new, status, step_size):
+        status = status.stalled()
     counters["step_size"] *= min(3.0, 0.9 * max(error_ratio, 1e-9) ** (-1 / 3))
     return new, status._replace(step_size=counters["step_size"])
+
+
+def _halted(
+    problem: Problem, point: Any, rate: Tensor, counters: dict[str, Any], settings: FlowSettings
+) -> FlowStatus:
+    """Return the status of a flow that no step takes on; raise DegenerateError where its values are not finite."""
+    if not (rate.isfinite().all() and problem.predictor(point).isfinite().all()):
+        raise DegenerateError(f"The flow cannot go on at time {counters['time']:.6g}: step size underflow.")
+    return _status(problem, point, counters, stop=settings.stop).stalled()
+
+
+def _is_stalled(problem: Problem, point: Any, status: FlowStatus, step_size: float) -> bool:
+    """Whether the gradient is zero to rounding, or a step as long as half the flow changes F by rounding only.
+
+    At a minimum the steps grow until rounding alone decides what they do. The gradient then never falls to its own
+    rounding: the second rule sees that.
+    """
+    eps = torch.finfo(problem.state.dtype).eps
+    # Looked at where F hardly changes, and now and then: rounding alone can change F in steps that are long enough.
+    moves = status.output_change > eps**0.5 * (1 + float(problem.predictor(point).abs().max()))
+    if moves and status.steps % _LOOKED_AT:
+        return False
+    found = problem.cancellation(point)
+    share = found.gradient / (eps * found.gradient_terms) if found.gradient_terms > 0 else 0.0
+    still = status.output_change <= _STALLED_CHANGE * eps * found.output_terms
+    return share <= _STALLED_GRADIENT or (share <= _NEAR_STALL and still and step_size >= status.time / 3)
 
 
 def _trial(

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import Loss
-from diffstab.training.integrator import FlowSettings, integrate, start_counters
-from diffstab.training.rosenbrock import GAMMA
+from diffstab.training.integrator import Cancellation, FlowSettings, integrate, start_counters
+from diffstab.training.rosenbrock import GAMMA, stiff_factor
 from diffstab.training.status import FlowStatus, check_batch
 
 
@@ -56,13 +56,23 @@ class KernelFlow:
         del point
         return self.gram @ direction
 
+    def cancellation(self, point: Tensor) -> Cancellation:
+        """Return |dF/dt| and the size of |K| (|l'| + l'' (|K| |a| + |y|)) / n, and the terms of F.
+
+        The coefficients of a singular kernel can run away for ever while F stands still: F decides.
+        """
+        slope, curvature = self.loss.slope_and_curvature(point, self.targets)
+        sizes = self.gram.abs()
+        terms = sizes @ self.state.abs() + self.targets.abs()
+        gradient = (self.gram @ slope).norm() / len(slope)
+        summed = (sizes @ (slope.abs() + curvature * terms)).norm() / len(slope)
+        return Cancellation(float(gradient), float(summed), float(terms.max()))
+
     def stiff_solver(self, point: Tensor, step_size: float) -> Callable[[Tensor], Tensor]:
         """Return the solve with I + c diag(l'') K."""
         _, curvature = self.loss.slope_and_curvature(point, self.targets)
         root = (step_size * GAMMA / len(curvature) * curvature).sqrt()
-        matrix = self.gram * root[:, None] * root
-        matrix.diagonal().add_(1)
-        factor = torch.linalg.cholesky(matrix)
+        factor = stiff_factor(self.gram * root[:, None] * root)
 
         def solve(g: Tensor) -> Tensor:
             seen = root * (self.gram @ g)

@@ -43,6 +43,19 @@ _ERROR = (_WEIGHTS - _EMBEDDED) @ _INVERSE
 STAGES = len(_WEIGHTS)
 
 
+def stiff_factor(stiffness: Tensor) -> Tensor:
+    """Return the Cholesky factor of I + S for a positive semi-definite S (n, n), float64.
+
+    The identity is raised to the rounding of S where that is more: in steps so long that 1 is lost in S, a singular S
+    would have no factor. The method keeps its order with any matrix.
+    """
+    rounding = 4 * len(stiffness) * torch.finfo(stiffness.dtype).eps * stiffness.diagonal().max()
+    matrix = stiffness.clone()
+    matrix.diagonal().add_(rounding.clamp_min(1))
+    factor: Tensor = torch.linalg.cholesky(matrix)
+    return factor
+
+
 class Increment(NamedTuple):
     """Change of the state over one step and the estimate of its error, both of the state's shape."""
 

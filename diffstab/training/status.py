@@ -17,7 +17,8 @@ class FlowStatus(NamedTuple):
 
     `loss` is the mean pointwise loss (alpha times the loss), `margin_share` the share of points with the stop
     rule's margin, `output_change` the largest change of F on a training point in the last step, `reason` is ""
-    while the flow goes on, else "margin", "loss" or "max_steps".
+    while the flow goes on, else "margin", "loss", "stalled" (the gradient is zero to rounding, or no step that moves
+    the weights is accepted) or "max_steps".
     """
 
     time: float
@@ -31,8 +32,17 @@ class FlowStatus(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether the stop rule is met or the work is used up."""
+        """Whether the stop rule is met, nothing moves any more, or the work is used up."""
         return bool(self.reason)
+
+    @property
+    def meets_rule(self) -> bool:
+        """Whether the stop rule is met."""
+        return self.reason in ("margin", "loss")
+
+    def stalled(self) -> FlowStatus:
+        """Return the status of a flow that does not move any more; a stop rule that is met goes first."""
+        return self if self.meets_rule else self._replace(reason="stalled")
 
 
 def flow_status(

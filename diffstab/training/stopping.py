@@ -9,6 +9,9 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 
+GIVEN_UP = ("max_steps", "stalled")
+"""Reasons of a training that ended before it met its rule: its steps used up, or nothing moved any more."""
+
 
 @dataclass(frozen=True)
 class StopRule:

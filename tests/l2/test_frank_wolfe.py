@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.l2 import L2Problem
 from diffstab.l2.covariances import covariance_loss
 from diffstab.l2.descent import DescentSettings, train_widths
@@ -176,3 +176,47 @@ def test_what_has_no_cone_is_refused(generator):
             FrankWolfeSettings(**{name: 0})
     with pytest.raises(ArgumentError, match="tolerance must lie in"):
         FrankWolfeSettings(tolerance=0.0)
+
+
+def losses_found(problem, minimum):
+    """The loss of the minimum and those of nets trained from random weights."""
+    settings = DescentSettings(adam_steps=200, finish_steps=50)
+    trained = train_widths(problem, [12], restarts=2, seed=1, settings=settings)
+    return [minimum.loss, *(run.loss for run in trained)]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+def test_no_loss_lies_below_an_exact_bound(bias, seed):
+    drawn = torch.Generator().manual_seed(seed)
+    problem = problem_of(drawn, features=2, points=10, outputs=3, bias=bias)
+    found = minimise_covariances(problem, generator=drawn, settings=FrankWolfeSettings(tolerance=1e-2))
+    assert found.oracle == "exact"
+    assert found.converged
+    assert 0 <= found.gap <= 1e-2
+    assert found.gap == pytest.approx((found.loss - found.bound) / found.loss, rel=1e-12)
+    assert found.bound <= min(losses_found(problem, found))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_search_that_misses_generators_never_puts_its_bound_above_its_loss(seed, monkeypatch):
+    monkeypatch.setattr("diffstab.l2.oracle._MOST_FACES", 0)
+    monkeypatch.setattr("diffstab.l2.oracle._NEAR", 0)
+    drawn = torch.Generator().manual_seed(seed)
+    problem = problem_of(drawn, features=6, points=12, outputs=3)
+    settings = FrankWolfeSettings(rounds=25, starts=1, added=1, tolerance=1e-3)
+    found = minimise_covariances(problem, generator=drawn, settings=settings)
+    assert found.oracle == "heuristic"
+    assert found.bound <= found.loss
+    assert found.converged == (0 <= found.gap <= 1e-3)
+    assert all(bound <= loss * (1 + 1e-12) for _, loss, bound in found.history)
+
+
+def test_a_loss_below_its_own_certificate_is_an_error(generator, monkeypatch):
+    def blind(*args, **options):
+        found = best_generators(*args, **options)
+        return found._replace(values=0.7 * found.values)
+
+    monkeypatch.setattr("diffstab.l2.frank_wolfe.best_generators", blind)
+    with pytest.raises(DegenerateError, match="below its own lower bound"):
+        minimise_covariances(problem_of(generator), generator=generator)

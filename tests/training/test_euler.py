@@ -81,3 +81,28 @@ def test_what_cannot_flow_is_refused(generator):
         model.net.weights[0].fill_(float("nan"))
     with pytest.raises(DegenerateError, match="step size underflow"):
         EulerFlow(model, loss).step(x=x, y=y)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_flow_that_comes_to_a_halt_at_a_kink_is_stalled(dtype):
+    # One neuron of relu on one point: the gradient jumps where it dies, and no step over the jump is accepted.
+    with torch.random.fork_rng():
+        net = nn.Sequential(nn.Linear(1, 1, bias=False), nn.ReLU()).to(dtype)
+    with torch.no_grad():
+        net[0].weight.fill_(1)
+    x, y = torch.ones(2, 1, dtype=dtype), torch.tensor([0, 1])
+
+    class TwoOutputs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            out = self.net(x)
+            return torch.cat([out, -out - 1], dim=1)
+
+    model = CentredOutput(TwoOutputs())
+    status = EulerFlow(model, make_loss("cross_entropy"), EulerSettings(stop=StopRule(max_steps=50_000))).run(
+        x, y
+    )
+    assert status.reason == "stalled"

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import FCN, CentredOutput, make_loss
 from diffstab.training.flow import GradientFlow
 from diffstab.training.integrator import FlowSettings
@@ -136,3 +136,49 @@ def test_what_cannot_flow_is_refused(generator):
         GradientFlow(CentredOutput(FCN(20, (3,), out_features=2, generator=generator)), loss).run(x, y)
     with pytest.raises(ArgumentError, match="weight_tolerance must be positive"):
         FlowSettings(weight_tolerance=0.0)
+
+
+def contradicted(generator, *, dtype=torch.float64, loss="mse", alpha=1.0, activation="softplus"):
+    """A problem whose loss has a minimum above zero: the same input twice, with both labels."""
+    model, loss, x, y = problem(generator, alpha=alpha, loss=loss, activation=activation)
+    x[1], y[0], y[1] = x[0], 1, -1
+    return CentredOutput(model.net.to(dtype), alpha=alpha), loss, x.to(dtype), y.to(dtype)
+
+
+@pytest.mark.parametrize("activation", ["softplus", "relu"])
+@pytest.mark.parametrize("loss", ["mse", "quadratic_hinge"])
+@pytest.mark.parametrize(
+    ("alpha", "dtype"),
+    [(1e-3, torch.float64), (1.0, torch.float64), (1e4, torch.float64), (1.0, torch.float32)],
+)
+def test_a_flow_at_its_minimum_is_stalled(alpha, dtype, loss, activation, generator):
+    model, loss, x, y = contradicted(generator, alpha=alpha, dtype=dtype, loss=loss, activation=activation)
+    status = GradientFlow(model, loss).run(x, y)
+    assert status.reason == "stalled"
+    assert status.done
+    assert status.steps < 2000
+    # Two of twelve points miss their labels by 1: a mean of 1/12, the rest is fitted.
+    assert status.loss == pytest.approx(1 / 12, rel=1e-3)
+
+
+def test_a_flow_without_a_gradient_is_stalled_at_once(generator):
+    model, loss, x, y = problem(generator, activation="relu")
+    with torch.no_grad():
+        for weight in model.net.weights:
+            weight.zero_()
+    status = GradientFlow(model, loss).run(x, y)
+    assert (status.reason, status.steps) == ("stalled", 1)
+
+
+def test_a_stop_rule_that_is_met_goes_before_a_stall(generator):
+    model, loss, x, y = contradicted(generator)
+    settings = FlowSettings(stop=StopRule(margin_share=None, loss_bound=1 / 11))
+    assert GradientFlow(model, loss, settings).run(x, y).reason == "loss"
+
+
+def test_a_net_that_is_not_finite_is_an_error(generator):
+    model, loss, x, y = problem(generator)
+    with torch.no_grad():
+        model.net.weights[0].fill_(float("nan"))
+    with pytest.raises(DegenerateError, match="step size underflow"):
+        GradientFlow(model, loss).step(x=x, y=y)

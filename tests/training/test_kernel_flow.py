@@ -49,3 +49,14 @@ def test_a_gram_matrix_is_needed(generator):
         fit_kernel_flow(torch.ones(3, 2, dtype=torch.float64), torch.ones(3), loss=make_loss("mse"))
     with pytest.raises(ArgumentError, match="x must be finite"):
         fit_kernel_flow(torch.full((3, 3), torch.nan), torch.ones(3), loss=make_loss("mse"))
+
+
+@pytest.mark.parametrize("loss", ["mse", "quadratic_hinge"])
+def test_a_singular_kernel_with_contradicting_labels_is_stalled(loss, generator):
+    x, y = data(generator)
+    x[1], y[0], y[1] = x[0], 1, -1
+    dual, status = fit_kernel_flow(ntk(x), y, loss=make_loss(loss))
+    assert status.reason == "stalled"
+    assert status.steps < 500
+    assert status.loss == pytest.approx(1 / len(y), rel=1e-3)
+    assert (ntk(x) @ dual)[0].item() == pytest.approx(0, abs=1e-3)

@@ -10,6 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from diffstab.reporting.figures import HOVER, sizes_axis, values_axis
 from diffstab.reporting.l2.plateau_runs import Start, best_runs, relative_heights
+from diffstab.reporting.l2.plateau_verdicts import is_proven
 from diffstab.reporting.quantities import number_text
 from diffstab.reporting.style import FAINT, INK, Look, plain
 
@@ -197,9 +198,10 @@ def _covariances(ax: Axes, found: pd.DataFrame) -> None:
     """The minimum over the covariances as a line across, down to its lower bound."""
     look = LOOKS["covariances"]
     for index, (_, row) in enumerate(found.iterrows()):
-        if np.isfinite(row["bound"]):
+        if row["bound"] <= row["loss"]:
             ax.axhspan(row["bound"], row["loss"], color=look.colour, alpha=0.15, linewidth=0)
-        text = f"covariances: {number_text(row['loss'])}, at least {number_text(row['bound'])}"
+        kind = "at least" if is_proven(row) else "lower bound estimated as"
+        text = f"covariances: {number_text(row['loss'])}, {kind} {number_text(row['bound'])}"
         label = "covariances" if index == 0 else None
         line = ax.axhline(row["loss"], color=look.colour, linewidth=1.2, linestyle=look.linestyle)
         line.set(label=label, gid=f"{HOVER}{text}")

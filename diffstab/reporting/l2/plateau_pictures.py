@@ -83,7 +83,7 @@ def loss_picture(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: floa
         caption += (
             " Dashed across: the minimum over the covariances, which find their own width (diamond), with the"
         )
-        caption += " gap to its lower bound shaded."
+        caption += " gap to its lower bound, or to an estimate of it, shaded."
     said = [
         f"seed {start.seed}, {start.optimiser}: the best loss falls to {number_text(start.found.floor)} and is within "
         f"{100 * tolerance:g} % of it from {start.found.width} neurons on"

@@ -107,7 +107,9 @@ def test_optimisers_that_agree_and_one_that_does_not(plateau_runs):
     assert agreement_verdict(plateau_runs(cone=False)) == ""
 
 
-@pytest.mark.parametrize(("oracle", "said"), [("exact", "(proven)"), ("multi-start", "no proof")])
+@pytest.mark.parametrize(
+    ("oracle", "said"), [("exact", "(proven)"), ("heuristic", "no proof"), ("multi-start", "no proof")]
+)
 def test_a_bound_is_proven_only_with_an_exact_oracle(plateau_runs, oracle, said):
     def change(row):
         return row | ({"oracle": oracle} if row["optimiser"] == "covariances" else {})
@@ -115,6 +117,13 @@ def test_a_bound_is_proven_only_with_an_exact_oracle(plateau_runs, oracle, said)
     text = bound_verdict(plateau_runs(change=change))
     assert said in text
     assert text.endswith("the best net lies 0.01 % above.")
+
+
+def test_an_estimate_above_a_loss_is_no_bound(plateau_runs):
+    def change(row):
+        return row | ({"oracle": "heuristic", "bound": 3.0} if row["optimiser"] == "covariances" else {})
+
+    assert "no bound, as the estimate lies above a loss" in bound_verdict(plateau_runs(change=change))
 
 
 def test_pruning_that_keeps_and_that_changes_the_loss(plateau_runs):
