@@ -88,8 +88,7 @@ def vertex(solver: Restricted, cloud: Cloud, *, dual: Floats) -> Cloud | None:
     if found is None:
         return None
     atoms = _in_callers_coordinates(solver.problem, Cloud(heavy.neurons, found.weights))
-    cost = _Cost(solver, dual)
-    return _corrected(cost, _merged(solver.problem, _corrected(cost, atoms)), exact=True).used()
+    return _corrected(_Cost(solver, dual), atoms, exact=True).used()
 
 
 def _in_callers_coordinates(problem: Problem, cloud: Cloud) -> Cloud:

@@ -3,18 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial import KDTree
 
-from diffstab.sphere.arrangement import maxima_on_circle, maxima_on_line, maxima_on_sphere
-from diffstab.sphere.ascent import maxima_by_ascent
 from diffstab.sphere.basic import Cloud, basic_solution, vertex
-from diffstab.sphere.certificate import Floats, Maxima, certificate
+from diffstab.sphere.certificate import Floats, Maxima
 from diffstab.sphere.problem import Problem
 from diffstab.sphere.restricted import Restricted
+from diffstab.sphere.search import Search, first_neurons
 from diffstab.sphere.verdict import Verdict, judge
 
-ENUMERATED_DIMENSIONS = 3
-"""Up to this dimension all local maxima of the certificate are enumerated."""
 LOOSEST = 1e-2
 """Relative tolerance of the first restricted problem; a rough, central dual is the better guide there."""
 SHARE_OF_GAP = 0.2
@@ -23,14 +19,12 @@ SHARE_OF_TOLERANCE = 0.1
 """... but not below this share of the gap asked for."""
 MAX_FAILURES = 5
 """Times that the atoms may miss a gap that the restricted problem promised; each time it is solved ten times finer."""
+PATIENCE = 25
+"""Rounds without a gap that is a tenth smaller, after which the fit is as good as rounding allows."""
 KEPT_SLACK = 10.0
 """Columns stay while |g| > 1 - this times the largest violation ..."""
 LEAST_VIOLATION = 1e-3
 """... which counts for at least this."""
-SPANNING = 2
-"""First neurons, random ones, per point that stay in all rounds, so that the targets remain in reach."""
-CLOSE, NEIGHBOURS = 1e-2, 3
-"""Distance below which two lines count as close, and how many neighbours of each are looked at."""
 NEW_PER_POINT = 2
 """New columns of one round, at most, over the number of points: those with the largest violation."""
 FRESH_STARTS = 4
@@ -42,10 +36,10 @@ class Round(NamedTuple):
 
     Attributes:
         columns: Neurons in the restricted problem.
-        iterations: Interior-point iterations.
+        iterations: Iterations of the restricted problem's method.
         objective: Objective of the restricted problem, about.
-        dual_value: Certified lower bound of the full problem.
-        gap: (objective - dual_value) / objective.
+        dual_value: Lower bound of the full problem, the best so far.
+        gap: (objective - dual_value) / objective, the restricted problem's: it guides, and the atoms are judged anew.
         largest: Largest |g| found.
     """
 
@@ -83,41 +77,6 @@ def features(problem: Problem, neurons: Floats) -> Floats:
     return phi
 
 
-class Search:
-    """Local maxima of the certificate, enumerated or searched from seeded starts.
-
-    Args:
-        problem: The problem.
-        n_starts: Random starts of a search.
-        generator: Draws them.
-    """
-
-    def __init__(self, problem: Problem, *, n_starts: int, generator: np.random.RandomState) -> None:
-        self.problem = problem
-        self.n_starts = n_starts
-        self.generator = generator
-        self.dimension = problem.points.shape[1]
-        self.enumerates = self.dimension <= ENUMERATED_DIMENSIONS
-
-    def __call__(self, dual: Floats, near: Floats, *, times: int = 1) -> Maxima:
-        """Maxima with |g| > 1; a search starts at random and from neurons (k, r) nearby."""
-        function = certificate(self.problem.lines, dual)
-        if self.dimension == 1:
-            return maxima_on_line(function, floor=1.0)
-        if self.dimension == 2:
-            return maxima_on_circle(function, floor=1.0)
-        if self.dimension == 3:
-            return maxima_on_sphere(function, floor=1.0)
-        starts = np.concatenate([self.directions(times * self.n_starts), near])
-        return maxima_by_ascent(function, starts, floor=1.0)
-
-    def directions(self, count: int) -> Floats:
-        """Uniform unit vectors (count, r)."""
-        drawn = self.generator.standard_normal((count, self.dimension))
-        unit: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-        return unit
-
-
 def generate_columns(problem: Problem, search: Search, *, tol: float, max_rounds: int) -> Solution:
     """Solve a problem to a relative gap, judged on the very atoms that are returned.
 
@@ -131,83 +90,97 @@ def generate_columns(problem: Problem, search: Search, *, tol: float, max_rounds
         The fit, whose gap tells what was reached, and the rounds.
     """
     bound, maxima = _unpenalised_bound(problem, search)
-    rounds: list[Round] = []
     if problem.ridge and maxima.largest <= 1:
         nothing = Cloud(np.empty((0, problem.basis.shape[1])), np.empty(0))
-        return Solution(judge(problem, nothing, bound.dual, maxima.largest), rounds)
-    (neurons, spanning), dual, tolerance = _first_neurons(problem, search), None, LOOSEST
-    phi = features(problem, neurons)
-    solver = Restricted(problem, phi)
-    best: Verdict | None = None
-    failures, stalled = 0, False
+        return Solution(judge(problem, nothing, bound.dual, maxima.largest), [])
+    generation = _Generation(problem, search, bound, tol)
     while True:
-        phi = features(problem, neurons)
-        restricted = solver.by_simplex(phi) if stalled else None
-        restricted = restricted or solver(phi, tolerance=tolerance, dual=dual)
-        stalled = stalled or not restricted.converged
-        dual = restricted.dual
-        used = np.abs(restricted.weights) > 1e-3 * np.abs(restricted.weights).max()
-        maxima = search(dual, neurons[used])
-        bound = _better(problem, bound, dual, maxima.largest)
-        value = _lagrangian(problem, phi, restricted.weights, dual)
-        gap = (value - bound.value) / value
-        rounds.append(Round(len(neurons), restricted.iterations, value, bound.value, gap, maxima.largest))
-        if gap <= tol and not search.enumerates:
-            maxima = search(bound.dual, neurons[used], times=FRESH_STARTS)
-            bound = _priced(problem, bound.dual, max(maxima.largest, bound.largest))
-            gap = (value - bound.value) / value
-        last = len(rounds) == max_rounds
-        if gap <= tol or last:
-            spare = max(bound.value / (1 - tol) - value, SHARE_OF_TOLERANCE * tol * value) / 2
-            cloud = Cloud(neurons, restricted.weights)
-            basic = basic_solution(solver, cloud, dual=dual, most=value + spare)
-            verdict = judge(problem, basic, bound.dual, bound.largest)
-            if not _reached(verdict, tol) and (other := vertex(solver, cloud, dual=dual)):
-                verdict = min(verdict, judge(problem, other, bound.dual, bound.largest), key=lambda v: v.gap)
-            best = verdict if best is None or verdict.gap < best.gap else best
-            failures, stalled = failures + 1, True
-            if _reached(best, tol) or last or failures == MAX_FAILURES:
-                return Solution(best, rounds)
-        violation = max(maxima.largest - 1, LEAST_VIOLATION)
-        near = np.abs(phi.T @ dual) > 1 - KEPT_SLACK * violation
-        near[:spanning] = True
-        tallest = np.argsort(-np.abs(maxima.values))[: NEW_PER_POINT * len(problem.points)]
-        neurons = np.concatenate([neurons[near], maxima.neurons[tallest]])
-        tolerance = max(min(tolerance, SHARE_OF_GAP * gap), SHARE_OF_TOLERANCE * tol * 0.1**failures)
+        generation.next_round()
+        last = len(generation.rounds) == max_rounds or generation.idle == PATIENCE
+        if generation.gap <= tol or last:
+            best = generation.judge_atoms()
+            if _reached(best, tol) or last or generation.failures == MAX_FAILURES:
+                return Solution(best, generation.rounds)
+        generation.renew_neurons()
+
+
+class _Generation:
+    """The state of a column generation.
+
+    Args:
+        problem: The problem.
+        search: Finds the maxima of the certificate.
+        bound: A first lower bound.
+        tol: Relative gap to reach.
+    """
+
+    def __init__(self, problem: Problem, search: Search, bound: _Bound, tol: float) -> None:
+        self.problem, self.search, self.bound, self.tol = problem, search, bound, tol
+        self.neurons, self.spanning = first_neurons(problem, search)
+        self.phi = features(problem, self.neurons)
+        self.solver = Restricted(problem, self.phi)
+        self.tolerance, self.gap, self.least = LOOSEST, np.inf, np.inf
+        self.dual: Floats = np.zeros(len(problem.targets))
+        self.best: Verdict | None = None
+        self.rounds: list[Round] = []
+        self.failures, self.idle, self.stalled = 0, 0, False
+
+    def next_round(self) -> None:
+        """Solve the restricted problem, and find where its dual is not feasible."""
+        found = self.solver.by_simplex(self.phi) if self.stalled else None
+        found = found or self.solver(self.phi, tolerance=self.tolerance, dual=self.dual)
+        self.stalled = self.stalled or not found.converged
+        self.dual, self.weights = found.dual, found.weights
+        used = self.neurons[np.abs(found.weights) > 1e-3 * np.abs(found.weights).max()]
+        self.maxima = self.search(found.dual, used)
+        self.bound = _better(self.problem, self.bound, found.dual, self.maxima.largest)
+        self.value = _lagrangian(self.problem, self.phi, found.weights, found.dual)
+        gap = self._relative_gap()
+        self.rounds.append(
+            Round(len(self.neurons), found.iterations, self.value, self.bound.value, gap, self.maxima.largest)
+        )
+        if gap <= self.tol and not self.search.enumerates:
+            self.maxima = self.search(self.bound.dual, used, times=FRESH_STARTS)
+            self.bound = _priced(self.problem, self.bound.dual, max(self.maxima.largest, self.bound.largest))
+            gap = self._relative_gap()
+        self.idle = 0 if gap < 0.9 * self.least else self.idle + 1
+        self.least, self.gap = min(gap, self.least), gap
+
+    def _relative_gap(self) -> float:
+        return (self.value - self.bound.value) / max(abs(self.value), np.finfo(np.float64).tiny)
+
+    def judge_atoms(self) -> Verdict:
+        """Reduce the neurons to atoms and judge them; a failure makes the next rounds finer."""
+        target = self.bound.value / (1 - self.tol)
+        spare = max(target - self.value, SHARE_OF_TOLERANCE * self.tol * self.value) / 2
+        cloud = Cloud(self.neurons, self.weights)
+        atoms = basic_solution(self.solver, cloud, dual=self.dual, most=self.value + spare)
+        verdicts = [self._judge(atoms)]
+        if not _reached(verdicts[0], self.tol):
+            other = vertex(self.solver, cloud, dual=self.dual)
+            verdicts += [] if other is None else [self._judge(other)]
+        verdicts += [] if self.best is None else [self.best]
+        self.best = min(verdicts, key=lambda verdict: verdict.gap)
+        self.failures, self.stalled = self.failures + 1, True
+        return self.best
+
+    def _judge(self, atoms: Cloud) -> Verdict:
+        return judge(self.problem, atoms, self.bound.dual, self.bound.largest)
+
+    def renew_neurons(self) -> None:
+        """Drop neurons far from the maxima of the certificate, add those where it is not feasible."""
+        violation = max(self.maxima.largest - 1, LEAST_VIOLATION)
+        near = np.abs(self.phi.T @ self.dual) > 1 - KEPT_SLACK * violation
+        near[: self.spanning] = True
+        tallest = np.argsort(-np.abs(self.maxima.values))[: NEW_PER_POINT * len(self.problem.points)]
+        self.neurons = np.concatenate([self.neurons[near], self.maxima.neurons[tallest]])
+        self.phi = features(self.problem, self.neurons)
+        finest = SHARE_OF_TOLERANCE * self.tol * 0.1**self.failures
+        self.tolerance = max(min(self.tolerance, SHARE_OF_GAP * self.gap), finest)
 
 
 def _reached(verdict: Verdict, tol: float) -> bool:
     return verdict.met and verdict.gap <= tol
-
-
-def _first_neurons(problem: Problem, search: Search) -> tuple[Floats, int]:
-    """Neurons to begin with, and how many of them, from the first, stay so that all targets remain in reach.
-
-    Random directions, the points and their antipodes; and between two close points the neuron that only one of them
-    activates, without which the features of a cluster of points span no more than a linear function does.
-    """
-    drawn = search.directions(4 * len(problem.points) + 20 * search.dimension)
-    between = _between(problem.lines.directions)
-    points = problem.points / problem.lines.norm[:, None]
-    spanning = np.concatenate([between, drawn])
-    return np.concatenate([spanning, points, -points]), len(between) + SPANNING * len(points)
-
-
-def _between(directions: Floats) -> Floats:
-    """Unit vectors normal to the bisectors of close lines, on both sides, (k, r)."""
-    both = np.concatenate([directions, -directions])
-    count = min(NEIGHBOURS + 1, len(both))
-    distance, others = KDTree(both).query(directions, k=count)
-    first, slot = np.nonzero((distance > 0) & (distance < CLOSE))
-    this, other = directions[first], both[others[first, slot]]
-    normal, middle = this - other, (this + other) / 2
-    # Twice: rounding of the lengths tilts the difference by far more than the lines are apart.
-    for _ in range(2):
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        normal -= (normal * middle).sum(axis=1, keepdims=True) * middle
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    sides: Floats = np.concatenate([normal, -normal])
-    return sides
 
 
 def _unpenalised_bound(problem: Problem, search: Search) -> tuple[_Bound, Maxima]:

@@ -17,8 +17,9 @@ from threadpoolctl import threadpool_limits
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.sphere.basic import Cloud
-from diffstab.sphere.columns import ENUMERATED_DIMENSIONS, Search, Solution, generate_columns
+from diffstab.sphere.columns import Solution, generate_columns
 from diffstab.sphere.problem import Problem, prepare
+from diffstab.sphere.search import ENUMERATED_DIMENSIONS, Search
 from diffstab.sphere.verdict import judge
 
 Floats = NDArray[np.float64]

@@ -31,7 +31,7 @@ class Restricted:
         self.conditioning = Conditioning(features, ridge=problem.ridge)
         self._targets = self.conditioning.rows(problem.targets)
 
-    def __call__(self, features: Floats, *, tolerance: float, dual: Floats | None) -> BasisPursuit:
+    def __call__(self, features: Floats, *, tolerance: float, dual: Floats) -> BasisPursuit:
         """Weights of the columns (m, k) and dual of the problem's rows, to a relative tolerance, from a dual nearby."""
         rows = self.conditioning
         found = basis_pursuit(
@@ -40,7 +40,7 @@ class Restricted:
             ridge=rows.ridge,
             tolerance=tolerance,
             residual_tolerance=max(SHARE_OF_RESIDUAL * tolerance, LEAST_RESIDUAL),
-            dual=None if dual is None else rows.new_dual(dual),
+            dual=rows.new_dual(dual),
         )
         return found._replace(dual=rows.old_dual(found.dual))
 

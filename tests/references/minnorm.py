@@ -62,7 +62,9 @@ def extrema(points, dual):
     On a cell of the arrangement g = A . theta, and |g| is largest at A / |A| or -A / |A|, on an edge along the part of
     A in the edge's plane, or at a vertex. All are listed for every cell and edge, those outside of it too.
     """
-    unit = points / np.linalg.norm(points, axis=1, keepdims=True)
+    # In extended precision: close points cross at an angle in which rounding of theta is large.
+    points, dual = points.astype(np.longdouble), dual.astype(np.longdouble)
+    unit = _unit_rows(points)
     if points.shape[1] == 2:
         vertices = np.stack([-unit[:, 1], unit[:, 0]], axis=1)
         vertices = np.concatenate([vertices, -vertices])
@@ -94,13 +96,13 @@ def _slopes(points, dual, neurons):
 
 def _plane(normal):
     first = np.cross(normal, np.eye(3)[np.abs(normal).argmin()])
-    first /= np.linalg.norm(first)
+    first /= np.sqrt(first @ first)
     return first, np.cross(normal, first)
 
 
 def _unit_rows(*parts):
     rows = np.concatenate(parts)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    length = np.sqrt((rows**2).sum(axis=1, keepdims=True))
     return rows[length[:, 0] > 0] / length[length[:, 0] > 0]
 
 
@@ -121,7 +123,7 @@ def bounds(points, targets, *, rounds=60, width=1e-6):
     points, first = np.unique(points, axis=0, return_index=True)
     targets = targets[first]
     size = np.abs(targets).max()
-    neurons = np.concatenate([points, -points, extrema(points, targets)])
+    neurons = np.concatenate([points, -points, extrema(points, targets).astype(float)])
     lower, upper = 0.0, np.inf
     for _ in range(rounds):
         phi = relu_features(points, neurons)
@@ -138,5 +140,5 @@ def bounds(points, targets, *, rounds=60, width=1e-6):
         if upper - lower <= width * upper:
             return lower, upper
         tall = np.argsort(-height)[: 4 * len(points)]
-        neurons = np.concatenate([neurons, candidates[tall[height[tall] > 1]]])
+        neurons = np.concatenate([neurons, candidates[tall[height[tall] > 1]].astype(float)])
     return lower, upper
