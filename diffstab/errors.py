@@ -51,7 +51,3 @@ class UnsteadyPredictorWarning(UserWarning):
 
 class ConstantLayerWarning(UserWarning):
     """A layer is constant on the images: its D, G and R are undefined."""
-
-
-class HeavyTailWarning(UserWarning):
-    """A few images carry most of a mean: its interval may not reach the truth."""

@@ -6,7 +6,7 @@ The metrics are loaded when first asked for: torchmetrics takes seconds to impor
 from typing import TYPE_CHECKING
 
 from diffstab.lazy import lazily
-from diffstab.stability.bootstrap import Interval, Samples, bootstrap_interval, resampled_stability
+from diffstab.stability.bootstrap import Interval, Samples, bootstrap_interval
 from diffstab.stability.deformations import (
     Deform,
     Deformed,
@@ -70,7 +70,6 @@ __all__ = [
     "random_rotation",
     "random_sphere_rotation",
     "random_translation",
-    "resampled_stability",
     "rotate",
     "rotate_towards",
     "squared_changes",

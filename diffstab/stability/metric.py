@@ -1,7 +1,7 @@
 """D, G and R as torchmetrics Metrics: exact under any batching, order and number of processes."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.exceptions import TorchMetricsUserError
 
 from diffstab.errors import ArgumentError, DegenerateError
+from diffstab.stability.bootstrap import Interval, Samples, bootstrap_interval
 from diffstab.stability.measures import Stability, double_device
 from diffstab.stability.sums import StabilitySums, stability_sums
 
@@ -96,6 +97,22 @@ class StabilityMetric(Metric):
         """D, G and R with the averages and medians they are made of; raises like `compute`."""
         with self._synchronised(self.sync_on_compute):
             return self._stability()
+
+    def interval(
+        self, *, resamples: int = 1000, confidence: float = 0.95, generator: torch.Generator
+    ) -> Interval:
+        """Bootstrap intervals over the images of D, G, R and their parts.
+
+        Raises:
+            ArgumentError: Fewer than two images, or an argument is out of range.
+            DegenerateError: The predictor is constant on the images.
+        """
+        with self._synchronised(self.sync_on_compute):
+            self._stability()  # refuses where there is none
+            sums = cast("StabilitySums", self.sums())
+            return bootstrap_interval(
+                Samples.of(sums), resamples=resamples, confidence=confidence, generator=generator
+            )
 
     def reset(self) -> None:
         """Forget all images."""

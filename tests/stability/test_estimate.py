@@ -271,3 +271,15 @@ def test_one_image_is_refused(generator):
     probes = draw_pairs(images(1), deform=diffeomorphism(0.3), generator=generator)
     with pytest.raises(ArgumentError, match="at least two images"):
         stability_of(linear(1), probes, generator=generator)
+
+
+def test_a_caution_is_given_where_few_images_carry_a_mean(generator):
+    report = stability_of(linear(1), draw(generator), bootstrap=0, generator=generator)
+    squares = report.samples.deformation_squares
+    assert report.deformation_top_share == pytest.approx(
+        float(squares.sort().values[-2:].sum() / squares.sum())
+    )
+    even = report._replace(deformation_top_share=0.3, noise_top_share=0.2)
+    assert even.caution == ""
+    heavy = even._replace(noise_top_share=0.61)
+    assert "61% of G" in heavy.caution

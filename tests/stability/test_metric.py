@@ -109,6 +109,7 @@ def test_outputs_may_need_gradients_and_none_is_kept(generator):
     assert not any(x.requires_grad for x in metric.stability())
 
 
+@pytest.mark.contract
 def test_two_processes_equal_one(generator, tmp_path):
     parts = outputs(generator, count=22)
     parts = (parts[0], parts[1][0], parts[2][0])

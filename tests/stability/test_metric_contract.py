@@ -252,3 +252,21 @@ def test_lightning_logs_it(parts, precision, tmp_path):
     assert found["train_R_epoch"] == pytest.approx(want["R"], rel=1e-6)
     assert {f"all_{k}": pytest.approx(v, rel=1e-6) for k, v in want.items()}.items() <= found.items()
     assert math.isnan(found["train_R_step"])  # the last batch holds one image
+
+
+def test_its_intervals_are_those_of_all_images_at_once(parts):
+    from diffstab.stability import Samples, bootstrap_interval, stability_sums
+
+    def options():
+        return {"resamples": 200, "confidence": 0.9, "generator": torch.Generator().manual_seed(3)}
+
+    metric = RelativeStability()
+    for batch in batches(parts, size=12):
+        metric.update(*batch)
+    found = metric.interval(**options())
+    wanted = bootstrap_interval(Samples.of(stability_sums(*parts)), **options())
+    # R does not hang on the spread; D does, and its images' spread is counted from the first batch's mean
+    assert [float(end.relative) for end in found] == pytest.approx([float(end.relative) for end in wanted])
+    assert [float(end.deformation) for end in found] == pytest.approx(
+        [float(end.deformation) for end in wanted], rel=0.2
+    )
