@@ -1,8 +1,10 @@
-"""Pages and their figures: folders that are written whole or not at all, and the configuration beside them."""
+"""Pages and their figures, written beside what else is in their folder, and the configuration beside them."""
 
+import json
+import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +12,82 @@ import yaml
 
 from diffstab.errors import ResultsError
 from diffstab.reporting.document import Section, page_html
-from diffstab.results import parse_yaml
+from diffstab.results import parse_yaml, write_atomically
 
 
-def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files into a new folder and put it in the place of an old one.
+MANIFEST = ".written.json"
+"""File of a page's folder that lists what was written into it: only that may be replaced or removed."""
 
-    The new folder is complete before the old one moves; if writing fails, the old one stays.
+_OUR_PAGE = b'<p class="brand">diffstab'
+"""A part of every page, by which the folders without a list are known."""
+
+
+def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder in the place of those that were written before; anything else in it stays.
+
+    All files are complete in a hidden folder before the first one takes its place, `index.html` last; if writing
+    fails, the old ones stay.
 
     Args:
-        folder: The folder to make or replace; its parent exists.
+        folder: The folder to make or renew; its parent exists.
         files: Contents by path below the folder.
 
     Raises:
-        ResultsError: The files cannot be written.
+        ResultsError: The files cannot be written, or one would take the place of a file that was not written here.
     """
-    mark = uuid.uuid4().hex[:8]
-    new, old = (folder.with_name(f".{folder.name}-{mark}.{state}") for state in ("new", "old"))
+    before = _written(folder)
+    _refuse_strangers(folder, files, before)
+    new = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.new")
     try:
         for name, content in files.items():
             path = new / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        _swap(new, folder, old)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
+        (new / MANIFEST).write_text(json.dumps(sorted({*before, *files})))
+        _put(new, folder, sorted(files, key=lambda name: name == "index.html"))
+        for name in before - set(files):
+            (folder / name).unlink(missing_ok=True)
+        write_atomically(folder / MANIFEST, json.dumps(sorted(files)).encode())
+    except (OSError, ResultsError) as error:
         raise ResultsError(
             f"{folder} cannot be written ({error}). Free space there, or copy the results to a folder of your own."
         ) from error
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
-def _swap(new: Path, folder: Path, old: Path) -> None:
-    """Move a folder to `old` and a new one to its place; move it back if the second step fails."""
-    if not folder.exists():
-        new.replace(folder)
-        return
-    folder.replace(old)
+def _written(folder: Path) -> set[str]:
+    """Return the files that an earlier page wrote into the folder and that are there, by path below it."""
     try:
-        new.replace(folder)
+        listed = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        listed = []
+    names = {name for name in listed if isinstance(name, str)} if isinstance(listed, list) else set()
+    # A list that leads out of the folder is not one that was written here.
+    return {name for name in names if ".." not in Path(name).parts and not Path(name).is_absolute()}
+
+
+def _refuse_strangers(folder: Path, files: Mapping[str, bytes], before: Set[str]) -> None:
+    """Refuse to write over what somebody else put there."""
+    strangers = [name for name in files if name not in before and os.path.lexists(folder / name)]
+    if strangers and not (not (folder / MANIFEST).exists() and _is_our_page(folder / "index.html")):
+        message = f"{folder / strangers[0]} would be written over, but is no file of an earlier report."
+        raise ResultsError(f"{message} Move or rename it, then start again.")
+
+
+def _is_our_page(path: Path) -> bool:
+    try:
+        return _OUR_PAGE in path.read_bytes()
     except OSError:
-        old.replace(folder)
-        raise
+        return False
+
+
+def _put(new: Path, folder: Path, names: Sequence[str]) -> None:
+    """Move files to their places. The list goes first: a file that is there is on it, whenever this is killed."""
+    folder.mkdir(exist_ok=True)
+    for name in (MANIFEST, *names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (new / name).replace(folder / name)
 
 
 def write_page(
@@ -76,7 +112,7 @@ def write_page(
     pictures = [picture for part in parts for picture in part.pictures]
     files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
     files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
-    replace_folder(folder / "report", {"index.html": html.encode("utf-8"), **files})
+    replace_files(folder / "report", {"index.html": html.encode("utf-8"), **files})
     return folder / "report" / "index.html"
 
 

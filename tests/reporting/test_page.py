@@ -242,9 +242,16 @@ def test_a_damaged_configuration_or_damaged_examples_are_refused(make_records, m
         write_report(folder)
 
 
+def files_of(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
 def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     target = tmp_path / "report"
-    writing.replace_folder(target, {"index.html": b"old", "figures/gone.png": b"x"})
+    writing.replace_files(target, {"index.html": b"old", "figures/gone.png": b"x"})
+    before = files_of(target)
     write_bytes = Path.write_bytes
 
     def full_disk(path, data):
@@ -256,29 +263,69 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     with pytest.raises(
         ResultsError, match=r"report cannot be written .*No space left on device.* Free space there"
     ):
-        writing.replace_folder(target, {"index.html": b"new", "figures/b.png": b"x"})
-    assert (target / "index.html").read_bytes() == b"old"
+        writing.replace_files(target, {"index.html": b"new", "figures/b.png": b"x"})
+    assert files_of(target) == before
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     monkeypatch.undo()
-    writing.replace_folder(target, {"index.html": b"new"})
-    assert [path.read_bytes() for path in target.rglob("*") if path.is_file()] == [b"new"]
+    writing.replace_files(target, {"index.html": b"new"})
+    assert files_of(target).keys() == {"index.html", writing.MANIFEST}
+    assert (target / "index.html").read_bytes() == b"new"
 
 
-def test_a_report_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+def test_a_report_that_cannot_take_its_place_leaves_the_old_page(tmp_path, monkeypatch):
     target = tmp_path / "report"
-    writing.replace_folder(target, {"index.html": b"old"})
+    writing.replace_files(target, {"index.html": b"old"})
     replace = Path.replace
 
     def refuses_the_new(path, other):
-        if path.name.endswith(".new"):
+        if path.name == "index.html":
             raise OSError(5, "Input/output error")
         return replace(path, other)
 
     monkeypatch.setattr(Path, "replace", refuses_the_new)
     with pytest.raises(ResultsError, match="Input/output error"):
-        writing.replace_folder(target, {"index.html": b"new"})
+        writing.replace_files(target, {"index.html": b"new", "figures/a.png": b"x"})
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
     assert (target / "index.html").read_bytes() == b"old"
+    monkeypatch.undo()
+    # What came to its place then is known as the report's own.
+    writing.replace_files(target, {"index.html": b"new"})
+    assert files_of(target).keys() == {"index.html", writing.MANIFEST}
+
+
+def test_what_others_put_beside_a_report_stays(make_records, make_folder, tmp_path):
+    folder = make_folder(tmp_path / "run", make_records(sizes=(32,), seeds=(0,)))
+    page = write_report(folder)
+    own = {
+        "notes.txt": b"mine",
+        "figures/own.png": b"mine too",
+        "talk/slides.pdf": b"x",
+        "figures/.hidden": b"h",
+    }
+    for name, content in own.items():
+        (page.parent / name).parent.mkdir(exist_ok=True)
+        (page.parent / name).write_bytes(content)
+    (page.parent / "link").symlink_to("notes.txt")
+    first = files_of(page.parent).keys()
+    write_report(folder)
+    assert files_of(page.parent).keys() == first
+    assert own.items() <= files_of(page.parent).items()
+    assert (page.parent / "link").is_symlink()
+
+
+def test_a_report_of_others_is_not_written_over_and_one_without_a_list_is(tmp_path):
+    target = tmp_path / "report"
+    target.mkdir()
+    (target / "index.html").write_bytes(b"<p>my own page</p>")
+    with pytest.raises(
+        ResultsError, match=r"index\.html would be written over, but is no file of an earlier report"
+    ):
+        writing.replace_files(target, {"index.html": b"new"})
+    assert files_of(target) == {"index.html": b"<p>my own page</p>"}
+    (target / "index.html").write_bytes(b'<p class="brand">diffstab <span>')
+    (target / "own.txt").write_bytes(b"mine")
+    writing.replace_files(target, {"index.html": b"new"})
+    assert files_of(target).items() >= {"index.html": b"new", "own.txt": b"mine"}.items()
 
 
 def test_a_grid_is_a_list_of_plain_values_or_a_mapping():
