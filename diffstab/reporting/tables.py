@@ -8,6 +8,7 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.reporting.intervals import mean_interval, sign_test
+from diffstab.reporting.quantities import QUANTITIES
 
 CELL = ["dataset", "n_train", "seed", "method"]
 """The columns that together name one run."""
@@ -27,10 +28,6 @@ SPARSITY = (
     "nearest_angle_deg",
 )
 """The sparsity measures, each with an ``init_`` twin."""
-
-_TEXT = {"dataset", "method", "regime", "stop_reason", "key", "config", "git_commit", "git_dirty"}
-_TEXT |= {"versions", "hardware", "started_at"}
-_TEXT |= {"target", "predictor", "solver", "certificate", "power_kind"}
 
 
 class SummaryRow(NamedTuple):
@@ -81,10 +78,11 @@ class TrainingRow(NamedTuple):
 
 
 def tidy_records(records: pd.DataFrame) -> pd.DataFrame:
-    """Records with one row per cell, numbers as numbers, and NaN for what is missing or infinite.
+    """Records with one row per cell, numbers as float64, and NaN for what is missing or infinite.
 
-    Rows without a data set, n_train, seed or method are left out. Of several rows of one cell the last
-    started is kept.
+    A column is of numbers if all its values are numbers or truth values (1 and 0), or if it is one of `QUANTITIES`;
+    any other stays as it is. Rows without a data set, n_train, seed or method are left out. Of several rows of one
+    cell the last started is kept.
 
     Args:
         records: One row per run; any column may be missing.
@@ -99,8 +97,10 @@ def tidy_records(records: pd.DataFrame) -> pd.DataFrame:
     for name in [*CELL, "started_at"]:
         if name not in frame:
             frame[name] = None
-    for name in frame.columns:
-        if name not in _TEXT and not _holds_lists(frame[name]):
+    for name in ("n_train", "seed"):
+        frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    for name in frame.columns.difference(CELL):
+        if name in QUANTITIES or _holds_numbers(frame[name]):
             numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
             frame[name] = numbers.replace([np.inf, -np.inf], np.nan)
     frame = frame.dropna(subset=CELL)
@@ -319,5 +319,7 @@ def missing_cells(
     return wanted.difference(found).to_frame(index=False)
 
 
-def _holds_lists(values: pd.Series) -> bool:
-    return any(isinstance(value, list | tuple | np.ndarray) for value in values)
+def _holds_numbers(values: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(values):  # truth values too
+        return True
+    return all(isinstance(value, int | float | np.number | np.bool_) for value in values.dropna())

@@ -14,7 +14,6 @@ from diffstab.errors import ResultsError
 from diffstab.reporting.document import Section, page_html
 from diffstab.results import parse_yaml, write_atomically
 
-
 MANIFEST = ".written.json"
 """File of a page's folder that lists what was written into it: only that may be replaced or removed."""
 

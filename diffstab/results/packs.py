@@ -9,10 +9,11 @@ import base64
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,9 @@ from diffstab.results.atomic import write_atomically
 PACK_ROWS = 2**16
 """Records in a pack that is full: later ones go into another."""
 LAYOUT = "_layout"
+_UNREAD = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+|[-+]?[0-9]*\.[0-9]*[eE][0-9]+")
+"""Numbers that YAML 1.1 takes for text: without a point, or without a sign in the exponent."""
+_NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _LAYOUTS = b"diffstab.layouts"
 _FORMAT = ds.ParquetFileFormat(
     # With checksums a flipped bit is found when the record is read, not only a missing end.
@@ -113,7 +117,7 @@ def gather(parts: Iterable[Rows], folder: Path) -> Rows:
     Raises:
         ResultsError: If two records disagree on a column's type.
     """
-    parts = list(parts)
+    parts = _with_numbers(list(parts))
     try:
         table = pa.concat_tables([part.table for part in parts], promote_options="permissive")
     except pa.ArrowException as error:
@@ -122,6 +126,58 @@ def gather(parts: Iterable[Rows], folder: Path) -> Rows:
     if len(keys) < len(table) or (np.diff(first) < 0).any():
         table = table.take(first)
     return Rows(table, {name: layout for part in parts for name, layout in part.layouts.items()})
+
+
+def _with_numbers(parts: Sequence[Rows]) -> list[Rows]:
+    """Return parts with the columns as numbers that are numbers in one part and text that stands for them in others.
+
+    Options such as 1e-6 were once kept as text. Other text beside numbers, 007 say, is not one of them.
+    """
+    kinds: dict[str, set[bool]] = {}
+    for part in parts:
+        for field in part.table.schema:
+            if pa.types.is_string(field.type) or _is_number(field.type):
+                kinds.setdefault(field.name, set()).add(_is_number(field.type))
+    both = {name for name, found in kinds.items() if len(found) > 1}
+    texts = {name: [text for part in parts for text in _texts(part.table, name)] for name in both}
+    for name in sorted(name for name in both if were_numbers(texts[name])):
+        parts = [_with_number(part, name) for part in parts]
+    return list(parts)
+
+
+def were_numbers(texts: Iterable[str | None]) -> bool:
+    """Whether texts are numbers of which an earlier version took some for text, and kept the others as JSON."""
+    found = [_bare(text) for text in texts if text is not None]
+    return any(map(_UNREAD.fullmatch, found)) and all(map(_NUMBER.fullmatch, found))
+
+
+def _bare(text: str) -> str:
+    return text.removeprefix('"').removesuffix('"')
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _texts(table: pa.Table, name: str) -> list[str | None]:
+    place = table.schema.get_field_index(name)
+    is_text = place >= 0 and pa.types.is_string(table.schema.field(place).type)
+    return cast("list[str | None]", table[name].to_pylist()) if is_text else []
+
+
+def _with_number(part: Rows, name: str) -> Rows:
+    table = part.table
+    if texts := _texts(table, name):
+        values = pa.array([None if text is None else float(_bare(text)) for text in texts], pa.float64())
+        table = table.set_column(table.schema.get_field_index(name), name, values)
+    return Rows(table, {label: _schema_with_number(schema, name) for label, schema in part.layouts.items()})
+
+
+def _schema_with_number(schema: pa.Schema, name: str) -> pa.Schema:
+    place = schema.get_field_index(name)
+    if place < 0 or not pa.types.is_string(schema.field(place).type):
+        return schema
+    return schema.set(place, schema.field(place).with_type(pa.float64()))
 
 
 def as_table(rows: Rows, folder: Path) -> pa.Table:

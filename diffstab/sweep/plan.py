@@ -22,6 +22,7 @@ from diffstab.results import (
     parse_yaml,
     write_atomically,
 )
+from diffstab.results.packs import were_numbers
 from diffstab.sweep.combining import experiments
 from diffstab.sweep.expected import Run
 from diffstab.sweep.file import SweepFile, coordinates
@@ -147,9 +148,22 @@ def check_place(plan: Plan, folder: str | Path) -> None:
         return  # of no account to the records, and written anew
     for name, kind in plan.written["kinds"].items():
         there = before.get(name, kind)
-        if there != kind and "null" not in (there, kind) and Records(folder).keys():
+        if (
+            there != kind
+            and "null" not in (there, kind)
+            and not _is_corrected(name, (there, kind), Records(folder))
+        ):
             message = f"{name} was a {there} in the records of {folder} and is a {kind} now."
             raise ResultsError(f"{message} They would be no column together: choose another results folder.")
+
+
+def _is_corrected(name: str, kinds: tuple[str, str], records: Records) -> bool:
+    """Whether no record has a value of the option, or all that is text there stands for numbers."""
+    if not records.keys():
+        return True
+    if kinds != ("text", "number"):
+        return False
+    return were_numbers(records.read([name])[name])
 
 
 def open_plan(plan: Plan, folder: str | Path) -> Records:

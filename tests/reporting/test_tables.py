@@ -105,6 +105,34 @@ def test_tidy_records_keep_the_last_run_of_a_cell_and_turn_infinity_into_nan(mak
     pd.testing.assert_frame_equal(records, before)
 
 
+def test_types_come_from_the_values(make_records):
+    records = make_records(sizes=(32,), seeds=(0, 1))
+    own = {
+        "place": [0, 1, 2, 3],
+        "architecture": ["resnet", "vgg", "1e-6", "resnet"],
+        "depth": ["18", "50", "18", "50"],
+        "width": [64, 128, None, 64],
+        "pretrained": [True, False, None, True],
+        "layers": [[1, 2], [3], [], [4]],
+        "nothing": [None] * 4,
+        "D": ["0.5", "no", 0.25, None],
+    }
+    frame = tables.tidy_records(records.assign(**own, seed=np.repeat([2**53 + 1, 2**53 + 3], 2)))
+    places = frame["place"].astype("int64").tolist()
+    for name in ("architecture", "depth", "layers"):
+        assert frame[name].tolist() == [own[name][place] for place in places]
+    numbers = {
+        "width": [64, 128, None, 64],
+        "pretrained": [1, 0, None, 1],
+        "nothing": [None] * 4,
+        "D": [0.5, None, 0.25, None],
+    }
+    for name, values in numbers.items():
+        expected = np.array([values[place] for place in places], dtype=np.float64)
+        np.testing.assert_array_equal(frame[name], expected)
+    assert sorted(frame["seed"].unique()) == [2**53 + 1, 2**53 + 3]
+
+
 def test_records_without_cells_are_refused():
     with pytest.raises(ResultsError, match="None of the 1 records names its dataset, n_train, seed, method"):
         tables.tidy_records(pd.DataFrame({"test_error": [0.1]}))

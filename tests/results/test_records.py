@@ -157,6 +157,53 @@ def test_records_of_two_kinds_are_refused(store):
         store.read()
 
 
+VALUES = {
+    "text": ["resnet", "", "1e-6", "007", "nan", "ünï\ncode", None],
+    "whole": [0, -3, 2**53 + 1, 7, 2**62, -(2**62), 1],
+    "real": [0.1, 1e-300, -0.0, 5e-324, 1.7976931348623157e308, 3.0, None],
+    "truth": [True, False, None, True, True, False, None],
+    "listed": [[1.5], [], [0.1, 2.0], None, [3.0], [1e-6], []],
+    "words": [["a"], [], ["b", ""], None, ["c"], [], []],
+    "nothing": [None] * 7,
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_values_come_back_as_they_were(store, packed):
+    for index in range(7):
+        store.write(f"k{index}", {name: values[index] for name, values in VALUES.items()})
+    if packed:
+        store.pack()
+    frame = store.read()
+    for name, values in VALUES.items():
+        found = [value.tolist() if hasattr(value, "tolist") else value for value in frame[name]]
+        found = [None if isinstance(value, float) and math.isnan(value) else value for value in found]
+        assert [(type(value), value) for value in found if value is not None] == [
+            (type(value), value) for value in values if value is not None
+        ]
+        assert [value is None for value in found] == [value is None for value in values]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_numbers_that_were_once_kept_as_text_fit_to_numbers(store, packed):
+    for key, value in (("a", "1e-6"), ("b", '"1e5"'), ("c", "0.1"), ("d", None)):
+        store.write(key, {"penalty": value})
+    if packed:
+        store.pack()
+    assert store.read(["penalty"])["penalty"].tolist()[0] == "1e-6"
+    store.write("e", {"penalty": 0.5})
+    assert store.read(["penalty"])["penalty"].tolist()[:3] == [1e-6, 1e5, 0.1]
+    assert store.pack() > 0
+    assert store.read(["penalty"])["penalty"].tolist()[4] == 0.5
+
+
+def test_other_text_does_not_fit_to_numbers(store):
+    store.write("a", {"x": "007"})
+    store.write("b", {"x": 7})
+    with pytest.raises(ResultsError, match=r"do not fit together: .*x"):
+        store.read()
+
+
 @pytest.mark.parametrize("folder", ["nowhere", "."])
 def test_no_records(tmp_path, folder):
     assert Records(tmp_path / folder).missing(["a"]) == ["a"]

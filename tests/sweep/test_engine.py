@@ -15,6 +15,7 @@ import diffstab.results.atomic
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import Records, read_records
 from diffstab.sweep import Engine, make_plan, read_sweep, run_on_dask, run_sweep
+from diffstab.sweep.plan import check_place, open_plan
 from diffstab.sweep.task import Task, run_task, unfit
 from tests.references.sweep_grid import Numbers, NumbersExperiment
 
@@ -170,6 +171,21 @@ def test_an_option_of_another_kind_is_refused_before_its_records_stop_fitting(wr
     with pytest.raises(ResultsError, match=r"factor was a number in the records of .* and is a text now"):
         run_sweep(mixed, tmp_path / "a", engine=two, console=QUIET)
     assert run_sweep(other, tmp_path / "a", engine=two, console=QUIET).done == 1
+
+
+def test_a_number_that_was_kept_as_text_does_not_bind_a_folder(write_sweep, tmp_path):
+    def plan(value):
+        return plan_of(write_sweep({"numbers": {"value": [1]}, "factor": {"values": [value]}}))
+
+    earlier = plan(1e-6)
+    records = open_plan(
+        earlier._replace(written={**earlier.written, "kinds": {"factor": "text"}}), tmp_path / "a"
+    )
+    records.write("k", {"factor": "1e-6", "seed": 0})
+    check_place(plan(0.5), tmp_path / "a")
+    records.write("k", {"factor": "small", "seed": 0})
+    with pytest.raises(ResultsError, match="factor was a text in the records"):
+        check_place(plan(0.5), tmp_path / "a")
 
 
 def test_a_batch_that_others_begin_and_leave_is_given_up(write_sweep, tmp_path, two, monkeypatch):
