@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from diffstab import __version__
-from diffstab.errors import DiffstabError
+from diffstab.errors import DiffstabError, RunError
 from diffstab.helptext import stored_help
 from diffstab.shipped import check_data_modules
 
@@ -31,7 +31,8 @@ def main(args: list[str]) -> int:
         args: Arguments without the program's name.
 
     Returns:
-        The exit status: 0 when all went well, 2 when the command or an argument was refused, 130 after Ctrl-C.
+        The exit status: 0 when all went well, 1 when runs of a grid failed, 2 when the command or an argument was
+        refused, 130 after Ctrl-C.
     """
     try:
         name, rest = _split(args)
@@ -49,7 +50,7 @@ def main(args: list[str]) -> int:
         if os.environ.get("DIFFSTAB_DEBUG"):
             raise
         print(f"diffstab: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, RunError) else 2
 
 
 @contextmanager
@@ -108,18 +109,20 @@ def _grid(command: str, args: list[str]) -> int:
         from diffstab.tracking import wandb_observers
 
         make_observer = wandb_observers(asked.wandb)
-    failed = 0
     if asked.workers > 1:
         from diffstab.sweep import run_on_dask
+        from diffstab.training.failing import runs_failed
 
-        failed = run_on_dask(
+        tally = run_on_dask(
             grid, asked.experiment, asked.folder, workers=asked.workers, make_observer=make_observer
-        ).failed
+        )
+        if tally.failed:
+            raise runs_failed(tally.failed, tally.total, asked.folder)
     else:
         observer = make_observer() if make_observer else None
         run_grid(grid, asked.experiment, asked.folder, observer=observer)
     print(f"Results in {asked.folder}. Next: diffstab report {asked.folder}")
-    return int(failed > 0)
+    return 0
 
 
 def _sweep(command: str, args: list[str]) -> int:

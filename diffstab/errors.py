@@ -41,6 +41,10 @@ class ResultsError(DiffstabError):
     """A results folder or record cannot be read, written or continued."""
 
 
+class RunError(DiffstabError):
+    """Runs of a grid failed; the others are recorded."""
+
+
 class FoldingWarning(UserWarning):
     """Some drawn deformations fold the image: the map is not injective."""
 

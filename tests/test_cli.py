@@ -16,6 +16,7 @@ from diffstab.cli import COMMANDS, SPHERE, main
 from diffstab.errors import DiffstabError, ResultsError
 from diffstab.results import flatten
 from diffstab.training import grid
+from diffstab.training.cell import run_cell
 from tests.references.toy_grid import Toy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,6 +112,38 @@ def test_our_errors_are_one_line_and_status_2(monkeypatch, capsys):
     monkeypatch.setenv("DIFFSTAB_DEBUG", "1")
     with pytest.raises(DiffstabError, match="damaged"):
         main(["report", "x"])
+
+
+def failing(monkeypatch, place, args):
+    def fail(experiment, cell, *rest, **options):
+        if cell.method == "feature":
+            raise RuntimeError("out of luck")
+        return run_cell(experiment, cell, *rest, **options)
+
+    monkeypatch.setattr("diffstab.training.compare.run_cell", fail)
+    small = [
+        "--n_train=[8]",
+        "--seeds=[0]",
+        "--stability.images=5",
+        "--stability.bootstrap=0",
+        f"--results={place}",
+    ]
+    return main(["compare", *small, *args])
+
+
+def test_failed_runs_end_a_command_with_status_1(monkeypatch, tmp_path, capsys):
+    assert failing(monkeypatch, tmp_path / "one", []) == 1
+    told = capsys.readouterr().err
+    assert "failed: n=8 seed=0 feature: RuntimeError: out of luck" in told
+    assert "1 of 2 failed" in told.splitlines()[-1]
+    assert len(list((tmp_path / "one" / "records").iterdir())) == 1
+    monkeypatch.undo()
+    assert (
+        main(["compare", "--config", str(tmp_path / "one" / "config.yaml"), f"--results={tmp_path / 'one'}"])
+        == 0
+    )
+    assert len(list((tmp_path / "one" / "records").iterdir())) == 2
+    assert not list((tmp_path / "one" / "failures").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ _DEFORMATIONS = {
     "measured_delta_px": "measured δ {} px",
     "temperature": "temperature {}",
     "cutoff": "cut-off {}",
+    "stability_images": "{} test images",
 }
 """How the columns that describe deformations are shown; pages of runs without deformations have none of them."""
 

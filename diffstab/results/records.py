@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import stat
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -48,14 +49,14 @@ class Records:
         self.folder = Path(folder)
 
     def has(self, key: str) -> bool:
-        """Whether the run has a record."""
+        """Whether the run has a record; an empty file, as a crash of the machine leaves it, is none."""
         # Loose before packed: a record that is being packed is in the pack before its own file goes.
-        return self._path("records", key).is_file() or any(key in keys for keys in self._packed())
+        return _has_content(self._path("records", key)) or any(key in keys for keys in self._packed())
 
     def keys(self) -> set[str]:
         """Return the keys of all records."""
         # Loose before packed, as in `has`.
-        loose = set(self._keys("records"))
+        loose = set(self._keys("records", empty=False))
         return loose.union(*self._packed())
 
     def missing(self, keys: Iterable[str]) -> list[str]:
@@ -259,11 +260,11 @@ class Records:
     def _packs(self) -> list[Path]:
         return [self.folder / "packs" / f"{name}.parquet" for name in self._keys("packs")]
 
-    def _keys(self, room: str) -> list[str]:
+    def _keys(self, room: str, *, empty: bool = True) -> list[str]:
         """Return the names of a subfolder's files in their order, without the hidden drafts of writers."""
         try:
             with os.scandir(self.folder / room) as entries:
-                names = [entry.name for entry in entries]
+                names = [entry.name for entry in entries if empty or _has_content(entry)]
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -317,6 +318,14 @@ def read_records(folder: str | Path, columns: Sequence[str] | None = None) -> pd
 def _is_open(pack: Path, keys: Set[str]) -> bool:
     there = packed_keys(pack)
     return len(there) < PACK_ROWS or not there.isdisjoint(keys)
+
+
+def _has_content(file: Path | os.DirEntry[str]) -> bool:
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return False
+    return found.st_size > 0 and stat.S_ISREG(found.st_mode)
 
 
 def _is_unchanged(path: Path, seen: os.stat_result) -> bool:

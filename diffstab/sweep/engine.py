@@ -21,7 +21,8 @@ from diffstab.sweep.cluster import Engine, connected
 from diffstab.sweep.display import Display, Tally
 from diffstab.sweep.forecast import Forecast, Place, place
 from diffstab.sweep.plan import Job, Plan, check_data, check_place, coordinates_of, open_plan
-from diffstab.sweep.task import Answer, MakeObserver, Task, note_failure, run_task, unfit
+from diffstab.sweep.task import Answer, MakeObserver, Task, run_task, unfit
+from diffstab.training.failing import note_failure
 from diffstab.training.grid import WORTH_PACKING, GridCommand, open_grid
 
 TICK_SECONDS = 0.5

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from diffstab import __version__
 from diffstab.errors import ResultsError
-from diffstab.results import Failure, Provenance, Records, provenance
-from diffstab.training.grid import GridCommand, Observer, run_batch
+from diffstab.results import Provenance, Records, provenance
+from diffstab.training.failing import reason_of
+from diffstab.training.grid import GridCommand, Observer, run_noted
 
 MakeObserver = Callable[[], Observer]
 
@@ -87,52 +86,26 @@ def run_task(task: Task) -> Answer:
 
 def _tried(task: Task, records: Records) -> Answer:
     clock = time.perf_counter()
-    keys = {cell: task.command.key(task.experiment, cell) for cell in task.batch}
+    keys = [task.command.key(task.experiment, cell) for cell in task.batch]
     # Asked of the disk, as the driver may not have heard of it: the worker died before its answer was taken.
-    if known := records.failures(keys.values()):
+    if known := records.failures(keys):
         return Answer("failed", reason=next(iter(known.values())).reason)
 
-    def note(error: Exception | SystemExit) -> None:
-        detail = traceback.format_exc()
-        note_failure(records, keys.values(), _reason(error), detail=detail, label=task.label)
-
     try:
-        outcome = run_batch(
+        outcome = run_noted(
             task.command,
             task.experiment,
             task.batch,
             records,
             origin=_origin(),
             observer=task.make_observer() if task.make_observer else None,
-            note=note,
+            label=task.label,
         )
     except ResultsError:
         raise
     except (Exception, SystemExit) as error:
-        return Answer("failed", reason=_reason(error))
+        return Answer("failed", reason=reason_of(error))
     return Answer(outcome, time.perf_counter() - clock)
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def note_failure(
-    records: Records, keys: Iterable[str], reason: str, *, label: str, detail: str = "", attempts: int = 1
-) -> None:
-    """Remember, of the runs of a batch that have no record, why.
-
-    Args:
-        records: Where.
-        keys: Names of the runs.
-        reason: One line.
-        label: What the batch is, in words.
-        detail: Traceback, or empty.
-        attempts: How often it was tried.
-    """
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    for key in records.missing(keys):
-        records.fail(key, Failure(reason, detail, attempts, label, when))
 
 
 def unfit(folder: Path, version: str) -> str:

@@ -108,6 +108,7 @@ def run_cell(
         "train_loss": trained.outcome.loss,
         "stop_reason": trained.outcome.reason,
         "train_seconds": train_seconds,
+        "stability_images": len(probes.clean),
         **_stability_row(experiment, cell, trained.predictor, probes),
     }
     if trained.models:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
@@ -23,6 +24,8 @@ from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.experiment import Cell, Experiment, StabilityChoice, build_data
 from diffstab.training.grid import Asked, GridCommand, Report, run_grid
 from diffstab.training.optimise import TrainingOutcome
+
+_LOG = logging.getLogger("diffstab.training")
 
 EXAMPLES = "examples.npz"
 EXAMPLE_IMAGES = 4
@@ -60,9 +63,13 @@ class Compare(GridCommand[Experiment, Cell]):
 
     def check(self, experiment: Experiment) -> None:
         """Refuse data that cannot be had, and labels that are not binary."""
-        if not _largest(experiment).train_labels.is_floating_point():
+        data, asked = _largest(experiment), experiment.stability.images
+        if not data.train_labels.is_floating_point():
             way_out = "A comparison takes binary targets."
             raise ArgumentError("data.init_args.labels", "be 'parity'", "class indices", way_out)
+        if asked is not None and asked > len(data.test_images):
+            there = f"there are {len(data.test_images)} test images, and all are measured"
+            _LOG.info("stability.images is %d; %s (column stability_images of the records).", asked, there)
 
     def begin(self, experiment: Experiment, folder: Path) -> None:
         """Write the example images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import Provenance, Records, RecordStore, provenance, record_key
+from diffstab.training.failing import note_failure, reason_of, runs_failed
 from diffstab.training.running import limited_threads, progress_bar
 
 Outcome = Literal["done", "recorded", "busy"]
@@ -257,6 +259,36 @@ def run_batch(
     return "done"
 
 
+def run_noted(
+    command: GridCommand[E, C],
+    experiment: E,
+    batch: tuple[C, ...],
+    records: Records,
+    *,
+    origin: Provenance,
+    observer: Observer | None = None,
+    label: str = "",
+) -> Outcome:
+    """Run a batch as `run_batch` does, and remember beside the records why it failed if it did.
+
+    Args:
+        command: As of `run_batch`.
+        experiment: As of `run_batch`.
+        batch: As of `run_batch`.
+        records: As of `run_batch`.
+        origin: As of `run_batch`.
+        observer: As of `run_batch`.
+        label: What the batch is, in words; the command's own for "".
+    """
+    keys = [command.key(experiment, cell) for cell in batch]
+
+    def note(error: Exception | SystemExit) -> None:
+        detail = traceback.format_exc()
+        note_failure(records, keys, reason_of(error), detail=detail, label=label or command.label(batch))
+
+    return run_batch(command, experiment, batch, records, origin=origin, observer=observer, note=note)
+
+
 @contextmanager
 def _telling(observer: Observer, watched: Watched) -> Iterator[Observer]:
     """Tell an observer of the beginning of a batch and of its end, whatever that is."""
@@ -281,6 +313,8 @@ def run_grid(
 ) -> Path:
     """Run the cells of an experiment that have no record yet, one batch after another in this process.
 
+    A run that fails is noted, and the rest goes on.
+
     Args:
         command: The command.
         experiment: Its configuration.
@@ -296,19 +330,29 @@ def run_grid(
             running some of its cells.
         DataError: If the data are missing or damaged.
         ArgumentError: If the data options are wrong; nothing is made then.
+        RunError: In the end, if runs failed.
     """
     console = console or Console(stderr=True)
     store, missing = open_grid(command, experiment, folder, console=console)
     # Read once: the checkout may move on while a long grid runs the code that it started with.
     origin = provenance()
-    busy = []
+    busy, failures = [], []
     with progress_bar(console, len(missing)) as shown:
         told = Display(shown.describe, observer or Observer())
         for batch in missing:
-            outcome = run_batch(command, experiment, batch, store, origin=origin, observer=told)
-            busy += [batch] if outcome == "busy" else []
+            try:
+                outcome = run_noted(command, experiment, batch, store, origin=origin, observer=told)
+                busy += [batch] if outcome == "busy" else []
+            except ResultsError:
+                raise
+            except (Exception, SystemExit) as error:
+                failures.append(error)
+                text = f"failed: {command.label(batch)}: {reason_of(error)}"
+                console.print(text, markup=False, highlight=False, soft_wrap=True)
             shown.advance()
     store.pack(at_least=WORTH_PACKING)
+    if failures:
+        raise runs_failed(len(failures), len(missing), store.folder) from failures[0]
     if busy:
         message = f"{len(busy)} batches of {store.folder} are being run by another process, {command.label(busy[0])}"
         raise ResultsError(f"{message} among them. Start the same command again when it is done.")

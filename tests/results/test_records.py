@@ -144,6 +144,19 @@ def test_a_damaged_record_is_named(store, damage):
         store.read()
 
 
+@pytest.mark.parametrize("many", [1, 200])
+def test_an_empty_file_is_no_record_and_is_written_anew(store, many):
+    path = store.write("bad", {"x": 1.0})
+    path.write_bytes(b"")
+    others = [f"other{index}" for index in range(many - 1)]
+    assert store.missing(["bad", *others]) == ["bad", *others]
+    assert not store.has("bad")
+    assert store.keys() == set()
+    store.write("bad", {"x": 2.0})
+    assert store.read()["x"].tolist() == [2.0]
+    assert store.missing(["bad"]) == []
+
+
 def test_drafts_of_a_killed_writer_are_no_records(store):
     store.write("a", {"x": 1.0})
     (store.folder / "records" / ".b.parquet.12-ab.tmp").write_bytes(b"half")

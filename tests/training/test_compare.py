@@ -71,6 +71,18 @@ def test_one_record_a_run_with_everything_in_it(tmp_path):
     assert set(frame["regime"]) == {"feature", "lazy"}
 
 
+def test_records_tell_the_number_of_images_that_were_measured(tmp_path, caplog):
+    data = {**DIGITS, "init_args": {"n_test": 30}}
+    choice = StabilityChoice(images=5000, fields_per_image=1, bootstrap=20)
+    experiment = tiny(
+        data=data, seeds=[0], methods={"lazy": Method(trainer="ridge", regime="lazy")}, stability=choice
+    )
+    with caplog.at_level("INFO", logger="diffstab"):
+        folder = compare(experiment, tmp_path, console=QUIET)
+    assert read_records(folder)["stability_images"].tolist() == [30]
+    assert "stability.images is 5000; there are 30 test images" in caplog.text
+
+
 def test_the_same_seeds_give_the_same_bits(tmp_path):
     for name in ("a", "b"):
         compare(tiny(), tmp_path / name, console=QUIET)

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from diffstab.errors import ArgumentError, ResultsError
+from diffstab.errors import ArgumentError, ResultsError, RunError
 from diffstab.results import Records, RecordStore, provenance
 from diffstab.training import grid
 from diffstab.training.grid import COMMANDS, Observer, grid_command, run_batch, run_grid
@@ -120,12 +120,31 @@ def test_an_observer_hears_of_everything_in_order(tmp_path):
 def test_an_observer_hears_of_the_error_and_earlier_records_stay(tmp_path):
     listener = Listener()
     experiment = ToyExperiment(numbers=[4, -1])
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(RunError, match="1 of 2 failed"):
         run_grid(Toy(), experiment, tmp_path / "a", console=QUIET, observer=listener)
     kind, error = listener.heard[-1]
     assert kind == "finished"
     assert isinstance(error, ValueError)
     assert Records(tmp_path / "a").read()["number"].tolist() == [4]
+
+
+def test_a_run_that_fails_is_noted_and_the_rest_goes_on(tmp_path):
+    console = Console(record=True, width=300, file=io.StringIO())
+    experiment = ToyExperiment(numbers=[1, -1, 2, -2])
+    with pytest.raises(
+        RunError, match=r"2 of 4 failed.*recorded in .*a\. .*failures holds why.*same command tries"
+    ) as caught:
+        run_grid(Toy(), experiment, tmp_path / "a", console=console)
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert "failed: numbers (-1,): ValueError: a negative number" in console.export_text()
+    records = Records(tmp_path / "a")
+    assert sorted(records.read()["number"]) == [1, 2]
+    failures = records.failures()
+    assert failures.keys() == {Toy().key(experiment, number) for number in (-1, -2)}
+    failure = failures[Toy().key(experiment, -1)]
+    assert (failure.reason, failure.label) == ("ValueError: a negative number", "numbers (-1,)")
+    assert "Traceback" in failure.detail
+    assert records.claimed() == set()
 
 
 def test_the_display_says_what_is_running_and_how_far_it_is(tmp_path):
