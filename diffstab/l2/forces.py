@@ -24,6 +24,9 @@ from diffstab.l2.kinks import KINK, gated
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.representations import factors
 
+AT_REST = 1e-3
+"""Stationarity (see `diffstab.l2.kinks`) up to which a net is near enough to a minimum to judge its forces."""
+
 
 class Forces(NamedTuple):
     """The two gradients at one layer, each (..., n_l, N): descent moves Z_l along minus their sum.

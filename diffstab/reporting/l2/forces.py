@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from diffstab.errors import ResultsError
+from diffstab.l2.forces import AT_REST
 from diffstab.reporting.document import Cell, Section, Table
 from diffstab.reporting.l2 import forces_pictures as pictures
 from diffstab.reporting.provenance import cautions, provenance
@@ -99,8 +100,15 @@ def _cancellation(frame: pd.DataFrame) -> str:
     layers = range(1, depth_of(frame) + 1)
     worst = max(float(frame[f"imbalance_{layer}"].max()) for layer in layers)
     opening = "Yes" if worst <= CANCELLED else "Not in every layer and run"
+    if moving := moving_runs(frame):
+        opening = f"Undecided: {moving} of {len(frame)} runs had not come to a minimum"
     parts = [f"layer {layer}: {_course(frame, f'imbalance_{layer}')}" for layer in layers]
     return f"{opening} (imbalance at most {CANCELLED:g} counts as cancelled). Imbalance, {'; '.join(parts)}."
+
+
+def moving_runs(frame: pd.DataFrame) -> int:
+    """Return how many nets are not at rest at the end of training: their forces decide nothing."""
+    return int((~(frame["stationarity"].astype("float64") <= AT_REST)).sum())
 
 
 def _rises(frame: pd.DataFrame, name: str) -> bool:
@@ -198,7 +206,7 @@ def force_cautions(frame: pd.DataFrame, *, absent: int) -> list[str]:
     found = []
     if absent:
         found.append(f"Seeds without a record: {absent}. The same command makes them.")
-    if unfinished := int((~frame["converged"].astype("bool")).sum()):
+    if unfinished := moving_runs(frame):
         found.append(f"Nets that did not reach a stationary point: {unfinished}.")
     if (frame["residual_share"] > _SMALL).any():
         share = number_text(100 * frame["residual_share"].max())

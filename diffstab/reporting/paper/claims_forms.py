@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from diffstab.reporting.intervals import mean_interval
-from diffstab.reporting.l2.forces import CANCELLED
+from diffstab.reporting.l2.forces import CANCELLED, moving_runs
 from diffstab.reporting.l2.plateau_verdicts import AGREED, excess_of_optimisers, percent
-from diffstab.reporting.paper.claims_evidence import JACOT, NOT_TESTED, Claim, Evidence, Finding
+from diffstab.reporting.paper.claims_evidence import JACOT, NOT_TESTED, UNDECIDED, Claim, Evidence, Finding
 from diffstab.reporting.paper.claims_plateau import FORMS, plateaus
 from diffstab.reporting.paper.claims_rules import above, always, draws_text, together
 from diffstab.reporting.quantities import number_text
@@ -54,7 +54,7 @@ def forces_cancel(evidence: Evidence) -> Finding:
         largest = float(frame[flat].to_numpy(dtype=np.float64).max())
         texts.append(f"with slope 0 at kinks up to {number_text(largest)}")
     return Finding(
-        always([worst <= CANCELLED]),
+        UNDECIDED if moving_runs(frame) else always([worst <= CANCELLED]),
         f"at most {number_text(worst)}",
         worst,
         "0",
@@ -100,7 +100,8 @@ def _force_claims() -> list[Claim]:
          "At a minimum the attraction of a layer and the repulsion of the next one cancel.",
          "Imbalance |a + r| / (|a| + |r|) at the end of training, with the slopes at kinks of ReLU that cancel best "
          "and the rank of the layer above, which the published closed form leaves out. Holds if it is at most "
-         f"{CANCELLED:g} in every layer and run; does not otherwise.", forces_cancel),
+         f"{CANCELLED:g} in every layer and run; undecided where a net had not come to a minimum; does not otherwise.",
+         forces_cancel),
         ("classes-part", "Figure 1", "Inputs of different classes are pushed away from each other.",
          rule.format("the scatter of representations that lies between classes"), partial(rises, "separation")),
         ("neurons-align", "Figure 1", "Neurons line up along rays from the origin.",

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from diffstab.l2.descent import DescentSettings, PaddedNets, descend
-from diffstab.l2.forces import Forces, constrained_forces
+from diffstab.l2.forces import AT_REST, Forces, constrained_forces
 from diffstab.l2.geometry import class_separation
 from diffstab.l2.inverse import Inverse
+from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import forward, squared_norm, weight_loss
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.representations import project, weights_of
@@ -27,10 +28,14 @@ from diffstab.training.l2.forces_experiment import ForcesExperiment
 DEAD = 1e-6
 """A neuron is dead below this share of the largest product |s(z_j)| |V_j| of its layer, as in `diffstab.l2.prune`."""
 _ADAM_ROUNDS, _FIRST_FINISH = 6, 100
+_POLISH_ROUNDS, _POLISH_RATES, _POLISH_FINISH, _NEAR = 12, (0.2, 0.03), 100, 0.02
 
 
 class State(NamedTuple):
-    """A net in training: after how many steps, in which stage ("start", "gd", "adam", "finish"), its weights."""
+    """A net in training: after how many steps, in which stage, its weights.
+
+    The stages are "start", "gd", "adam", "finish" and "polish".
+    """
 
     step: int
     stage: str
@@ -40,7 +45,8 @@ class State(NamedTuple):
 def states(problem: L2Problem, weights: Sequence[Tensor], experiment: ForcesExperiment) -> Iterator[State]:
     """Train a net and yield it at the start, after ever longer stretches, and at the end.
 
-    Adam starts afresh with half the rate at each of six states; the finish forgets its curvature at each.
+    Adam starts afresh with half the rate at each of six states; the finish forgets its curvature at each. A net that
+    is not at rest then goes on: kinks of relu stop the finish early, and where it stops is decided by rounding.
     """
     state = State(0, "start", list(weights))
     yield state
@@ -56,6 +62,27 @@ def states(problem: L2Problem, weights: Sequence[Tensor], experiment: ForcesExpe
         if taken:
             state = State(state.step + taken, stage, nets.net(found.points, 0))
             yield state
+    yield from _polished(problem, state, experiment.descent)
+
+
+def _polished(problem: L2Problem, state: State, final: DescentSettings) -> Iterator[State]:
+    """Go on with Adam at small rates and short finishes until the net is at rest.
+
+    Not for a net that is far from it, or where a stage is left out: that training was meant to be short.
+    """
+    if not (final.adam_steps and final.finish_steps):
+        return
+    adam_steps = -(-final.adam_steps // _ADAM_ROUNDS)
+    for _ in range(_POLISH_ROUNDS):
+        if not AT_REST / 2 < stationarity(problem, state.weights).relative <= _NEAR:
+            return
+        for factor in _POLISH_RATES:
+            rate, finish = factor * final.learning_rate, min(_POLISH_FINISH, final.finish_steps)
+            settings = replace(final, adam_steps=adam_steps, learning_rate=rate, finish_steps=finish)
+            nets = PaddedNets(problem, [state.weights])
+            found = descend(nets, settings)
+            state = State(state.step + adam_steps + int(found.steps[0]), "polish", nets.net(found.points, 0))
+        yield state
 
 
 def _stretches(experiment: ForcesExperiment) -> Iterator[tuple[str, DescentSettings]]:

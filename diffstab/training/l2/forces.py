@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from diffstab.l2.forces import AT_REST
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights
 from diffstab.l2.problem import L2Problem
@@ -119,7 +120,7 @@ def run_seed(
         "aligned_deg": experiment.aligned_deg,
         **{name: values[-1] for name, values in trace.items()},
         "stationarity": distance.relative,
-        "converged": distance.relative <= experiment.descent.stationary,
+        "converged": distance.relative <= min(AT_REST, experiment.descent.stationary),
         "kinks": distance.kinks,
         **{f"trace_{name}": values for name, values in trace.items()},
         "wall_seconds": time.perf_counter() - clock,

@@ -15,7 +15,7 @@ def records(imbalance=0.01, rise=0.5, seeds=5):
     noise = np.random.default_rng(0).normal(scale=0.05, size=(seeds, 2))
     rows = []
     for seed in range(seeds):
-        row = {"key": f"run-{seed}", "seed": seed, "imbalance_3": imbalance}
+        row = {"key": f"run-{seed}", "seed": seed, "imbalance_3": imbalance, "stationarity": 1e-5}
         for layer in (1, 2):
             end = 0.2 + rise + noise[seed, layer - 1]
             row |= {f"imbalance_{layer}": imbalance, f"rank_{layer}": 4.0}
@@ -41,6 +41,8 @@ def test_forces_cancel(finding):
     worst = records()
     worst.loc[0, "imbalance_3"] = 0.2
     assert finding("forces-cancel", worst).verdict == "does not"
+    worst.loc[0, "stationarity"] = 3e-3
+    assert finding("forces-cancel", worst).verdict == "undecided"
 
 
 @pytest.mark.parametrize("identifier", ["classes-part", "neurons-align"])

@@ -9,8 +9,11 @@ from rich.console import Console
 from diffstab.cli import main
 from diffstab.errors import ArgumentError
 from diffstab.l2.descent import DescentSettings
+from diffstab.l2.forces import AT_REST
+from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights, weight_loss
 from diffstab.l2.problem import L2Problem
+from diffstab.reporting.l2.forces import CANCELLED
 from diffstab.results import read_records
 from diffstab.training.l2.force_trace import layer_numbers, layers_of, net_numbers, states
 from diffstab.training.l2.forces import Forces, forces_during_training
@@ -99,7 +102,8 @@ def test_training_starts_where_it_is_told_and_descends_to_the_end():
     }
     assert losses["gd"] == sorted(losses["gd"], reverse=True)
     assert losses["finish"] == sorted(losses["finish"], reverse=True)
-    assert course[-1].step <= 20 + 60 + 150
+    finished = [state.step for state in course if state.stage != "polish"]
+    assert finished[-1] <= 20 + 60 + 150
 
 
 @pytest.mark.parametrize(("gd_steps", "adam_steps", "finish_steps"), [(0, 0, 10), (3, 0, 0), (0, 2, 0)])
@@ -111,6 +115,20 @@ def test_a_stage_may_be_left_out(gd_steps, adam_steps, finish_steps):
     assert [state.step for state in states(problem, start, experiment)][
         -1
     ] == gd_steps + adam_steps + finish_steps
+
+
+def test_two_machines_roundings_end_at_the_same_verdict():
+    # Rounding decides at which kinks a descent stops; a change of the start by 1e-12 stands for another machine.
+    data = load_points(DIGITS, n_train=60, seed=0, cost="cross_entropy", dtype=torch.float64)
+    descent = DescentSettings(adam_steps=3000, finish_steps=1000)
+    experiment = tiny(n_train=60, hidden=[20, 20], penalty=1e-3, gd_steps=500, descent=descent)
+    problem = experiment.problem(data)
+    start = draw_weights(problem, [20, 20], generator=torch.Generator().manual_seed(0))
+    for share in (1.0, 1 + 1e-12):
+        *_, end = states(problem, [share * weight for weight in start], experiment)
+        assert stationarity(problem, end.weights).relative <= AT_REST
+        found = layers_of(problem, end.weights, inverse=experiment.inverse).forces
+        assert max(float(force.imbalance) for force in found) <= CANCELLED
 
 
 def hand_made():
