@@ -27,6 +27,8 @@ def corrected(
         tolerance: Stop when a step changes the weights by less than this share.
     """
     extended, count = problem.extended(activations), activations.shape[0]
+    if extended.numel() == 0:
+        return start
     # The Hessian of either cost in Z is at most 1 / N.
     bend = float(torch.linalg.matrix_norm(extended, 2)) ** 2 / problem.points + 2 * problem.penalty
     if bend == 0:
