@@ -9,8 +9,9 @@ import torch
 
 from datamodules.batches import EpochOrder, TensorBatches
 from datamodules.normalisation import Normalisation, normalised, statistics
-from datamodules.splits import Source, Split, balanced_order, seeded_generator
+from datamodules.splits import Source, Split, balanced_order
 from diffstab.errors import ArgumentError, DataError
+from diffstab.streams import stream
 
 Labels = Literal["parity", "classes"]
 
@@ -108,8 +109,8 @@ class ImageDataModule(lightning.LightningDataModule):
             return
         source = self.read()
         self._check_shapes(source)
-        train = _subset("n_train", source.train, self.n_train, seed=self.seed)
-        test = _subset("n_test", source.test, self.n_test, seed=TEST_SEED)
+        train = _subset("n_train", source.train, self.n_train, generator=stream(self.seed, "training images"))
+        test = _subset("n_test", source.test, self.n_test, generator=stream(TEST_SEED, "test images"))
         moments = statistics(source.train.images, white=source.white, size=self.size)
         self.test_images, self.train_images = (
             normalised(
@@ -157,14 +158,14 @@ class ImageDataModule(lightning.LightningDataModule):
         return classes
 
 
-def _subset(argument: str, split: Split, count: int | None, *, seed: int) -> Split:
+def _subset(argument: str, split: Split, count: int | None, *, generator: torch.Generator) -> Split:
     """Select a class-balanced subset of a split, in a random order."""
     available = len(split.images)
     if count is not None and count > available:
         raise ArgumentError(
             argument, f"be at most {available}", count, f"The split has {available} images; None takes all."
         )
-    chosen = balanced_order(split.classes, generator=seeded_generator(seed))[:count]
+    chosen = balanced_order(split.classes, generator=generator)[:count]
     return Split(split.images[chosen], split.classes[chosen])
 
 

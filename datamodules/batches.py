@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from datamodules.splits import seeded_generator
+from diffstab.streams import stream
 
 
 class EpochOrder:
@@ -29,8 +29,7 @@ class EpochOrder:
 
     def permutation(self) -> torch.Tensor:
         """(count,) order of the samples in the current epoch."""
-        # (seed,) and (seed, 0) are one stream, and the subset is drawn from it: the epochs start at 1 here.
-        return torch.randperm(self.count, generator=seeded_generator(self.seed, 1 + self.epoch))
+        return torch.randperm(self.count, generator=stream(self.seed, "order of an epoch", self.epoch))
 
 
 class TensorBatches:

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 
 from datamodules.base import ImageDataModule
-from datamodules.splits import Source, Split, balanced_order, seeded_generator
+from datamodules.splits import Source, Split, balanced_order
+from diffstab.streams import stream
 
 N_TRAIN = 1200  # of 1797; the rest is the test split
 
@@ -36,7 +37,7 @@ class Digits(ImageDataModule):
         digits = load_digits()
         images = torch.from_numpy(digits.images).to(torch.uint8).unsqueeze(1)
         classes = torch.from_numpy(digits.target).long()
-        order = balanced_order(classes, generator=seeded_generator(0))
+        order = balanced_order(classes, generator=stream(0, "division of the digits"))
         train, test = order[:N_TRAIN], order[N_TRAIN:]
         return Source(
             Split(images[train], classes[train]),

@@ -4,9 +4,9 @@ import pytorch_lightning as lightning
 import torch
 
 from datamodules.batches import TensorBatches
-from datamodules.splits import seeded_generator
 from diffstab.errors import ArgumentError
 from diffstab.sphere import ConstantTarget, Target, uniform_points
+from diffstab.streams import stream
 
 
 class SphereRegression(lightning.LightningDataModule):
@@ -62,9 +62,9 @@ class SphereRegression(lightning.LightningDataModule):
         """
         if hasattr(self, "train_points"):
             return
-        generator = seeded_generator(self.seed)
-        points = uniform_points(self.n_train + self.n_test, self.dimension, generator=generator)
-        values = self.target.values(points, generator=generator)
+        count, generator = self.n_train + self.n_test, stream(self.seed, "points on the sphere")
+        points = uniform_points(count, self.dimension, generator=generator)
+        values = self.target.values(points, generator=stream(self.seed, "target on the sphere"))
         self.train_points, self.test_points = points[: self.n_train], points[self.n_train :]
         self.train_values, self.test_values = values[: self.n_train], values[self.n_train :]
 

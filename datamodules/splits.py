@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 
@@ -20,21 +19,6 @@ class Source(NamedTuple):
     test: Split
     class_names: tuple[str, ...]
     white: int  # the stored value that stands for 1.0
-
-
-def seeded_generator(*entropy: int) -> torch.Generator:
-    """Make a CPU generator whose stream depends on all the given integers.
-
-    Args:
-        entropy: Integers of at least 0; zeros at the end change nothing. Hashing them keeps
-            the stream apart from that of `torch.Generator().manual_seed(seed)`, which other parts of a
-            run may draw from.
-
-    Returns:
-        The generator.
-    """
-    state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
-    return torch.Generator().manual_seed(state)
 
 
 def balanced_order(classes: torch.Tensor, *, generator: torch.Generator) -> torch.Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from datamodules.regression import Drawn, RegressionDataModule, check_least
-from datamodules.splits import seeded_generator
 from diffstab.errors import ArgumentError
+from diffstab.streams import stream
 
 
 class TeacherNetwork(RegressionDataModule):
@@ -52,20 +52,22 @@ class TeacherNetwork(RegressionDataModule):
 
     def draw(self) -> Drawn:
         """Draw points, noise and, by its own seed, the teacher."""
-        generator = seeded_generator(self.seed)
-        # Test points come first: they are the same for every number of training points.
-        test = torch.randn(self.n_test, self.widths[0], generator=generator, dtype=torch.float64)
-        train = torch.randn(self.n_train, self.widths[0], generator=generator, dtype=torch.float64)
+        # Streams of their own: test points are the same for every number of training points.
+        test = _normal(self.n_test, self.widths[0], stream(self.seed, "test points of a teacher"))
+        train = _normal(self.n_train, self.widths[0], stream(self.seed, "training points of a teacher"))
         clean = self.teach(train)
-        noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
+        noise = _normal(self.n_train, self.widths[-1], stream(self.seed, "noise on a teacher"))
         return Drawn(train, clean + self.noise * noise, test, self.teach(test))
 
     def teach(self, inputs: Tensor) -> Tensor:
         """Return the teacher's outputs (n, n_L) at inputs (n, n_0)."""
-        # A stream of its own: the points' one starts with another number.
-        generator = seeded_generator(self.teacher_seed, 1)
+        generator = stream(self.teacher_seed, "weights of a teacher")
         outputs = inputs
         for layer, (below, above) in enumerate(pairwise(self.widths)):
             weight = torch.randn(below, above, generator=generator, dtype=inputs.dtype) / math.sqrt(below)
             outputs = (outputs.clamp(min=0) if layer else outputs) @ weight
         return outputs
+
+
+def _normal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(rows, columns, generator=generator, dtype=torch.float64)

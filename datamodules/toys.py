@@ -5,9 +5,9 @@ import math
 import torch
 
 from datamodules.regression import Drawn, RegressionDataModule
-from datamodules.splits import seeded_generator
 from diffstab.errors import ArgumentError
 from diffstab.l2.completely_positive import bipartite_gram
+from diffstab.streams import stream
 
 
 class CompleteBipartite(RegressionDataModule):
@@ -96,8 +96,9 @@ class ScalarFunction(RegressionDataModule):
 
     def draw(self) -> Drawn:
         """Draw points and values."""
-        generator = seeded_generator(self.seed)
+        generator = stream(self.seed, "points on a line")
         points = 2 * torch.rand(self.n_train, 1, generator=generator, dtype=torch.float64) - 1
         if self.function == "sine":
             return Drawn(points, torch.sin(2 * math.pi * points))
-        return Drawn(points, torch.randn(points.shape, generator=generator, dtype=torch.float64))
+        values = stream(self.seed, "values on a line")
+        return Drawn(points, torch.randn(points.shape, generator=values, dtype=torch.float64))

@@ -16,6 +16,12 @@ import torch
 
 from diffstab.errors import ArgumentError
 
+SCHEME = 2
+"""Version of the project's draws: what a seed stands for. Records carry it, and runs of different ones do not mix.
+
+1: every kind of run had a splitter of its own, some with the same streams for different uses. 2: named streams.
+"""
+
 _WORDS = 624  # 32-bit words of the state of MT19937, torch's engine on the CPU
 _SEED_LIMIT = 2**63
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
@@ -23,6 +22,7 @@ from diffstab.l2.kinks import stationarity
 from diffstab.l2.lbfgs import Minimum, minimise
 from diffstab.l2.network import draw_weights, forward, hidden_widths, weight_gradient, widen
 from diffstab.l2.problem import L2Problem
+from diffstab.streams import stream
 
 _OVERHEAD_SECONDS, _FLOPS_PER_SECOND = 1e-3, 1e11
 _RELATIVE_PENALTY, _MULTIPLIER_STEPS, _MET = 1e-3, 8, 1e-5
@@ -204,16 +204,13 @@ def draw_runs(
     """Return the initial nets of all widths and starts; each has a generator of its own."""
     if restarts < 1:
         raise ArgumentError("restarts", "be at least 1", restarts)
-    if seed < 0:
-        raise ArgumentError("seed", "be at least 0", seed)
     if not hidden:
         raise ArgumentError("hidden", "name at least one width", hidden)
     runs = []
     for choice in hidden:
         widths = problem.widths(choice if isinstance(choice, int) else tuple(choice))[1:-1]
         for restart in range(restarts):
-            state = np.random.SeedSequence([seed, restart, *widths]).generate_state(1, np.uint64)
-            generator = torch.Generator().manual_seed(int(state[0]) % 2**63)
+            generator = stream(seed, "start of a descent", restart, *widths)
             runs.append(Run(draw_weights(problem, widths, generator=generator, gain=gain), restart))
     return runs
 

@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
+from diffstab.streams import SCHEME
+
 PACKAGES = (
     "diffstab",
     "torch",
@@ -26,17 +28,19 @@ PACKAGES = (
 class Provenance(TypedDict):
     """Columns of a record that say where it came from.
 
-    `git_commit` and `git_dirty` are None outside a checkout; `versions` is JSON.
+    `git_commit` and `git_dirty` are None outside a checkout; `versions` is JSON; `streams` is the version of the
+    random streams, see `diffstab.streams`.
     """
 
     git_commit: str | None
     git_dirty: bool | None
     versions: str
     hardware: str
+    streams: int
 
 
 def provenance() -> Provenance:
-    """Return commit, dirty flag, versions (with Python's) and hardware of this process, as record columns."""
+    """Return commit, dirty flag, versions (with Python's), hardware and streams of this process, as record columns."""
     commit, dirty = _checkout(Path(__file__).resolve().parents[2])
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -49,6 +53,7 @@ def provenance() -> Provenance:
         "git_dirty": dirty,
         "versions": json.dumps(versions),
         "hardware": _hardware(),
+        "streams": SCHEME,
     }
 
 

@@ -31,6 +31,7 @@ from diffstab.results.packs import (
 
 _KEY = re.compile(r"\w[\w.-]*", re.ASCII)
 _FEW = 100
+_ORIGIN = ("streams", "versions", "key")
 _SUFFIX = {"records": ".parquet", "packs": ".parquet", "claims": ".lock", "failures": ".json"}
 Found = TypeVar("Found")
 
@@ -58,6 +59,19 @@ class Records:
         # Loose before packed, as in `has`.
         loose = set(self._keys("records", empty=False))
         return loose.union(*self._packed())
+
+    def streams(self) -> int | None:
+        """Return the version of the random streams that drew the records, as the first one has it.
+
+        Records that know the packages they were made with, and no version of the streams, are older than it: 1. None
+        if there is no record, or it says nothing of where it comes from or is damaged.
+        """
+        try:
+            table = self._steadily(lambda: self._listing()[:1], lambda paths: self._table(paths, _ORIGIN))
+        except ResultsError:  # none, or damaged: who reads them all says so
+            return None
+        row = table.to_pylist()[0]
+        return int(row["streams"]) if row.get("streams") is not None else 1 if row.get("versions") else None
 
     def missing(self, keys: Iterable[str]) -> list[str]:
         """Return the keys without a record, in their order."""

@@ -11,12 +11,13 @@ from diffstab.results.atomic import write_atomically
 from diffstab.results.hashing import canonical_json, config_hash, flatten, plain
 from diffstab.results.records import Records
 from diffstab.results.yaml_text import parse_yaml
+from diffstab.streams import SCHEME
 
 GRID_KEYS = ("n_train", "seeds", "methods")
 
 
 def record_key(config: Mapping[str, object], cell: Mapping[str, object], *, grid_keys: Sequence[str]) -> str:
-    """Return the name of a run: the hash of the configuration outside its grid, and of its cell.
+    """Return the name of a run: the hash of the configuration outside its grid, of its cell and of `SCHEME`.
 
     The same run has the same name in every folder, whatever grid it belongs to.
 
@@ -28,9 +29,8 @@ def record_key(config: Mapping[str, object], cell: Mapping[str, object], *, grid
     Raises:
         ArgumentError: If a value is not plain.
     """
-    return config_hash(
-        {"config": _fixed(cast("Mapping[str, object]", plain(config)), grid_keys), "cell": cell}
-    )
+    fixed = _fixed(cast("Mapping[str, object]", plain(config)), grid_keys)
+    return config_hash({"config": fixed, "cell": cell, "streams": SCHEME})
 
 
 class RecordStore(Records):
@@ -84,7 +84,8 @@ def check_folder(
         grid_keys: As of `RecordStore`.
 
     Raises:
-        ResultsError: If its configuration differs outside the grid, is damaged, or is missing beside records.
+        ResultsError: If its configuration differs outside the grid, is damaged, or is missing beside records, or if
+            its records were drawn by the random streams of another version.
     """
     folder = Path(folder)
     path = folder / "config.yaml"
@@ -103,6 +104,15 @@ def check_folder(
     if differences:
         message = f"{folder} holds results of another configuration; it differs in {'; '.join(differences)}."
         raise ResultsError(f"{message} Choose another results folder, or give the same configuration.")
+    _check_streams(folder)
+
+
+def _check_streams(folder: Path) -> None:
+    """Refuse a folder whose records another version of the streams has drawn: their seeds stand for other draws."""
+    found = Records(folder).streams()
+    if found not in (None, SCHEME):
+        message = f"The records of {folder} were drawn by random streams of version {found}, those of now are {SCHEME}"
+        raise ResultsError(f"{message}: a seed gives other draws. Choose another results folder.")
 
 
 def _fixed(config: Mapping[str, object], grid_keys: Sequence[str]) -> dict[str, object]:

@@ -88,7 +88,7 @@ def _embedding(theta: Tensor, generator: torch.Generator | None) -> Tensor:
     from sklearn.manifold import TSNE
 
     if generator is None:
-        raise ArgumentError("generator", "be given for t-SNE", None, "Pass torch.Generator().manual_seed(0).")
+        raise ArgumentError("generator", "be given for t-SNE", None, "Pass stream(0, 'embedding').")
     if len(theta) < 4:
         raise ArgumentError("theta", "hold at least four neurons for t-SNE", len(theta))
     seed = int(torch.randint(2**31 - 1, (), generator=generator, device=generator.device))

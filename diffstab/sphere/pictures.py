@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.sphere.fields import GaussianField
+from diffstab.streams import stream
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +155,7 @@ def write_field_picture(
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(fields), squeeze=False, subplot_kw={"projection": projection})[0]
     for ax, field in zip(panels, fields):
-        generator = torch.Generator().manual_seed(seed)
+        generator = stream(seed, "pictured field")
         if dimension == 2:
             draw_field_on_circle(ax, field, generator=generator)
         else:

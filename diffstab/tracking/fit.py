@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
@@ -16,6 +15,7 @@ from diffstab.extras import require
 from diffstab.nets import FCN
 from diffstab.results import flatten
 from diffstab.stability import draw_pairs, stability_of, to_record
+from diffstab.streams import stream
 from diffstab.tracking import content
 from diffstab.tracking.session import choose_mode, harmless, log_file, run_settings, tell_once
 from diffstab.training.callbacks import StabilityProbe, run_folder
@@ -139,7 +139,7 @@ def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) ->
 def fit_row(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]:
     """Return D, G and R with their intervals, before and after training, where they are defined."""
     images = data.test_images[:MEASURED_IMAGES]
-    generator = torch.Generator().manual_seed(probe.seed)
+    generator = stream(probe.seed, "probes of a fit")
     draws = draw_pairs(
         images,
         deform=probe.deform,
@@ -156,7 +156,7 @@ def fit_row(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]
     # Before training F = 0 for xi = 1: the net itself stands for it.
     for prefix, predictor in (("init_", task.predictor.initial), ("", task)):
         try:
-            report = stability_of(predictor, draws, generator=torch.Generator().manual_seed(probe.seed))
+            report = stability_of(predictor, draws, generator=stream(probe.seed, "bootstrap of a fit"))
         except DegenerateError:
             continue
         row |= to_record(report, prefix)
@@ -170,7 +170,7 @@ def fit_pictures(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str,
     from diffstab.reporting.pictures import neurons_picture
 
     images = data.test_images[:PICTURED_IMAGES]
-    draws = draw_pairs(images, deform=probe.deform, generator=torch.Generator().manual_seed(probe.seed))
+    draws = draw_pairs(images, deform=probe.deform, generator=stream(probe.seed, "pictured probes"))
     delta_px = float(draws.draw.delta_px)
     stacks = {"images": draws.clean, "deformed": draws.deformed[0], "noisy": draws.noisy[0]}
     arrays = {name: stack.numpy() for name, stack in stacks.items()} | {"delta_px": np.array(delta_px)}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffstab.errors import DegenerateError
 from diffstab.stability import RelativeStability, diffeomorphism, draw_pairs
+from diffstab.streams import stream
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -69,7 +70,7 @@ class StabilityProbe(Callback):
         self.noise: str | float = noise
         self.fields_per_image, self.seed = fields_per_image, seed
         self.metric = RelativeStability()
-        self.generator = torch.Generator()
+        self._start()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the draws over."""
@@ -113,7 +114,7 @@ class StabilityProbe(Callback):
 
     def _start(self) -> None:
         self.metric.reset()
-        self.generator.manual_seed(self.seed)
+        self.generator = stream(self.seed, "validation probes")
 
     def _update(self, predictor: LightningModule, images: Tensor) -> None:
         probes = draw_pairs(

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
@@ -26,6 +25,7 @@ from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.results import Provenance, canonical_json
 from diffstab.sparsity import mass, neuron_picture, principal_axes, sparsity_report, sparsity_to_record
 from diffstab.stability import Probes, draw_pairs, stability_of, to_record
+from diffstab.streams import stream
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, StabilityChoice
 from diffstab.training.integrator import FlowSettings
 from diffstab.training.kernel_flow import fit_kernel_flow
@@ -35,7 +35,6 @@ from diffstab.training.stopping import GIVEN_UP, margin_share
 Predictor = Callable[[Tensor], Tensor]
 Progress = Callable[[TrainingOutcome], object]
 
-_STREAMS = ("weights", "probes", "bootstrap", "batches")
 _DRIFT_POINTS = 128
 
 
@@ -47,18 +46,6 @@ class Trained(NamedTuple):
     models: list[CentredOutput]
 
 
-def seeded(seed: int, stream: str, member: int = 0) -> torch.Generator:
-    """Return the generator of one use of a seed, independent of the other uses.
-
-    Args:
-        seed: Seed of the run.
-        stream: What is drawn: "weights", "probes", "bootstrap" or "batches".
-        member: Member of an ensemble.
-    """
-    state = np.random.SeedSequence([seed, _STREAMS.index(stream), member]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]) % 2**63)
-
-
 def draw_probes(choice: StabilityChoice, data: Any, seed: int) -> Probes:
     """Draw the deformed and noisy test images shared by all methods of a seed."""
     return draw_pairs(
@@ -66,7 +53,7 @@ def draw_probes(choice: StabilityChoice, data: Any, seed: int) -> Probes:
         deform=choice.deform,
         noise=choice.noise,
         fields_per_image=choice.fields_per_image,
-        generator=seeded(seed, "probes"),
+        generator=stream(seed, "probes"),
     )
 
 
@@ -148,7 +135,7 @@ def _train_net(
         activation=choice.activation,
         beta=choice.beta,
         scaling=choice.scaling,
-        generator=seeded(cell.seed, "weights", member),
+        generator=stream(cell.seed, "weights", member),
         dtype=torch.float32,
     )
     # Drawn in one type and converted: a seed gives the same initial net to every method.
@@ -159,7 +146,7 @@ def _train_net(
         data.train_images.to(dtype),
         data.train_labels.to(dtype),
         settings=method.net_optimiser,
-        generator=seeded(cell.seed, "batches", member),
+        generator=stream(cell.seed, "batches", member),
         on_progress=on_progress,
     )
     return model, outcome
@@ -238,7 +225,7 @@ def _stability_row(
         probes,
         bootstrap=experiment.stability.bootstrap,
         confidence=experiment.stability.confidence,
-        generator=seeded(cell.seed, "bootstrap"),
+        generator=stream(cell.seed, "bootstrap"),
     )
     return to_record(report, prefix)
 

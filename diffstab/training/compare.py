@@ -19,7 +19,8 @@ from rich.console import Console
 from diffstab.errors import ArgumentError, FoldingWarning
 from diffstab.results import GRID_KEYS, Provenance, canonical_json, write_atomically
 from diffstab.stability import Probes, diffeomorphism, draw_pairs
-from diffstab.training.cell import draw_probes, run_cell, seeded
+from diffstab.streams import stream
+from diffstab.training.cell import draw_probes, run_cell
 from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.experiment import Cell, Experiment, StabilityChoice, build_data
 from diffstab.training.grid import Asked, GridCommand, Report, run_grid
@@ -137,7 +138,7 @@ def _write_examples(experiment: Experiment, path: Path, data: Any) -> None:
             # The pictures show a large displacement on purpose.
             warnings.simplefilter("ignore", FoldingWarning)
             deform = diffeomorphism(delta, experiment.stability.cutoff)
-            drawn.append(draw_pairs(images, deform=deform, generator=seeded(0, "probes", index)))
+            drawn.append(draw_pairs(images, deform=deform, generator=stream(0, "example probes", index)))
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,

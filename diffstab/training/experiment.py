@@ -15,6 +15,7 @@ import torch
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN, CentredOutput
 from diffstab.stability import Deform, diffeomorphism
+from diffstab.streams import stream
 from diffstab.training.optimise import OptimiserSettings
 
 KERNEL_TRAINERS = ("kernel_flow", "svc", "ridge")
@@ -100,7 +101,7 @@ class NetChoice:
             activation=self.activation,
             beta=self.beta,
             scaling=self.scaling,
-            generator=torch.Generator(),
+            generator=stream(0, "weights of a check"),
         )
 
 
@@ -151,7 +152,7 @@ class Method:
         if not (self.regularisation >= 0 and math.isfinite(self.regularisation)):
             raise ArgumentError("methods.*.regularisation", "be finite and at least 0", self.regularisation)
         if not self.is_kernel:
-            smallest = FCN(1, [1], generator=torch.Generator(), dtype=self.torch_dtype)
+            smallest = FCN(1, [1], generator=stream(0, "weights of a check"), dtype=self.torch_dtype)
             CentredOutput(smallest, alpha=self.alpha, xi=self.xi)
 
     @property

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from datamodules import EpochOrder, TensorBatches
-from datamodules.splits import seeded_generator
+from diffstab.streams import stream
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def test_no_epoch_repeats_the_draw_of_the_subset():
     order = EpochOrder(50, seed=7)
     for epoch in range(20):
         order.set_epoch(epoch)
-        assert not torch.equal(order.permutation(), torch.randperm(50, generator=seeded_generator(7)))
+        assert not torch.equal(
+            order.permutation(), torch.randperm(50, generator=stream(7, "training images"))
+        )
 
 
 def test_epoch_may_be_announced_after_the_iterator_is_made(data):

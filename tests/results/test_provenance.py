@@ -22,7 +22,7 @@ def _repository(folder, tracked):
 
 def test_columns():
     row = provenance()
-    assert set(row) == {"git_commit", "git_dirty", "versions", "hardware"}
+    assert set(row) == {"git_commit", "git_dirty", "versions", "hardware", "streams"}
     versions = json.loads(row["versions"])
     assert versions["python"] == platform.python_version()
     assert versions["torch"] == torch.__version__.partition("+")[0]

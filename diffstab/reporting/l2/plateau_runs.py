@@ -13,6 +13,7 @@ import torch
 from diffstab.errors import ResultsError
 from diffstab.l2.plateau import PlateauStart, plateau_start
 from diffstab.reporting.tables import column
+from diffstab.streams import stream
 
 KEYS = ["dataset", "n_train", "seed", "optimiser", "width", "restart"]
 """The columns that together name one run."""
@@ -158,7 +159,7 @@ def _start(seed: int, optimiser: str, group: pd.DataFrame, tolerance: float) -> 
     table = group.pivot_table(index="width", columns="restart", values="loss", aggfunc="min", dropna=False)
     table = table.astype("float64").fillna(np.inf)
     widths, losses = [int(width) for width in table.index], table.to_numpy()
-    generator = torch.Generator().manual_seed(_RESAMPLES_SEED)
+    generator = stream(_RESAMPLES_SEED, "resamples of restarts")
     found = plateau_start(widths, torch.from_numpy(losses.copy()), tolerance=tolerance, generator=generator)
     index = widths.index(found.width)
     heights = relative_heights(group["loss"][group["width"] >= found.width], found.floor)

@@ -16,6 +16,7 @@ from diffstab.reporting.quantities import number_text
 from diffstab.sphere.fields import GaussianField
 from diffstab.sphere.lazy import field_averaged_power
 from diffstab.sphere.points import uniform_points
+from diffstab.streams import stream
 
 DIMENSIONS = (2, 3)
 ROUGH = 0.5
@@ -31,7 +32,7 @@ def field_smoothness(evidence: Evidence) -> Finding:
     """Whether drawn fields of smoothness nu have E|f(x) - f(y)|^2 ~ |x - y|^(2 nu)."""
     found = {}
     for dimension in DIMENSIONS:
-        generator = torch.Generator().manual_seed(SEED)
+        generator = stream(SEED, "pairs of points", dimension)
         slopes = [difference_exponent(dimension, ROUGH, generator=generator) for _ in range(_GROUPS)]
         found[f"d = {dimension}"] = mean_interval(slopes)
     texts = {
@@ -127,7 +128,7 @@ def far_power_share(dimension: int, smoothness: float, *, seed: int, n_train: in
     learnable = _learnable_modes(dimension, n_train)
     cut = int((learnable.cumsum(0) <= n_train).sum()) - 1
     degrees, field = 2 * _FAR * cut, GaussianField(dimension, smoothness)
-    train = uniform_points(n_train, dimension, generator=torch.Generator().manual_seed(seed))
+    train = uniform_points(n_train, dimension, generator=stream(seed, "points of a claim", dimension))
     error = field_averaged_power("ntk", field, train, degrees)[_FAR * cut :]
     target = (field.variances(degrees) * multiplicities(degrees, dimension))[_FAR * cut :]
     return float(error.sum() / target.sum())

@@ -22,6 +22,7 @@ from diffstab.l2.representations import representation_loss, weights_of
 from diffstab.reporting.paper.claims_evidence import JACOT, UNDECIDED, Claim, Evidence, Finding
 from diffstab.reporting.paper.claims_rules import always
 from diffstab.reporting.quantities import number_text
+from diffstab.streams import stream
 
 SEED, TRIALS = 100, 20
 ROUNDING = 1e-8
@@ -30,8 +31,8 @@ FITTED = 1e-3
 """Relative difference up to which a minimum found by descent is the one of theory."""
 
 
-def _draws() -> torch.Generator:
-    return torch.Generator().manual_seed(SEED)
+def _draws(claim: str) -> torch.Generator:
+    return stream(SEED, "trials of a claim", claim)
 
 
 def _problem(generator: torch.Generator, *, depth: int = 3, points: int = 6, bias: float = 0.5) -> L2Problem:
@@ -57,7 +58,7 @@ def _largest(
 
 def losses_equal(evidence: Evidence) -> Finding:
     """Whether the three losses are one at the weights of least norm, and lower than at other weights."""
-    generator, differences = _draws(), []
+    generator, differences = _draws("losses equal"), []
     for trial in range(TRIALS):
         problem = _problem(generator, depth=2 + trial % 3, bias=0.5 * (trial % 2))
         weights = draw_weights(problem, 4, generator=generator)
@@ -74,7 +75,7 @@ def losses_equal(evidence: Evidence) -> Finding:
 
 def partially_convex(evidence: Evidence) -> Finding:
     """Whether the loss in covariances is convex in the pair of one layer."""
-    generator, excesses = _draws(), []
+    generator, excesses = _draws("partially convex"), []
     for _ in range(TRIALS):
         problem = _problem(generator, points=4)
         runs = [forward(problem, draw_weights(problem, 9, generator=generator)) for _ in range(2)]
@@ -93,7 +94,7 @@ def partially_convex(evidence: Evidence) -> Finding:
 
 def dead_neurons(evidence: Evidence) -> Finding:
     """Whether a net can be widened without a change of its function and norm."""
-    generator, differences = _draws(), []
+    generator, differences = _draws("dead neurons"), []
     for _ in range(TRIALS):
         problem = _problem(generator)
         weights = draw_weights(problem, 4, generator=generator)
@@ -109,7 +110,7 @@ def dead_neurons(evidence: Evidence) -> Finding:
 
 def aligned_neurons(evidence: Evidence) -> Finding:
     """Whether neurons in proportion to each other can be replaced by one without a change of the function."""
-    generator, differences, widths = _draws(), [], []
+    generator, differences, widths = _draws("aligned neurons"), [], []
     for _ in range(TRIALS):
         problem = _problem(generator, depth=2)
         first, second = draw_weights(problem, 3, generator=generator)
@@ -127,7 +128,7 @@ def aligned_neurons(evidence: Evidence) -> Finding:
 
 def proportional_forces(evidence: Evidence) -> Finding:
     """Whether neurons in proportion have forces in the same proportion."""
-    generator, differences = _draws(), []
+    generator, differences = _draws("proportional forces"), []
     for _ in range(TRIALS):
         problem = _problem(generator, bias=0.0)
         first, second, third = draw_weights(problem, 4, generator=generator)
@@ -146,7 +147,7 @@ def proportional_forces(evidence: Evidence) -> Finding:
 
 def losses_explode(evidence: Evidence) -> Finding:
     """Whether the loss in representations diverges where the row space constraint is about to break."""
-    generator = _draws()
+    generator = _draws("losses explode")
     problem = _problem(generator, depth=2, points=4, bias=0.0)
     start = torch.rand(4, 4, generator=generator, dtype=torch.float64) + 0.1
     steps = np.array([1e-1, 1e-2, 1e-3])
@@ -188,7 +189,7 @@ def schatten_norm(evidence: Evidence) -> Finding:
 @cache
 def _linear_minimum(depth: int = 3) -> tuple[float, list[float]]:
     """Cost over the one of theory, and relative differences of the hidden covariances, of a minimum found."""
-    generator = _draws()
+    generator = _draws("linear minimum")
     inputs = torch.randn(3, 4, generator=generator, dtype=torch.float64)
     mapping = torch.randn(2, 3, generator=generator, dtype=torch.float64)
     problem = L2Problem(inputs, mapping @ inputs, activation="linear", depth=depth, penalty=0.0)
@@ -219,7 +220,7 @@ def local_minimum(evidence: Evidence) -> Finding:
     """Whether the example of Proposition 19 is a local minimum in weights and none in covariances."""
     penalty = 0.1
     problem, weights = _example(0.5, penalty)
-    generator, least = _draws(), float(weight_loss(problem, weights))
+    generator, least = _draws("local minimum"), float(weight_loss(problem, weights))
     gains = []
     for size in (1e-1, 1e-2, 1e-3):
         for _ in range(100):
@@ -235,7 +236,7 @@ def local_minimum(evidence: Evidence) -> Finding:
     ]
     same = abs(float(weight_loss(problem, other)) / least - 1)
     gain = least - float(weight_loss(problem, escaped))
-    lowest = minimise_covariances(problem, generator=_draws()).loss
+    lowest = minimise_covariances(problem, generator=_draws("least loss of a local minimum")).loss
     return Finding(
         always([max(gains) <= 1e-12, still < 1e-10, same < ROUNDING, gain > 1e-6, lowest < least - 1e-3]),
         f"{number_text(least)} and {number_text(lowest)}",

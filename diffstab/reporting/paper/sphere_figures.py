@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 
 from diffstab.errors import ResultsError
 from diffstab.reporting import sections
@@ -16,6 +15,7 @@ from diffstab.reporting.sphere.exponents import exponent_rows, exponent_table
 from diffstab.reporting.tables import column
 from diffstab.sphere import GaussianField
 from diffstab.sphere.pictures import draw_field_on_circle, draw_field_on_sphere
+from diffstab.streams import stream
 
 FIELDS = (0.5, 4.0)
 """Smoothness of the fields that the source shows."""
@@ -97,7 +97,7 @@ def _fields(dimension: int, place: Callable[..., object], projection: str | None
     def draw(axes: np.ndarray) -> None:
         for ax, smoothness in zip(axes[0], FIELDS, strict=True):
             field = GaussianField(dimension, smoothness)
-            place(ax, field, generator=torch.Generator().manual_seed(_SEED))
+            place(ax, field, generator=stream(_SEED, "fields of a figure"))
             ax.set_title(f"ν = {smoothness:g}, d = {dimension}")
 
     where = "circle" if dimension == 2 else "2-sphere"

@@ -23,6 +23,7 @@ from diffstab.l2.projected import train_representations
 from diffstab.l2.prune import prune
 from diffstab.l2.rank import rank_bounds
 from diffstab.results import Provenance, canonical_json
+from diffstab.streams import stream
 from diffstab.training.l2.experiment import OPTIMISERS, PlateauCell, PlateauExperiment
 from diffstab.training.l2.points import Points, prediction_error
 
@@ -135,7 +136,7 @@ def _found(run: Descended, least: float) -> Found:
 
 
 def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, seed: int) -> Found:
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream(seed, "covariances")
     found = minimise_covariances(problem, generator=generator, settings=experiment.frank_wolfe)
     columns = {
         "bound": found.bound,
@@ -218,7 +219,7 @@ def rank_columns(problem: L2Problem, weights: Sequence[Tensor]) -> dict[str, lis
     unbiased = dataclasses.replace(problem, bias=0.0)
     bounds = []
     for z in forward(problem, weights)[:-1]:
-        generator, pair = torch.Generator().manual_seed(0), covariance_pair(unbiased, z.double())
+        generator, pair = stream(0, "starts of a rank"), covariance_pair(unbiased, z.double())
         try:
             found = rank_bounds(
                 unbiased,

@@ -19,6 +19,7 @@ from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights
 from diffstab.l2.problem import L2Problem
 from diffstab.results import Provenance, canonical_json, write_atomically
+from diffstab.streams import stream
 from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.grid import Asked, GridCommand, Report, run_grid
 from diffstab.training.l2.force_trace import Layers, State, layer_numbers, layers_of, net_numbers, states
@@ -135,7 +136,7 @@ def _followed(
     experiment: ForcesExperiment, problem: L2Problem, seed: int, labels: Tensor | None
 ) -> tuple[dict[str, list[Any]], dict[str, np.ndarray], State]:
     """Train a net; return the numbers of all its states, the arrays of the pictured ones, and the last."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream(seed, "weights under forces")
     start = draw_weights(problem, experiment.hidden, generator=generator, gain=experiment.descent.gain)
     trace: dict[str, list[Any]] = {}
     arrays = {} if labels is None else {"labels": labels.numpy()}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +19,7 @@ from diffstab.sphere.lazy import field_averaged_error
 from diffstab.sphere.points import uniform_points
 from diffstab.sphere.targets import ConstantTarget, Target, TeacherTarget
 from diffstab.stability import output_moments, rotate_towards, squared_changes
+from diffstab.streams import integer_seed, stream
 from diffstab.training.sphere import spectra
 from diffstab.training.sphere.experiment import (
     KERNELS,
@@ -32,8 +31,6 @@ from diffstab.training.sphere.experiment import (
     build_target,
 )
 from diffstab.training.sphere.trained import train_sphere
-
-_STREAMS = ("train", "test", "target", "rotation", "training")
 
 
 class Draw(NamedTuple):
@@ -72,18 +69,6 @@ class Fitted(NamedTuple):
     columns: dict[str, Any]
 
 
-def stream(seed: int, use: str, *numbers: int) -> torch.Generator:
-    """Return the generator of one use of a seed at one place of the grid, independent of all others.
-
-    Args:
-        seed: Seed of the run.
-        use: What is drawn: one of "train", "test", "target", "rotation" and "training".
-        numbers: Place in the grid, as far as the draw depends on it.
-    """
-    state = np.random.SeedSequence([seed, _STREAMS.index(use), *numbers]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]) % 2**63)
-
-
 def draw(experiment: SphereExperiment, place: Place) -> Draw:
     """Draw the points and values of one place of the grid.
 
@@ -92,11 +77,11 @@ def draw(experiment: SphereExperiment, place: Place) -> Draw:
     """
     dimension, name, n_train, seed = place
     target = build_target(experiment.choices[name])
-    train = uniform_points(n_train, dimension, generator=stream(seed, "train", dimension, n_train))
-    test = uniform_points(experiment.n_test, dimension, generator=stream(seed, "test", dimension))
-    realisation = stream(seed, "target", dimension, n_train, zlib.crc32(name.encode()))
+    train = uniform_points(n_train, dimension, generator=stream(seed, "training points", dimension, n_train))
+    test = uniform_points(experiment.n_test, dimension, generator=stream(seed, "test points", dimension))
+    realisation = stream(seed, "target", dimension, n_train, name)
     values = target.values(torch.cat([train, test]), generator=realisation)
-    directions = torch.randn(test.shape, generator=stream(seed, "rotation", dimension), dtype=torch.float64)
+    directions = torch.randn(test.shape, generator=stream(seed, "rotations", dimension), dtype=torch.float64)
     rotated = rotate_towards(test, directions, angle_deg=experiment.rotation_deg)
     return Draw(target, train, values[:n_train], test, values[n_train:], rotated)
 
@@ -193,7 +178,8 @@ def _fit_exact(method: SphereMethod, drawn: Draw) -> Fitted:
 
 
 def _fit_trained(method: SphereMethod, drawn: Draw, seed: int) -> Fitted:
-    settings = dataclasses.replace(method.training, seed=method.training.seed + seed)
+    own = integer_seed(seed, "start of training", method.training.seed, below=2**63)
+    settings = dataclasses.replace(method.training, seed=own)
     outcome = train_sphere(drawn.train, drawn.values, settings)
     columns = {
         "n_atoms": outcome.history[-1].n_atoms,

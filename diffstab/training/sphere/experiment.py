@@ -53,7 +53,7 @@ class SphereMethod:
         ridge: Of the lazy predictors, added to the diagonal of the kernel; 0 interpolates.
         penalty: Of "exact": lambda in 1/(2n) sum (y - f)^2 + lambda |gamma|; 0 interpolates.
         tolerance: Of "exact": certified relative gap to reach.
-        training: Of "trained": rule, width, penalty and stop rule; its seed is added to the run's.
+        training: Of "trained": rule, width, penalty and stop rule; its seed and the run's together draw the start.
         largest_n_train: No run on more training points than these, as methods differ in cost; None for no bound.
 
     Raises:

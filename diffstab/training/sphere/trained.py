@@ -12,6 +12,7 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.sparsity import activation_atoms, number_carrying
+from diffstab.streams import stream
 from diffstab.training.sphere.descent import RULES, Problem, State, advance, initial_state
 
 STEPS_BETWEEN_CHECKS = 100
@@ -69,7 +70,7 @@ class SphereTraining:
 
     def start(self, problem: Problem) -> State:
         """Return the seeded start of the descent."""
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = stream(self.seed, "neurons")
         return initial_state(problem, self.width, alpha=self.alpha, generator=generator)
 
 
