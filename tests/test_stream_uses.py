@@ -10,13 +10,14 @@ from datamodules import Digits
 from diffstab.streams import stream
 from diffstab.training.cell import train
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, OptimiserSettings
+from diffstab.training.stopping import StopRule
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(
     path
     for folder in ("diffstab", "datamodules")
     for path in (ROOT / folder).rglob("*.py")
-    if path.name != "streams.py"
+    if path != ROOT / "diffstab" / "streams.py"
 )
 MAKERS = {
     "Generator",
@@ -99,7 +100,7 @@ def test_seeds_that_share_their_low_32_bits_choose_other_images():
 
 def initial_weights(method, n_train, seed=0):
     """The initial weights of each member of a method trained for one step."""
-    settings = OptimiserSettings(max_steps=1)
+    settings = OptimiserSettings(stop=StopRule(max_steps=1))
     choice = Method(trainer=method, ensemble=2, optimiser=settings)
     experiment = Experiment(methods={"a": choice}, net=NetChoice(hidden=[8]), n_train=[n_train], seeds=[seed])
     data = Digits(n_train=n_train, n_test=10, seed=seed, size=8)

@@ -139,13 +139,12 @@ def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) ->
 def fit_row(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]:
     """Return D, G and R with their intervals, before and after training, where they are defined."""
     images = data.test_images[:MEASURED_IMAGES]
-    generator = stream(probe.seed, "probes of a fit")
     draws = draw_pairs(
         images,
         deform=probe.deform,
         noise=cast("Any", probe.noise),
         fields_per_image=probe.fields_per_image,
-        generator=generator,
+        generator=probe.draws(),
     )
     row = {
         "dataset": data.name,

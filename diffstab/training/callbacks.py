@@ -72,6 +72,10 @@ class StabilityProbe(Callback):
         self.metric = RelativeStability()
         self._start()
 
+    def draws(self) -> torch.Generator:
+        """Return the generator of the deformations and the noise, at its start."""
+        return stream(self.seed, "validation probes")
+
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the draws over."""
         self._start()
@@ -114,7 +118,7 @@ class StabilityProbe(Callback):
 
     def _start(self) -> None:
         self.metric.reset()
-        self.generator = stream(self.seed, "validation probes")
+        self.generator = self.draws()
 
     def _update(self, predictor: LightningModule, images: Tensor) -> None:
         probes = draw_pairs(

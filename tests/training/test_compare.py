@@ -66,7 +66,7 @@ def test_one_record_a_run_with_everything_in_it(tmp_path):
     for column in ("test_error", "D", "D_low", "G", "R", "init_R", "n_atoms", "init_n_atoms", "kernel_drift"):
         assert feature[column].notna().all(), column
     assert feature["R"].to_numpy() == pytest.approx((feature["D"] / feature["G"]).to_numpy())
-    assert (feature["init_n_patterns"] == 20).all()
+    assert feature["init_n_patterns"].between(10, 20).all()  # of 20 neurons
     assert frame[frame["method"] == "lazy_exact"]["init_R"].isna().all()
     assert set(frame["regime"]) == {"feature", "lazy"}
 
