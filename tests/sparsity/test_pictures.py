@@ -149,9 +149,7 @@ def test_arguments_are_checked(axes, generator):
     theta, masses = torch.eye(3), torch.ones(3)
     with pytest.raises(ArgumentError, match="method must be pca or tsne, got 'umap'"):
         neuron_picture(theta, masses, method="umap")
-    with pytest.raises(
-        ArgumentError, match=r"generator must be given for t-SNE, got None\. Pass torch.Generator"
-    ):
+    with pytest.raises(ArgumentError, match=r"generator must be given for t-SNE, got None\. Pass stream"):
         neuron_picture(theta, masses, method="tsne")
     with pytest.raises(ArgumentError, match="at least four neurons for t-SNE, got 3"):
         neuron_picture(theta, masses, method="tsne", generator=generator)
