@@ -32,7 +32,7 @@ def train_shrinking(
         problem: The problem, of a positively homogeneous activation and penalty > 0.
         widths: Of all hidden layers, different ones.
         restarts: Starts of the widest net; the best goes on.
-        seed: At least 0.
+        seed: Any integer.
         settings: Of the first training; the others take 0.2 of its steps at 0.15 of its rate.
 
     Returns:

@@ -161,7 +161,7 @@ def train_widths(
         problem: The problem, of penalty > 0.
         hidden: Widths: a number for all hidden layers, or one for each.
         restarts: Starts per width, at least 1.
-        seed: At least 0.
+        seed: Any integer.
         settings: How to train; None means the defaults.
 
     Returns:
@@ -313,7 +313,7 @@ def representation_cost(
         problem: Of cost mse.
         hidden: Widths: a number for all hidden layers, or one for each.
         restarts: Starts per width.
-        seed: At least 0.
+        seed: Any integer.
         settings: How each penalised problem is solved; None means the defaults.
 
     Returns:

@@ -84,7 +84,7 @@ def train_representations(
         problem: The problem, of penalty > 0, with N of tens: each step inverts N x N matrices.
         hidden: Widths: a number for all hidden layers, or one for each.
         restarts: Starts per width; the same as those of `train_widths`.
-        seed: At least 0.
+        seed: Any integer.
         settings: How to descend; None means the defaults.
 
     Returns:

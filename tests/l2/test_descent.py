@@ -136,7 +136,7 @@ def test_options_out_of_range_are_refused(generator):
             free, [2], restarts=1, seed=0
         ),
         "restarts must be at least 1": lambda: train_widths(problem, [2], restarts=0, seed=0),
-        "seed must be at least 0": lambda: train_widths(problem, [2], restarts=1, seed=-1),
+        "seed must be an integer": lambda: train_widths(problem, [2], restarts=1, seed=0.5),
         "hidden must name at least one width": lambda: train_widths(problem, [], restarts=1, seed=0),
         "widths must be 2 numbers of at least 1": lambda: train_widths(problem, [0], restarts=1, seed=0),
         "finish must be lbfgs or gd": lambda: DescentSettings(finish="sgd"),

@@ -27,7 +27,8 @@ def test_the_three_optimisers_reach_the_same_minimum_within_a_percent(depth, bia
     problem = problem_of(generator, depth, bias)
     settings = DescentSettings(adam_steps=5000, finish_steps=200)
     losses = {
-        "weights": min(r.loss for r in train_widths(problem, [16], restarts=4, seed=0, settings=settings)),
+        # Few starts of the deeper net end at the least loss: about one in ten.
+        "weights": min(r.loss for r in train_widths(problem, [16], restarts=16, seed=0, settings=settings)),
         "representations": min(
             r.loss for r in train_representations(problem, [16], restarts=4, seed=0, settings=SHORT)
         ),
@@ -52,8 +53,11 @@ def test_exact_steps_lower_the_loss(generator):
     losses = []
     for steps in (0, 100):
         settings = ProjectedSettings(steps=500, projected_steps=steps)
-        losses.append(train_representations(problem, [8], restarts=1, seed=0, settings=settings)[0].loss)
-    assert losses[1] < losses[0]
+        runs = train_representations(problem, [8], restarts=4, seed=0, settings=settings)
+        losses.append(torch.tensor([run.loss for run in runs]))
+    # Some starts are at a minimum to rounding already.
+    assert (losses[1] <= losses[0] * (1 + 1e-12)).all()
+    assert (losses[1] < losses[0] * (1 - 1e-6)).any()
 
 
 def test_options_out_of_range_are_refused(generator):
