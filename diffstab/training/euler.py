@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import CentredOutput, Loss
-from diffstab.training.status import FlowStatus, check_batch, flow_status
+from diffstab.training.status import FlowStatus, check_batch, flow_status, full_precision
 from diffstab.training.stopping import StopRule
 
 
@@ -100,7 +100,7 @@ class EulerFlow(Optimizer):
         return list(self.param_groups[0]["params"])
 
     def _evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
-        with torch.enable_grad():
+        with torch.enable_grad(), full_precision(x):
             outputs = self.model(x)
             gradient = torch.autograd.grad(self.loss(outputs, y), self._parameters)
         return outputs.detach(), list(gradient)

@@ -21,7 +21,7 @@ from diffstab.errors import ArgumentError
 from diffstab.nets import FCN, CentredOutput, Loss, Tangent, fcn_tangent
 from diffstab.training.integrator import Cancellation, FlowSettings, advance, integrate, start_counters
 from diffstab.training.rosenbrock import GAMMA, stiff_factor
-from diffstab.training.status import FlowStatus, check_batch
+from diffstab.training.status import FlowStatus, check_batch, full_precision
 
 # A point with less than this of stiffness is left to the explicit part, which keeps its order without it.
 _NEGLIGIBLE_STIFFNESS = 1e-3
@@ -135,7 +135,15 @@ class NetFlow:
 class GradientFlow(Optimizer):
     """Gradient flow of an FCN of one output as a torch optimiser: state dict, checkpoints, Lightning.
 
-    Runs in the floating type of the net: float32 is enough for alpha <= 1, the lazy regime needs float64.
+    Runs in the floating type of the net, also under autocast: float32 is enough for alpha <= 1, the lazy regime needs
+    float64.
+
+    Accuracy at the default tolerance, against one of 2e-5 (50 neurons, 30 points): with softplus the stop comes within
+    2 %, the weights within 1 % of how far they moved, the outputs within 1 % root mean square. With relu the kinks cost
+    the order: the error falls in proportion to the tolerance at best, while the steps grow as its inverse. At alpha = 1
+    the numbers are those of softplus; in the feature regime (alpha = 1e-6) the weights are off by 8 % of how far they
+    moved, as neurons that do the same share their growth differently, and the outputs by 1 %. A tolerance of 1e-4
+    halves that for five times the steps.
 
     Args:
         model: Predictor to train; its `net` is changed in place.
@@ -173,9 +181,10 @@ class GradientFlow(Optimizer):
         """
         if closure is not None:
             closure()
-        problem = NetFlow(self.model, self.loss, x, y)
-        status = advance(problem, self.param_groups[0], settings=self.settings, steps=steps)
-        problem.write_back()
+        with full_precision(x):
+            problem = NetFlow(self.model, self.loss, x, y)
+            status = advance(problem, self.param_groups[0], settings=self.settings, steps=steps)
+            problem.write_back()
         return status
 
     @torch.no_grad()
@@ -183,7 +192,8 @@ class GradientFlow(Optimizer):
         self, x: Tensor, y: Tensor, *, on_step: Callable[[FlowStatus], object] | None = None
     ) -> FlowStatus:
         """Integrate until the stop rule is met; `on_step` is called about every 50 accepted steps."""
-        problem = NetFlow(self.model, self.loss, x, y)
-        status = integrate(problem, self.param_groups[0], settings=self.settings, on_step=on_step)
-        problem.write_back()
+        with full_precision(x):
+            problem = NetFlow(self.model, self.loss, x, y)
+            status = integrate(problem, self.param_groups[0], settings=self.settings, on_step=on_step)
+            problem.write_back()
         return status

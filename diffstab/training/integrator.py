@@ -23,7 +23,8 @@ class FlowSettings:
 
     Args:
         weight_tolerance: Bound on the local error of the weights, relative to how far they have moved from
-            their initial values.
+            their initial values. The weights are of order 3 in the step where the activation is smooth; with relu
+            every kink that a point crosses costs an error of the size of this bound (see `GradientFlow`).
         output_tolerance: Bound on the local error of the predictor F on any training point, in units of F.
         stop_output_change: The step that meets the stop rule is shortened until F changes by at most this on
             any point, so that the flow stops at the crossing and not a step later.
@@ -95,8 +96,10 @@ class Problem(Protocol):
 
 
 _STALLED_GRADIENT, _LOOKED_AT = 1.0, 10
-_STALLED_CHANGE, _NEAR_STALL = 1e3, 1e6
-"""In units of rounding: the change of F in a long step that is none, and the gradient that may come with it."""
+_STALLED_CHANGE = 1e3
+"""The change of F in a long step that is none, in units of rounding."""
+_NEAR_STALL = 0.75
+"""The gradient that may come with it is eps to this power of its terms: 2e-12 in double, 6e-6 in single precision."""
 
 
 def start_counters(settings: FlowSettings) -> dict[str, Any]:
@@ -187,7 +190,9 @@ def _is_stalled(problem: Problem, point: Any, status: FlowStatus, step_size: flo
     found = problem.cancellation(point)
     share = found.gradient / (eps * found.gradient_terms) if found.gradient_terms > 0 else 0.0
     still = status.output_change <= _STALLED_CHANGE * eps * found.output_terms
-    return share <= _STALLED_GRADIENT or (share <= _NEAR_STALL and still and step_size >= status.time / 3)
+    return share <= _STALLED_GRADIENT or (
+        share <= eps ** (_NEAR_STALL - 1) and still and step_size >= status.time / 3
+    )
 
 
 def _trial(

@@ -15,7 +15,7 @@ from diffstab.errors import ArgumentError
 from diffstab.nets import Loss
 from diffstab.training.integrator import Cancellation, FlowSettings, integrate, start_counters
 from diffstab.training.rosenbrock import GAMMA, stiff_factor
-from diffstab.training.status import FlowStatus, check_batch
+from diffstab.training.status import FlowStatus, check_batch, full_precision
 
 
 class KernelFlow:
@@ -97,6 +97,7 @@ def fit_kernel_flow(
         The dual coefficients a (n,), so that F(x) = sum_i a_i K(x, x_i), and the final status.
     """
     settings = settings or FlowSettings()
-    problem = KernelFlow(gram, loss, y)
-    status = integrate(problem, start_counters(settings), settings=settings)
+    with full_precision(gram):
+        problem = KernelFlow(gram, loss, y)
+        status = integrate(problem, start_counters(settings), settings=settings)
     return problem.state, status

@@ -75,6 +75,11 @@ def flow_status(
     )
 
 
+def full_precision(tensor: Tensor) -> torch.autocast:
+    """Return a context without autocast: a flow is integrated in the type of its state, whatever is around."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
 def check_batch(x: Tensor, y: Tensor, *, loss: Loss) -> None:
     """Raise an ArgumentError unless x (n, ...) and y (n,) hold as many finite samples, with targets of the loss.
 

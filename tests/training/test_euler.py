@@ -106,3 +106,11 @@ def test_a_flow_that_comes_to_a_halt_at_a_kink_is_stalled(dtype):
         x, y
     )
     assert status.reason == "stalled"
+
+
+def test_autocast_around_the_reference_changes_nothing(generator):
+    model, loss, x, y = problem(generator)
+    expected = gradient(model, loss, x, y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _, found = EulerFlow(model, loss)._evaluate(x, y)
+    assert all(torch.equal(*pair) for pair in zip(expected, found))

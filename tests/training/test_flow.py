@@ -182,3 +182,36 @@ def test_a_net_that_is_not_finite_is_an_error(generator):
         model.net.weights[0].fill_(float("nan"))
     with pytest.raises(DegenerateError, match="step size underflow"):
         GradientFlow(model, loss).step(x=x, y=y)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1e4])
+def test_autocast_around_a_flow_changes_nothing(alpha, generator):
+    model, loss, x, y = problem(generator, alpha=alpha)
+    twin = copy.deepcopy(model)
+    plain = GradientFlow(model, loss).run(x, y)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wrapped = GradientFlow(twin, loss).run(x, y)
+    assert wrapped == plain
+    assert all(torch.equal(*pair) for pair in zip(model.net.weights, twin.net.weights))
+
+
+def test_a_relu_flow_is_the_limit_of_small_euler_steps(generator):
+    model, loss, x, y = problem(generator, activation="relu")
+    reference, time = copy.deepcopy(model), 3.0
+    autograd_euler(reference, loss, x, y, time=time, steps=5000)
+    run_for(model, loss, x, y, time)
+    probe = torch.randn(50, x.shape[1], generator=generator, dtype=torch.float64)
+    expected = reference(probe).detach()
+    assert (model(probe).detach() - expected).norm() < 0.02 * expected.norm()
+    weights = torch.cat([(a - b).flatten() for a, b in zip(model.net.weights, reference.net.weights)])
+    travel = torch.cat([(a - b).flatten() for a, b in zip(reference.net.weights, model.initial.weights)])
+    assert weights.norm() < 0.02 * travel.norm()
+
+
+@pytest.mark.parametrize("alpha", [1e-8, 1e-6, 1e-3])
+def test_small_outputs_in_single_precision_are_no_stall(alpha, generator):
+    # At the start F changes by less than the rounding of the labels, and its slopes of both signs nearly cancel.
+    model, loss, x, y = problem(generator, alpha=alpha, n=200, hidden=(100,), d=50)
+    single = CentredOutput(model.net.float(), alpha=alpha)
+    status = GradientFlow(single, loss).step(x=x.float(), y=y.float(), steps=30)
+    assert (status.reason, status.steps) == ("", 30)
