@@ -3,7 +3,9 @@
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -32,25 +34,77 @@ def main(args: list[str]) -> int:
 
     Returns:
         The exit status: 0 when all went well, 1 when runs of a grid failed, 2 when the command or an argument was
-        refused, 130 after Ctrl-C.
+        refused, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
-        name, rest = _split(args)
-        if args[-1] in ("--help", "-h") and (text := stored_help(" ".join(args[:-1]))):
-            print(text, end="")
-            return 0
-        with _log_shown():
-            return COMMANDS[name].run(name, rest) or 0
+        with _terminated_as_interrupted():
+            return _run(args)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except _TerminatedError:
+        print(f"diffstab: terminated; {_GOES_ON}", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
-        print("diffstab: interrupted; finished runs are recorded, the same command goes on.", file=sys.stderr)
+        print(f"diffstab: interrupted; {_GOES_ON}", file=sys.stderr)
         return 130
-    except DiffstabError as error:
+    except (DiffstabError, OSError) as error:
         if os.environ.get("DIFFSTAB_DEBUG"):
             raise
-        print(f"diffstab: {error}", file=sys.stderr)
+        print(f"diffstab: {_one_line(error)}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM has come: everything ends as after Ctrl-C."""
+
+
+_GOES_ON = "finished runs are recorded, the same command goes on."
+_LONGEST = 200
+"""Letters of a word from which on its middle is left out of a message."""
+
+
+def _run(args: list[str]) -> int:
+    name, rest = _split(args)
+    if args[-1] in ("--help", "-h") and (text := stored_help(" ".join(args[:-1]))):
+        print(text, end="")
+        return 0
+    with _log_shown():
+        return COMMANDS[name].run(name, rest) or 0
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error)
+    if isinstance(error, OSError):
+        text = f"Cannot use {error.filename or 'a file'}: {error.strerror or error}. DIFFSTAB_DEBUG=1 shows where."
+    words = [f"{word[:60]}...{word[-20:]}" if len(word) > _LONGEST else word for word in text.split()]
+    return " ".join(words)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """End as after Ctrl-C when the process is told to end; whoever asked for another handling keeps it."""
+    told = False
+
+    def stop(number: int, frame: object) -> None:
+        nonlocal told
+        told = True
+        raise _TerminatedError
+
+    is_ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    )
+    if is_ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except SystemExit:  # Lightning makes one of an interruption
+        if told:
+            raise _TerminatedError from None
+        raise
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -285,3 +287,27 @@ def test_what_the_library_logs_is_a_line_for_the_user(monkeypatch, capsys):
     assert main(["demo"]) == 0
     assert capsys.readouterr().err == "waiting for a job\n"
     assert logging.getLogger("diffstab").handlers == before
+
+
+def ended(signum):
+    os.kill(os.getpid(), signum)
+
+
+def ended_as_lightning_does(signum):
+    try:
+        ended(signum)
+    except KeyboardInterrupt:
+        raise SystemExit(1) from None
+
+
+@pytest.mark.parametrize("end", [ended, ended_as_lightning_does])
+def test_sigterm_is_told_in_one_line_and_status_143(end, monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(
+        COMMANDS, "demo", COMMANDS["demo"]._replace(run=lambda name, args: end(signal.SIGTERM))
+    )
+    assert main(["demo"]) == 143
+    told = capsys.readouterr().err
+    assert told.startswith("diffstab: terminated; finished runs are recorded")
+    assert told.count("\n") == 1
+    assert signal.getsignal(signal.SIGTERM) == before

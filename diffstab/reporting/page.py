@@ -1,5 +1,6 @@
 """The report of a results folder: one HTML page and its figures, written whole or not at all."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from zipfile import BadZipFile
@@ -112,9 +113,24 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
     names = ("images", "deformed", "noisy", "delta_px")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            found = {name: stored[name] for name in names}
+        _check_examples(found)
+        return found
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise ResultsError(
             f"{path} does not hold the arrays {', '.join(names)} ({error}). Write it again, or remove it to "
             "report without examples."
         ) from error
+
+
+def _check_examples(found: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError unless there are images in stacks of one shape, with a displacement for all or for each."""
+    shape = found["images"].shape
+    if len(shape) != 4 or 0 in shape or not all(found[name].shape == shape for name in ("deformed", "noisy")):
+        shapes = ", ".join(f"{name} {found[name].shape}" for name in ("images", "deformed", "noisy"))
+        raise ValueError(f"of one shape (k, C, H, W): {shapes}")
+    if found["delta_px"].size not in (1, shape[0]):
+        raise ValueError(f"delta_px has {found['delta_px'].size} values for {shape[0]} images")
+    for name, values in found.items():
+        if values.dtype.kind not in "fiub":
+            raise ValueError(f"{name} holds no numbers")

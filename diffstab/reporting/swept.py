@@ -15,7 +15,8 @@ def swept_options(records: pd.DataFrame, folder: Path) -> list[str]:
         records: Of the folder.
         folder: Results folder; one that no sweep wrote has none.
     """
-    named = read_config(folder / "sweep.yaml")[1].get("columns", [])
+    listed = read_config(folder / "sweep.yaml")[1].get("columns", [])
+    named = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
     return [name for name in named if name in records and records[name].nunique(dropna=False) > 1]
 
 

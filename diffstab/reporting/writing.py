@@ -4,10 +4,11 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from diffstab.errors import ResultsError
@@ -113,6 +114,23 @@ def write_page(
     files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
     replace_files(folder / "report", {"index.html": html.encode("utf-8"), **files})
     return folder / "report" / "index.html"
+
+
+def refuse_others(records: pd.DataFrame, folder: Path, *, command: str, columns: Iterable[str]) -> None:
+    """Refuse records that another command has made.
+
+    Args:
+        records: Of the folder.
+        folder: Results folder.
+        command: What makes the records that are looked for.
+        columns: Columns that all of them have.
+
+    Raises:
+        ResultsError: If there is no such column.
+    """
+    if missing := [name for name in columns if name not in records]:
+        message = f"{folder} holds no records of `diffstab {command}` (there is no column {missing[0]})."
+        raise ResultsError(f"{message} `diffstab report` makes the page that fits a folder's config.yaml.")
 
 
 def read_config(path: Path) -> tuple[str, Mapping[str, Any]]:

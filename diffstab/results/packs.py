@@ -62,11 +62,11 @@ def read_loose(path: Path, columns: Sequence[str] | None = None) -> Rows:
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        message = f"The record {path} is damaged ({error})."
-        way_out = "Remove this file and start the same command again: it fills the gap."
-        raise ResultsError(f"{message} {way_out}") from error
+        raise _damaged_record(path, error) from error
     if "key" not in table.column_names:  # written by other means: the file's name is the key
         table = table.append_column("key", _repeated(path.stem, len(table)))
+    if not len(table) or not _is_text(table["key"].type) or table["key"].null_count:
+        raise _damaged_record(path, "it names no run")
     name = _layout_name(layout)
     return Rows(table.append_column(LAYOUT, _repeated(name, len(table))), {name: layout})
 
@@ -84,15 +84,32 @@ def read_pack(path: Path, columns: Sequence[str] | None = None) -> Rows:
         there = None if columns is None else [name for name in (*columns, LAYOUT) if name in schema.names]
         table = fragment.to_table(columns=there).replace_schema_metadata()
         stored = json.loads(schema.metadata[_LAYOUTS])
-        return Rows(table, {name: _schema(text) for name, text in stored.items()})
+        rows = Rows(table, {name: _schema(text) for name, text in stored.items()})
+        _check_pack(rows)
+        return rows
     except FileNotFoundError:
         raise
-    except (OSError, pa.ArrowException, KeyError, TypeError) as error:
+    # Whatever is in the file's own list of layouts.
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"The pack of records {path} is damaged ({error})."
         way_out = (
             "Put a good copy back, or remove this file and start the same command again: it fills the gaps."
         )
         raise ResultsError(f"{message} {way_out}") from error
+
+
+def _damaged_record(path: Path, reason: object) -> ResultsError:
+    message = f"The record {path} is damaged ({reason})."
+    return ResultsError(f"{message} Remove this file and start the same command again: it fills the gap.")
+
+
+def _check_pack(rows: Rows) -> None:
+    """Raise ValueError where a pack lacks the names of its runs, or a layout that it speaks of."""
+    keys = rows.table["key"]
+    if not len(keys) or not _is_text(keys.type) or keys.null_count:
+        raise ValueError("it names no runs")
+    if unknown := set(rows.table[LAYOUT].unique().to_pylist()) - rows.layouts.keys():
+        raise ValueError(f"it lacks the layouts {unknown}")
 
 
 # A pack is named by its content, so its keys never change.
@@ -136,7 +153,7 @@ def _with_numbers(parts: Sequence[Rows]) -> list[Rows]:
     kinds: dict[str, set[bool]] = {}
     for part in parts:
         for field in part.table.schema:
-            if pa.types.is_string(field.type) or _is_number(field.type):
+            if _is_text(field.type) or _is_number(field.type):
                 kinds.setdefault(field.name, set()).add(_is_number(field.type))
     both = {name for name, found in kinds.items() if len(found) > 1}
     texts = {name: [text for part in parts for text in _texts(part.table, name)] for name in both}
@@ -155,13 +172,17 @@ def _bare(text: str) -> str:
     return text.removeprefix('"').removesuffix('"')
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))  # pandas writes the other one
+
+
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def _texts(table: pa.Table, name: str) -> list[str | None]:
     place = table.schema.get_field_index(name)
-    is_text = place >= 0 and pa.types.is_string(table.schema.field(place).type)
+    is_text = place >= 0 and _is_text(table.schema.field(place).type)
     return cast("list[str | None]", table[name].to_pylist()) if is_text else []
 
 
@@ -175,7 +196,7 @@ def _with_number(part: Rows, name: str) -> Rows:
 
 def _schema_with_number(schema: pa.Schema, name: str) -> pa.Schema:
     place = schema.get_field_index(name)
-    if place < 0 or not pa.types.is_string(schema.field(place).type):
+    if place < 0 or not _is_text(schema.field(place).type):
         return schema
     return schema.set(place, schema.field(place).with_type(pa.float64()))
 

@@ -337,7 +337,7 @@ def _is_open(pack: Path, keys: Set[str]) -> bool:
 def _has_content(file: Path | os.DirEntry[str]) -> bool:
     try:
         found = file.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return found.st_size > 0 and stat.S_ISREG(found.st_mode)
 

@@ -22,6 +22,9 @@ _RANGE = 3.0
 """Colours saturate at so many standard deviations."""
 
 _COLOURS = "RdBu_r"  # white is 0; its ends are told apart with any common colour blindness
+_FORMATS = (".png", ".pdf", ".svg")
+_FOLDER = Path("results")
+"""The folder that all commands write to unless told otherwise: the only one that is made for a picture."""
 _RELIEF = 0.2  # of the radius, for one standard deviation on the circle
 
 
@@ -130,7 +133,7 @@ def write_field_picture(
     """Write a picture of one realisation for each smoothness, all from the same noise.
 
     Args:
-        path: File to write; its ending decides the format (png, pdf or svg). Its folder is made.
+        path: File to write, in `results` or a folder that is there; its ending decides the format (png, pdf or svg).
         dimension: 2 for the circle, 3 for the 2-sphere.
         smoothnesses: nu of each panel.
         parity: "even" or "all", see `GaussianField`.
@@ -140,11 +143,21 @@ def write_field_picture(
         The path.
 
     Raises:
-        ArgumentError: If the dimension is neither 2 nor 3, or there is no panel.
+        ArgumentError: If the dimension is neither 2 nor 3, there is no panel, the seed is out of range or the path is
+            no file of a known format in a folder that is there.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    target = Path(path)
+    if target.suffix not in _FORMATS:
+        raise ArgumentError("output", f"end in {', '.join(_FORMATS)}", target)
+    if not target.parent.is_dir() and target.parent != _FOLDER:
+        raise ArgumentError("output", "be in a folder that is there", target, f"Make {target.parent} first.")
+    if target.is_dir():
+        raise ArgumentError("output", "be a file", target)
+    if not 0 <= seed < 2**63:
+        raise ArgumentError("seed", "be at least 0 and below 2^63", seed)
     if dimension not in (2, 3):
         raise ArgumentError("dimension", "be 2 or 3 for a picture", dimension)
     if not smoothnesses:
@@ -165,8 +178,8 @@ def write_field_picture(
         figure.colorbar(
             mesh, ax=list(panels), orientation="horizontal", shrink=0.3, label="Standard deviations"
         )
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.parent == _FOLDER:
+        _FOLDER.mkdir(exist_ok=True)
     figure.savefig(target, dpi=200, bbox_inches="tight")
     return target
 

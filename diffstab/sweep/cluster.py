@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import yaml
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.extras import require
 from diffstab.results import parse_yaml
+from diffstab.results.scratch import scratch_folder
 from diffstab.sweep.certificates import TLS_OPTIONS, own_security, shared_security, warn_of_plain
 
 _LOG = logging.getLogger("diffstab.sweep")
@@ -116,9 +116,7 @@ def connected(engine: Engine, *, shared: Path | None = None) -> Iterator[Any]:
         # A nanny starts its worker anew, however long that takes on a busy machine, and is not to be closed meanwhile.
         settings["distributed.deploy.lost-worker-timeout"] = "1000d"
     with ExitStack() as stack:
-        scratch = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="diffstab-", ignore_cleanup_errors=True)
-        )
+        scratch = str(stack.enter_context(scratch_folder()))
         stack.enter_context(dask.config.set({**settings, "temporary-directory": scratch}))
         stack.enter_context(_quiet())
         target: Any = engine.scheduler

@@ -172,10 +172,11 @@ def stored_runs(folder: str | Path) -> list[Run]:
         raise ResultsError(f"{message} Start one: `diffstab sweep FILE --results {folder}`.")
     try:
         rows = pq.read_table(path).to_pylist()
-        return [Run(**{**row, "coordinates": json.loads(row["coordinates"])}) for row in rows]
+        runs = [Run(**{**row, "coordinates": dict(json.loads(row["coordinates"]))}) for row in rows]
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         message = f"{path} is damaged ({error})."
         raise ResultsError(f"{message} Start the sweep again: it writes this file anew.") from error
+    return runs
 
 
 def _states(records: Records, runs: Sequence[Run]) -> dict[str, State]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from diffstab.results import (
     stored_config,
     write_atomically,
 )
+from diffstab.results.scratch import scratch_folder
 from diffstab.tracking.content import CURVES
 from diffstab.tracking.runs import FoundRun, Reading, offline_runs, online_runs
 from diffstab.training.grid import grid_command
@@ -93,8 +93,8 @@ def import_runs(
     """
     if api is None:
         require("wandb", "to read its runs")
-    with tempfile.TemporaryDirectory() as place:
-        reading = _read(source, Path(place), api)
+    with scratch_folder() as place:
+        reading = _read(source, place, api)
         damaged = dict(reading.damaged)
         found = _gather(_chosen(reading.runs, group), damaged)
     if damaged and not skip_damaged:

@@ -15,6 +15,8 @@ from diffstab.errors import ResultsError
 from diffstab.tracking.observer import KEPT
 
 _SECONDS = 600
+_DEPTH = 5
+"""Levels of folders that are looked through for logs of runs."""
 
 
 class FoundRun(NamedTuple):
@@ -57,14 +59,17 @@ def offline_runs(folder: Path) -> Reading:
     """Read the runs that W&B wrote below a folder.
 
     Args:
-        folder: A results folder, its `wandb` folder or any above.
+        folder: A folder of results folders, one of these, its `wandb` folder or that of a run.
 
     Raises:
         ResultsError: If there is none.
     """
-    logs = sorted(folder.rglob("*.wandb"))
+    # RESULTS/NAME/wandb/offline-run-*/run-*.wandb: no more is looked through, whatever folder is given.
+    logs = sorted(
+        log for depth in range(_DEPTH) for log in folder.glob("/".join(["*"] * depth + ["*.wandb"]))
+    )
     if not logs:
-        message = f"{folder} holds no run of W&B (no file *.wandb)."
+        message = f"{folder} holds no run of W&B (no file *.wandb in it or {_DEPTH - 1} folders deep)."
         raise ResultsError(f"{message} Give a results folder that was made with --wandb, or ENTITY/PROJECT.")
     return _reading({str(log): lambda log=log: offline_run(log) for log in logs})  # type: ignore[misc]
 

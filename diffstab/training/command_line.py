@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from diffstab.errors import ArgumentError
-from diffstab.results import parse_yaml
+from diffstab.results import flatten
 from diffstab.shipped import with_configs
+from diffstab.training.config_files import check_configs, strict_reading, told
 from diffstab.training.grid import Asked, GridExperiment
 from diffstab.training.zipped import split_zipped
 
@@ -18,21 +19,6 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 Experiment = TypeVar("Experiment", bound=GridExperiment)
-
-
-def strict_reading() -> str:
-    """Return the name of a `parser_mode` of jsonargparse: its own reading of YAML, but a key may not be twice."""
-    import jsonargparse
-    import yaml
-
-    as_usual = jsonargparse.get_loader("yaml")
-
-    def load(text: str, path: object = "") -> Any:
-        parse_yaml(text, name=path or "")
-        return as_usual(text)
-
-    jsonargparse.set_loader("diffstab", load, exceptions=(yaml.YAMLError,))
-    return "diffstab"
 
 
 def parse_experiment(
@@ -75,18 +61,28 @@ def parse_experiment(
     parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip={part})
     try:
         args = with_configs(split_zipped(args))
+        check_configs(args)
         options = parser.parse_args(args)
         _refuse_new_labels(parser, args, options)
-        described = _described(options.pop(part))
+        described = _described(options.pop(part), part)
         values = parser.instantiate(options)
-    except ParseError as error:
-        raise ArgumentError("configuration", f"fit the options of {program}", str(error)) from error
+    except (ParseError, UnicodeError) as error:
+        raise ArgumentError("configuration", f"fit the options of {program}", told(error)) from error
     folder = options.results or _default_folder(options.config or [], program=program, prefix=prefix)
     names = [field.name for field in dataclasses.fields(experiment) if field.name != part]  # type: ignore[arg-type]
     made = experiment(**{part: described}, **{name: getattr(values, name) for name in names})
     if options.workers < 1:
         raise ArgumentError("workers", "be at least 1", options.workers)
+    _refuse_large(made.resolved())
     return Asked(made, Path(folder), options.workers, options.wandb)
+
+
+def _refuse_large(config: Mapping[str, Any]) -> None:
+    """Refuse whole numbers that no column of a record holds, before anything is run."""
+    for name, value in flatten(config).items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, int) and abs(number) >= 2**63:
+                raise ArgumentError(name, "lie below 2^63 in size", number)
 
 
 def _refuse_new_labels(parser: ArgumentParser, args: Sequence[str], options: Any) -> None:
@@ -138,6 +134,8 @@ def add_data_module(parser: ArgumentParser, default: dict[str, Any]) -> None:
     parser.set_defaults({"data": default})
 
 
-def _described(choice: Any) -> Any:
+def _described(choice: Any, name: str) -> Any:
     """Return parsed class choices as plain dictionaries."""
+    if choice is None:
+        raise ArgumentError(name, "name a class by class_path", "null")
     return [part.as_dict() for part in choice] if isinstance(choice, list) else choice.as_dict()

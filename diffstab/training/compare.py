@@ -64,18 +64,19 @@ class Compare(GridCommand[Experiment, Cell]):
 
     def check(self, experiment: Experiment) -> None:
         """Refuse data that cannot be had, and labels that are not binary."""
-        data, asked = _largest(experiment), experiment.stability.images
-        if not data.train_labels.is_floating_point():
+        if not _largest(experiment).train_labels.is_floating_point():
             way_out = "A comparison takes binary targets."
             raise ArgumentError("data.init_args.labels", "be 'parity'", "class indices", way_out)
-        if asked is not None and asked > len(data.test_images):
-            there = f"there are {len(data.test_images)} test images, and all are measured"
-            _LOG.info("stability.images is %d; %s (column stability_images of the records).", asked, there)
 
     def begin(self, experiment: Experiment, folder: Path) -> None:
-        """Write the example images."""
-        if not (folder / EXAMPLES).exists():
-            _write_examples(experiment, folder / EXAMPLES, _largest(experiment))
+        """Write the example images, and say if fewer images are measured than asked for."""
+        if (folder / EXAMPLES).exists():
+            return
+        data, asked = _largest(experiment), experiment.stability.images
+        _write_examples(experiment, folder / EXAMPLES, data)
+        if asked is not None and asked > len(data.test_images):
+            text = "stability.images is %d; there are %d test images, and all are measured."
+            _LOG.info(text, asked, len(data.test_images))
 
     def run(
         self,

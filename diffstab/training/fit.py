@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
 
 import yaml
 from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
 
 from diffstab.results import Provenance, canonical_json, parse_yaml, write_atomically
+from diffstab.results.scratch import scratch_folder
 from diffstab.training.grid import Asked, GridCommand, Report
 from diffstab.training.lightning import ProjectCLI, run_lightning
 from diffstab.training.zipped import split_zipped
@@ -103,10 +103,8 @@ def _fitted(config: Mapping[str, Any], place: Path, report: Report) -> dict[str,
     """Train in a folder of its own, and return the final numbers."""
     # What a killed process has left there is not gone on with.
     shutil.rmtree(place, ignore_errors=True)
-    with TemporaryDirectory() as folder, _quiet():
-        asked = write_atomically(
-            Path(folder) / "config.yaml", yaml.safe_dump(_logging_to(place, config)).encode()
-        )
+    with scratch_folder() as folder, _quiet():
+        asked = write_atomically(folder / "config.yaml", yaml.safe_dump(_logging_to(place, config)).encode())
         args = ["fit", "--config", str(asked)]
         return run_lightning(args, LightningDataModule, command_line=_Measured, report=report).numbers
 

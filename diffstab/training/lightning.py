@@ -15,11 +15,11 @@ from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, DiffstabError
 from diffstab.results import flatten, parse_yaml, write_atomically
 from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
-from diffstab.training.command_line import strict_reading
+from diffstab.training.config_files import check_configs, strict_reading, told
 from diffstab.training.tasks import ImageTask
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -32,6 +32,9 @@ TRAINER_DEFAULTS = {
 }
 
 CommandLine = TypeVar("CommandLine", bound="ProjectCLI")
+
+_LARGEST_SEED = 2**32 - 1
+"""What numpy, which Lightning seeds too, can take."""
 
 _RAISING = {"exit_on_error": False}
 
@@ -81,8 +84,28 @@ class ProjectCLI(LightningCLI):
         """
         try:
             self.config = parser.parse_args(args)
-        except ParseError as error:
-            raise ArgumentError("configuration", f"fit the options of diffstab {args[0]}", error) from error
+        except (ParseError, UnicodeError) as error:
+            condition = f"fit the options of diffstab {args[0]}"
+            raise ArgumentError("configuration", condition, told(error)) from error
+
+        seed = self.config[args[0]].get("seed_everything")
+        if not isinstance(seed, bool) and isinstance(seed, int) and not 0 <= seed <= _LARGEST_SEED:
+            raise ArgumentError("seed_everything", f"lie between 0 and {_LARGEST_SEED}", seed)
+
+    def instantiate_classes(self) -> None:
+        """Build trainer, model and data.
+
+        Raises:
+            ArgumentError: If one of them refuses a value.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # The class's own error, in jsonargparse's words; any other is not of a value.
+            if isinstance(error, DiffstabError) or "Does not validate against" not in str(error):
+                raise
+            condition = f"fit the options of diffstab {self.subcommand}"
+            raise ArgumentError("configuration", condition, told(error)) from error
 
     def before_instantiate_classes(self) -> None:
         """Read checkpoints as plain tensors."""
@@ -138,6 +161,8 @@ def run_lightning(
         ArgumentError: If an option or a value is wrong.
         SystemExit: After --help.
     """
+    args = with_configs(args)
+    check_configs(args)
     register_type(torch.dtype, _dtype_name, _dtype, fail_already_registered=False)
     with warnings.catch_warnings():
         # Of Lightning's own use of torch, nothing a user could act on.
@@ -157,7 +182,7 @@ def run_lightning(
                 **_RAISING,
                 **{name: dict(_RAISING) for name in SUBCOMMANDS},
             },
-            args=with_configs(args),
+            args=args,
             **options,
         )
 

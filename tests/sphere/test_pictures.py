@@ -99,7 +99,7 @@ def test_the_sphere_shows_the_values_in_their_cells(axes):
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_pictures_are_written_and_repeat(dimension, tmp_path):
-    paths = [tmp_path / "made" / name for name in ("first.png", "second.png")]
+    paths = [tmp_path / name for name in ("first.png", "second.png")]
     for path in paths:
         assert write_field_picture(path, dimension, [0.5, 4]) == path
     first, second = (matplotlib.image.imread(path) for path in paths)
@@ -122,4 +122,16 @@ def test_bad_pictures_are_refused(axes, generator, tmp_path):
         write_field_picture(tmp_path / "x.png", 5, [1.0])
     with pytest.raises(ArgumentError, match="smoothnesses must not be empty"):
         write_field_picture(tmp_path / "x.png", 3, [])
+    with pytest.raises(ArgumentError, match=r"output must end in \.png, \.pdf, \.svg, got .*x\.xyz"):
+        write_field_picture(tmp_path / "x.xyz", 3, [1.0])
+    with pytest.raises(
+        ArgumentError, match=r"output must be in a folder that is there, .* Make .*none first"
+    ):
+        write_field_picture(tmp_path / "none" / "x.png", 3, [1.0])
+    with pytest.raises(ArgumentError, match="seed must be at least 0"):
+        write_field_picture(tmp_path / "x.png", 3, [1.0], seed=-1)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ArgumentError, match="output must be a file"):
+        write_field_picture(tmp_path / "folder.png", 3, [1.0])
+    assert not (tmp_path / "none").exists()
     assert not (tmp_path / "x.png").exists()

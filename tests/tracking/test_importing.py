@@ -155,6 +155,17 @@ def test_a_folder_without_runs_is_told(quiet_place):
         import_runs("empty", quiet_place / "again")
 
 
+def test_folders_are_looked_through_to_a_depth(quiet_place):
+    for depth in (5, 6):
+        folder = quiet_place.joinpath(f"root{depth}", *"abcdef"[: depth - 1])
+        folder.mkdir(parents=True)
+        (folder / "run.wandb").write_bytes(b"no log")
+    with pytest.raises(ResultsError, match=r"1 runs of .* are damaged"):
+        import_runs("root5", quiet_place / "again")
+    with pytest.raises(ResultsError, match=r"holds no run of W&B .*4 folders deep"):
+        import_runs("root6", quiet_place / "again")
+
+
 class Server:
     """As much of `wandb.Api` as is used, over the files of offline runs."""
 

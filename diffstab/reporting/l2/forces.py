@@ -12,7 +12,7 @@ from diffstab.reporting.l2 import forces_pictures as pictures
 from diffstab.reporting.provenance import cautions, provenance
 from diffstab.reporting.quantities import number_text
 from diffstab.reporting.swept import swept_options
-from diffstab.reporting.writing import read_config, write_page
+from diffstab.reporting.writing import read_config, refuse_others, write_page
 from diffstab.results import read_records
 
 CANCELLED = 0.05
@@ -61,6 +61,7 @@ def write_forces_report(folder: str | Path) -> Path:
 
 def _records(folder: Path) -> pd.DataFrame:
     records = read_records(folder)
+    refuse_others(records, folder, command="forces", columns=("hidden_widths", "separation_1", "seed"))
     if swept := swept_options(records, folder):
         message = (
             f"The nets of {folder} differ in {', '.join(swept)}; a page of forces is of one kind of net."

@@ -23,7 +23,7 @@ from diffstab.reporting.sphere.exponents import (
 from diffstab.reporting.swept import swept_options, told_apart
 from diffstab.reporting.tables import column, is_recorded
 from diffstab.reporting.verdicts import verdict
-from diffstab.reporting.writing import read_config, write_page
+from diffstab.reporting.writing import read_config, refuse_others, write_page
 from diffstab.results import read_records
 
 SEARCHED = ("heuristic", "multi-start")
@@ -62,6 +62,9 @@ def write_sphere_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     records = read_records(folder)
+    refuse_others(
+        records, folder, command="sphere curve", columns=("dimension", "target", "predictor", "regime")
+    )
     frame = tables.tidy_records(told_apart(records, folder))
     # Methods are compared draw by draw, so on the one realisation that both saw.
     frame["mean_square_error"] = column(frame, "drawn_error").fillna(column(frame, "test_error"))
