@@ -36,7 +36,13 @@ class TensorBatches:
     """An iterable of (images, labels) that Lightning takes as a dataloader.
 
     It is not a `torch.utils.data.DataLoader`: that one collates image by image, draws from the global
-    generator and asks for workers. Under a distributed strategy every process sees all the batches.
+    generator and asks for workers. In a process group the processes share the images and none is repeated:
+
+    - without a sampler (measuring) process r of W has images r, r + W, ... in batches of ceil(batch_size / W). All
+      have the same number of batches, so the last one of some may be empty;
+    - with a sampler (mini-batch training) each has its part of every global batch of `batch_size`, the last of which
+      may leave some an empty one;
+    - with a sampler and no batch size (full-batch training) each has everything.
 
     Args:
         images: (n, C, H, W).
@@ -62,17 +68,36 @@ class TensorBatches:
         self.batch_sampler = None
 
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
-        return 1 if self.batch_size is None else -(-len(self.images) // self.batch_size)
+        """Number of batches in an epoch, the same in all processes."""
+        if self.batch_size is None:
+            return 1
+        if self.sampler is not None:
+            return -(-len(self.images) // self.batch_size)
+        _, processes = process_place()
+        own = -(-len(self.images) // processes)
+        return -(-own // -(-self.batch_size // processes))
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield the batches of the epoch that is current when the first one is asked for."""
-        if self.batch_size is None:
+        """Yield this process's batches of the epoch that is current when the first one is asked for."""
+        process, processes = process_place()
+        if self.sampler is None:
+            yield from self._in_order(process, processes)
+        elif self.batch_size is None:
             yield self.images, self.labels
-        elif self.sampler is None:
-            yield from zip(
-                torch.split(self.images, self.batch_size), torch.split(self.labels, self.batch_size)
-            )
         else:
             for chosen in torch.split(self.sampler.permutation(), self.batch_size):
-                yield self.images[chosen], self.labels[chosen]
+                own = chosen[process::processes]
+                yield self.images[own], self.labels[own]
+
+    def _in_order(self, process: int, processes: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        images, labels = self.images[process::processes], self.labels[process::processes]
+        size = max(len(images), 1) if self.batch_size is None else -(-self.batch_size // processes)
+        for start in range(0, size * len(self), size):
+            yield images[start : start + size], labels[start : start + size]
+
+
+def process_place() -> tuple[int, int]:
+    """Return the number of this process in its group, and how many there are: (0, 1) without a group."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

@@ -26,6 +26,7 @@ from diffstab.stability.estimate import (
 from diffstab.stability.layers import fcn_layer_outputs, layer_outputs, layer_stability
 from diffstab.stability.measures import Moments, Stability, output_moments, squared_changes
 from diffstab.stability.noise import add_noise, change_norms, noise_norms
+from diffstab.stability.numbered import numbered_pairs
 from diffstab.stability.probes import Draw, Probes, draw_pairs
 from diffstab.stability.sums import StabilitySums, stability, stability_sums
 from diffstab.stability.transforms import rotate, rotate_towards, translate
@@ -65,6 +66,7 @@ __all__ = [
     "layer_stability",
     "measure_stability",
     "noise_norms",
+    "numbered_pairs",
     "output_moments",
     "paired_difference",
     "random_rotation",

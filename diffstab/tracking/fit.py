@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
@@ -139,13 +140,7 @@ def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) ->
 def fit_row(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]:
     """Return D, G and R with their intervals, before and after training, where they are defined."""
     images = data.test_images[:MEASURED_IMAGES]
-    draws = draw_pairs(
-        images,
-        deform=probe.deform,
-        noise=cast("Any", probe.noise),
-        fields_per_image=probe.fields_per_image,
-        generator=probe.draws(),
-    )
+    draws = probe.draw(images, torch.arange(len(images)))
     row = {
         "dataset": data.name,
         "method": task.settings.name,

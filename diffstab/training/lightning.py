@@ -20,7 +20,7 @@ from diffstab.results import flatten, parse_yaml, write_atomically
 from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
 from diffstab.training.config_files import check_configs, strict_reading, told
-from diffstab.training.tasks import ImageTask
+from diffstab.training.tasks import ImageTask, check_trainer
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -119,6 +119,20 @@ class ProjectCLI(LightningCLI):
             options["logger"] = CSVLogger("results", name="fit")
         return super().instantiate_trainer(**options)
 
+    def before_fit(self) -> None:
+        """Refuse, before any process is started, a trainer that the task cannot be trained under."""
+        if isinstance(self.model, ImageTask):
+            check_trainer(self.model, self.trainer.world_size)
+
+    def before_predict(self) -> None:
+        """Refuse to predict by parts.
+
+        Raises:
+            ArgumentError: If there are several processes, each of which would have a part of the images.
+        """
+        if self.trainer.world_size > 1:
+            raise ArgumentError("trainer.devices", "be 1 for predict", self.trainer.world_size)
+
     def after_fit(self) -> None:
         """Measure the predictor that training ended with."""
         self.trainer.validate(self.model, datamodule=self.datamodule, weights_only=True)
@@ -167,6 +181,8 @@ def run_lightning(
     with warnings.catch_warnings():
         # Of Lightning's own use of torch, nothing a user could act on.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
+        # What the task and the probe log is merged over the processes before it is logged.
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
         return command_line(
             task_class,
             data_class,

@@ -60,3 +60,46 @@ def test_epoch_may_be_announced_after_the_iterator_is_made(data):
     loader.sampler.set_epoch(5)
     _, labels = next(iterator)
     assert torch.equal(labels, loader.sampler.permutation())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 20, 23])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("size", [None, 1, 4, 50])
+def test_processes_share_the_images_and_repeat_none(monkeypatch, count, processes, size):
+    images = torch.arange(count).view(count, 1, 1, 1)
+    seen, lengths = [], []
+    for process in range(processes):
+        monkeypatch.setattr("datamodules.batches.process_place", lambda process=process: (process, processes))
+        loader = TensorBatches(images, images.flatten(), batch_size=size)
+        parts = [labels for _, labels in loader]
+        lengths.append((len(loader), len(parts)))
+        own = torch.cat(parts)
+        assert torch.equal(own, torch.arange(count)[process::processes])
+        seen.append(own)
+    assert torch.equal(torch.cat(seen).sort().values, torch.arange(count))
+    assert len({number for pair in lengths for number in pair}) == 1, (
+        "a process would wait for the others for ever"
+    )
+
+
+@pytest.mark.parametrize("count", [5, 20, 23])
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_processes_share_each_global_batch_of_a_training(monkeypatch, count, processes):
+    images = torch.arange(count).view(count, 1, 1, 1)
+    order = EpochOrder(count, seed=1)
+    whole = [labels for _, labels in TensorBatches(images, images.flatten(), batch_size=4, sampler=order)]
+    parts = []
+    for process in range(processes):
+        monkeypatch.setattr("datamodules.batches.process_place", lambda process=process: (process, processes))
+        loader = TensorBatches(images, images.flatten(), batch_size=4, sampler=order)
+        parts.append([labels for _, labels in loader])
+        assert len(parts[-1]) == len(loader) == len(whole)
+    for batch, *own in zip(whole, *parts, strict=True):
+        assert torch.equal(torch.cat(own).sort().values, batch.sort().values)
+
+
+def test_every_process_has_the_full_batch_of_a_training(monkeypatch):
+    monkeypatch.setattr("datamodules.batches.process_place", lambda: (1, 2))
+    images = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    ((found, _),) = TensorBatches(images, torch.zeros(5), sampler=EpochOrder(5, seed=0))
+    assert torch.equal(found, images)

@@ -5,15 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger
+from torch.utils.data import DataLoader
 
 from datamodules import Digits
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
-from diffstab.stability import diffeomorphism, measure_stability
+from diffstab.stability import diffeomorphism, numbered_pairs, stability_of
 from diffstab.streams import stream
-from diffstab.training.callbacks import FinalCheckpoint, StabilityProbe, run_folder
+from diffstab.training.callbacks import FinalCheckpoint, StabilityProbe, images_of, run_folder
 from diffstab.training.optimise import OptimiserSettings
 from diffstab.training.tasks import ImageTask
 
@@ -46,15 +47,15 @@ def test_probe_logs_what_measure_stability_finds(tmp_path, digits, stage):
     run = trainer(tmp_path, probe)
     measure = run.validate if stage == "val" else run.test
     logged = [measure(model, digits, verbose=False)[0] for _ in range(2)]
-    report = measure_stability(
-        model,
+    probes = numbered_pairs(
         digits.test_images,
+        torch.arange(30),
         deform=diffeomorphism(0.5),
         noise="batch",
         fields_per_image=2,
-        bootstrap=0,
-        generator=stream(3, "validation probes"),
+        block_stream=lambda block: stream(3, "validation probes", 0, block),
     )
+    report = stability_of(model, probes, bootstrap=0, generator=torch.Generator())
     expected = report.estimate.deformation, report.estimate.noise, report.estimate.relative
     for name, value in zip("DGR", expected):
         # Logged in single precision, and the same draws the second time.
@@ -65,6 +66,89 @@ def test_probe_logs_what_measure_stability_finds(tmp_path, digits, stage):
 def test_a_constant_predictor_has_no_stability(tmp_path, digits):
     (logged,) = trainer(tmp_path, StabilityProbe(delta_px=0.5)).validate(task(xi=1.0), digits, verbose=False)
     assert all(math.isnan(logged[f"val_{name}"]) for name in "DGR")
+
+
+def test_batch_sizes_change_no_number(tmp_path, digits):
+    model, found = task(xi=0.0), []
+    for size in (None, 1, 7, 30):
+        data = Digits(n_train=24, n_test=30, size=8, batch_size=size)
+        found += trainer(tmp_path, StabilityProbe(delta_px=0.5)).validate(model, data, verbose=False)
+    for row in found[1:]:
+        assert row == pytest.approx(found[0], rel=1e-5)
+
+
+def served(batches):
+    """A loader of ready batches."""
+    return DataLoader(list(batches), batch_size=None)
+
+
+class Foreign(LightningModule):
+    """Somebody else's module: BatchNorm, works on its input in place, and takes dictionaries."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Flatten(), torch.nn.Linear(64, 3))
+
+    def forward(self, x):
+        return self.net(x.mul_(2.0))
+
+    def validation_step(self, batch, batch_idx):
+        return None
+
+
+@pytest.mark.parametrize(
+    "wrap", [list, lambda parts: {"images": parts[0], "y": parts[1]}, lambda parts: parts[0]]
+)
+def test_batches_and_modules_of_others(tmp_path, digits, wrap):
+    with torch.random.fork_rng():
+        model = Foreign()
+    parts = torch.split(digits.test_images.clone(), 10), torch.split(digits.test_labels, 10)
+    before = digits.test_images.clone()
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    loader = served(wrap(pair) for pair in zip(*parts, strict=True))
+    run = trainer(tmp_path, StabilityProbe(delta_px=0.5))
+    with torch.random.fork_rng():  # which torch's loader draws from
+        (found,) = run.validate(model, loader, verbose=False)
+    probes = numbered_pairs(
+        digits.test_images,
+        torch.arange(30),
+        deform=diffeomorphism(0.5),
+        block_stream=lambda block: stream(0, "validation probes", 0, block),
+    )
+    report = stability_of(model, probes, bootstrap=0, generator=torch.Generator())
+    assert found["val_R"] == pytest.approx(float(report.estimate.relative), rel=1e-5)
+    assert torch.equal(torch.cat(parts[0]), before)
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
+
+
+@pytest.mark.parametrize(
+    ("batch", "received"),
+    [
+        ({"x": 1}, "a dictionary with 'x'"),
+        ([], "a list of nothing"),
+        ((1, 2), "a tuple of int, int"),
+        (3, "int"),
+    ],
+)
+def test_a_batch_without_images_is_told(batch, received):
+    with pytest.raises(ArgumentError, match=f"batch must be images .* got {received}"):
+        images_of(batch)
+
+
+@pytest.mark.filterwarnings("ignore:The .val_dataloader. does not have many workers")
+def test_a_module_that_returns_no_tensor_is_told(tmp_path, digits):
+    class Tuple(Foreign):
+        def forward(self, x):
+            return (x,)
+
+    with torch.random.fork_rng():
+        model = Tuple()
+    run = trainer(tmp_path, StabilityProbe(delta_px=0.5))
+    with (
+        torch.random.fork_rng(),
+        pytest.raises(ArgumentError, match=r"predictor must return a tensor .*tuple"),
+    ):
+        run.validate(model, served([digits.test_images]), verbose=False)
 
 
 def test_probe_refuses_bad_values():
