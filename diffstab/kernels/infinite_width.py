@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffstab.diffeo.precision import in_double
 from diffstab.errors import ArgumentError
 from diffstab.kernels.arccosine import arccosine_tile
 from diffstab.kernels.hermite import hermite_tile, softplus_layers
@@ -57,7 +58,8 @@ def ntk(
         beta: Steepness of the softplus; not used by "relu".
 
     Returns:
-        Gram matrix, shape (n, m), float64, on the device of x; exactly symmetric when y is None.
+        Gram matrix, shape (n, m), float64, on the device of x (the CPU where that has no float64); exactly symmetric
+        when y is None.
 
     Raises:
         ArgumentError: Not floating point, not finite, different dimensions, an unknown activation, or a
@@ -86,7 +88,7 @@ def random_feature_kernel(
         beta: Steepness of the softplus; not used by "relu".
 
     Returns:
-        Gram matrix, shape (n, m), float64, on the device of x.
+        Gram matrix, shape (n, m), float64, on the device of x (the CPU where that has no float64).
 
     Raises:
         ArgumentError: As in `ntk`.
@@ -125,11 +127,15 @@ def _points(name: str, x: Tensor) -> _Points:
         raise ArgumentError(name, "be a floating-point tensor", received, "Convert images to floats first.")
     if x.ndim < 2 or x[0:1].numel() == 0:
         raise ArgumentError(name, "have shape (n, ...) with n and all sizes >= 1", tuple(x.shape))
-    flat = x.flatten(1).to(torch.float64)
-    norm = torch.linalg.vector_norm(flat, dim=1)
+    flat = in_double(x.flatten(1))
+    # Scaled by the largest entry first: squares of entries below 1e-154 are zero.
+    largest = flat.abs().amax(dim=1, keepdim=True)
+    scaled = flat / torch.where(largest > 0, largest, 1.0)
+    length = torch.linalg.vector_norm(scaled, dim=1)
+    norm = length * largest[:, 0]
     if not bool(norm.isfinite().all()):
         raise ArgumentError(name, "be finite", "NaN or infinite entries, or norms that overflow")
-    direction = flat / torch.where(norm > 0, norm, 1.0)[:, None]
+    direction = scaled / torch.where(length > 0, length, 1.0)[:, None]
     return _Points(direction, norm / flat.shape[1] ** 0.5)
 
 

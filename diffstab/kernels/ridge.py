@@ -7,6 +7,7 @@ vector machine, which is `NTKClassifier` at large C; the two differ by the stopp
 which scikit-learn's machine has, unpenalised, and the network has not.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,17 +16,29 @@ import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
+from diffstab.diffeo.precision import in_double
 from diffstab.errors import ArgumentError
+from diffstab.kernels.arrays import as_array
 from diffstab.kernels.infinite_width import ntk, random_feature_kernel
 
 _Array = NDArray[np.float64]
 
 _ROWS_AT_ONCE = 1024
 """Points predicted together; bounds the memory to this many rows of the kernel."""
+
+_NOTABLE_RESIDUAL = 1e-6
+"""Largest residual, over the largest target, from which a solution is told of."""
+
+_HARD_MARGIN = 1e10
+"""The bound C that stands for a hard margin."""
+
+_ORDINARY = (2.0**-100, 2.0**100)
+"""Sizes of inputs between which products of two of them are far from the ends of float64."""
 
 
 class Conditioning(NamedTuple):
@@ -36,7 +49,8 @@ class Conditioning(NamedTuple):
         rank: Number of eigenvalues kept; n for Cholesky.
         reciprocal_condition: 1 / condition number in the 1-norm, as LAPACK estimates it (Cholesky), or
             smallest kept over largest eigenvalue (eigh).
-        residual: Largest |(K + ridge) a - y|; for ridge 0 the largest error on a training point.
+        residual: Largest |(K + ridge / weight) a - y| over points of positive weight, of the very solution returned;
+            for ridge 0 the largest error on a training point.
     """
 
     solver: str
@@ -62,15 +76,21 @@ class _KernelEstimator(BaseEstimator):
             raise ArgumentError("kernel", "be 'ntk' or 'random_feature'", repr(self.kernel))
         points = None if y is None else torch.tensor(y)
         gram = kernel(torch.tensor(x), points, depth=self.depth, activation=self.activation, beta=self.beta)
+        if not bool(gram.isfinite().all()):
+            way_out = "Scale the inputs, to entries of order 1 say."
+            raise ArgumentError("X", "have finite kernel values", "infinite ones", way_out)
         return gram.numpy()
+
+    def _gram_with_training(self, x: _Array) -> _Array:
+        return self._gram(x, self.X_fit_)
 
     def _by_blocks(self, X: object, function: Callable[[_Array], NDArray[Any]]) -> NDArray[Any]:
         """Apply a function of the kernel against the training points to a few points at a time."""
         check_is_fitted(self)
-        x = validate_data(self, X, dtype=np.float64, reset=False)
+        x = validate_data(self, as_array(X), dtype=np.float64, reset=False)
         starts = range(0, len(x), _ROWS_AT_ONCE)
         return np.concatenate(
-            [function(self._gram(x[start : start + _ROWS_AT_ONCE], self.X_fit_)) for start in starts]
+            [function(self._gram_with_training(x[start : start + _ROWS_AT_ONCE])) for start in starts]
         )
 
 
@@ -80,6 +100,8 @@ class NTKRegressor(RegressorMixin, _KernelEstimator):
     f(x) = sum_i a_i K(x, x_i) with (K + ridge I) a = y. Solved by Cholesky; when K + ridge I is singular to
     rounding (reciprocal condition below n times machine epsilon), by the pseudo-inverse of its
     eigenvalues above n times machine epsilon of the largest, which is the least-norm least-squares solution.
+
+    Points, targets and weights may be tensors of any device; what comes back is NumPy (`as_predictor` gives tensors).
 
     Args:
         kernel: "ntk", or "random_feature" (only the last layer trained).
@@ -91,7 +113,9 @@ class NTKRegressor(RegressorMixin, _KernelEstimator):
 
     Attributes:
         dual_coef_: a, shape (n,) or (n, outputs).
-        X_fit_: Training points, shape (n, d).
+        X_fit_: Training points over `scale_`, shape (n, d).
+        scale_: 1 for ordinary inputs. The relu kernel is homogeneous: inputs so small or large that it would leave the
+            range of float64 are divided by this power of two, and a is that of the scaled points.
         conditioning_: `Conditioning` of the solve.
     """
 
@@ -110,29 +134,64 @@ class NTKRegressor(RegressorMixin, _KernelEstimator):
         self.beta = beta
         self.ridge = ridge
 
-    def fit(self, X: object, y: object) -> "NTKRegressor":
+    def fit(self, X: object, y: object, sample_weight: object = None) -> "NTKRegressor":
         """Solve for the dual coefficients.
 
         Args:
             X: Points, shape (n, d).
             y: Targets, shape (n,) or (n, outputs); -1/+1 labels or one-hot rows for classes.
+            sample_weight: Weight w_i >= 0 of each squared error, shape (n,): the minimised sum is
+                sum w_i (y_i - f(x_i))^2 + ridge |f|^2. Points of weight 0 are left out. With ridge 0 the other weights
+                count only where no f meets all targets. None is 1 for each.
 
         Raises:
-            ArgumentError: The ridge is negative or not finite, the kernel's name is unknown, or its
-                parameters are out of range.
+            ArgumentError: The ridge is negative or not finite, the kernel's name is unknown, its parameters are out
+                of range, its values overflow, or all weights are zero.
+
+        Warns:
+            scipy.linalg.LinAlgWarning: The solution misses the equations by more than 1e-6 of the largest target: for
+                ridge 0 it does not interpolate.
         """
         if not 0 <= self.ridge < float("inf"):
             raise ArgumentError("ridge", "be finite and >= 0", self.ridge)
-        x, targets = validate_data(self, X, y, dtype=np.float64, multi_output=True, y_numeric=True)
-        self.X_fit_ = x
-        gram = self._gram(x)
-        np.einsum("ii->i", gram)[:] += self.ridge
-        self.dual_coef_, self.conditioning_ = _solve(gram, np.asarray(targets, dtype=np.float64))
+        x, targets = validate_data(
+            self, as_array(X), as_array(y), dtype=np.float64, multi_output=True, y_numeric=True
+        )
+        weights = _weights(sample_weight, x)
+        self.scale_ = self._unit(x)
+        self.X_fit_ = x / self.scale_ if self.scale_ != 1 else x
+        system = _System(self._gram(self.X_fit_), np.asarray(targets, dtype=np.float64), weights)
+        # Beyond 1e300 the ridge is all that counts.
+        ridge = min(self.ridge / self.scale_ / self.scale_, 1e300)
+        self.dual_coef_, self.conditioning_ = _solution(system, ridge=ridge)
+        self._tell_of_residual(system)
         return self
+
+    def _unit(self, x: _Array) -> float:
+        """The power of two that inputs are divided by."""
+        largest = float(np.abs(x).max())
+        if self.activation != "relu" or largest == 0 or _ORDINARY[0] <= largest <= _ORDINARY[1]:
+            return 1.0
+        # Subnormal numbers have no power of two whose reciprocal is finite.
+        return float(2.0 ** max(np.floor(np.log2(largest)), -1020.0))
+
+    def _tell_of_residual(self, system: "_System") -> None:
+        """Warn if the solution that is returned misses the system it was solved for."""
+        size = float(np.abs(system.targets).max())
+        if self.conditioning_.residual <= _NOTABLE_RESIDUAL * size:
+            return
+        text = f"the equations are met only to {self.conditioning_.residual / size:.1e} of the largest target"
+        if self.ridge == 0:
+            text += ", so that it does not interpolate: equal points with different targets, a point at the origin, or "
+            text += "targets that the kernel cannot follow. Leave such points out, or set a ridge"
+        warnings.warn(f"NTKRegressor: {text}.", scipy.linalg.LinAlgWarning, stacklevel=3)
 
     def predict(self, X: object) -> _Array:
         """Return f at the points X of shape (m, d), shape (m,) or (m, outputs)."""
         return self._by_blocks(X, lambda gram: gram @ self.dual_coef_)
+
+    def _gram_with_training(self, x: _Array) -> _Array:
+        return self._gram(x / self.scale_ if self.scale_ != 1 else x, self.X_fit_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -143,7 +202,8 @@ class NTKRegressor(RegressorMixin, _KernelEstimator):
 class NTKClassifier(ClassifierMixin, _KernelEstimator):
     """Support vector machine (scikit-learn's SVC) with an exact kernel; hard margin by default.
 
-    Several classes are told apart one against one; `decision_function` then has one column per class.
+    Several classes are told apart one against one; `decision_function` then has one column per class. Points, labels
+    and weights may be tensors of any device; what comes back is NumPy (`as_predictor` gives tensors).
 
     Args:
         kernel: "ntk", or "random_feature".
@@ -169,7 +229,7 @@ class NTKClassifier(ClassifierMixin, _KernelEstimator):
         depth: int = 1,
         activation: str = "relu",
         beta: float = 5.0,
-        C: float = 1e10,
+        C: float = _HARD_MARGIN,
         tol: float = 1e-3,
         max_iter: int = 10_000_000,
     ) -> None:
@@ -181,23 +241,38 @@ class NTKClassifier(ClassifierMixin, _KernelEstimator):
         self.tol = tol
         self.max_iter = max_iter
 
-    def fit(self, X: object, y: object) -> "NTKClassifier":
+    def fit(self, X: object, y: object, sample_weight: object = None) -> "NTKClassifier":
         """Fit the machine.
 
         Args:
             X: Points, shape (n, d).
             y: Labels of any kind, shape (n,), at least two classes.
+            sample_weight: Factor of C for each point, shape (n,), as scikit-learn's SVC takes it.
 
         Raises:
-            ArgumentError: The kernel's name is unknown or its parameters are out of range.
+            ArgumentError: The kernel's name is unknown, its parameters are out of range or its values overflow.
+
+        Warns:
+            sklearn.exceptions.ConvergenceWarning: `max_iter` was reached, or a hard margin was asked for (C of 1e10 or
+                more) and coefficients reached C: the margin is soft then.
         """
-        x, labels = validate_data(self, X, y, dtype=np.float64)
+        x, labels = validate_data(self, as_array(X), as_array(y), dtype=np.float64)
+        weights = as_array(sample_weight)
         svc = SVC(kernel="precomputed", C=self.C, tol=self.tol, max_iter=self.max_iter)
-        self.svc_ = svc.fit(self._gram(x), labels)
+        self.svc_ = svc.fit(self._gram(x), labels, sample_weight=weights)
+        self._tell_of_bound(weights)
         self.classes_: NDArray[Any] = svc.classes_
         self.n_iter_: NDArray[np.int32] = svc.n_iter_
         self.X_fit_ = x
         return self
+
+    def _tell_of_bound(self, weights: object) -> None:
+        """Warn if coefficients of a hard margin are held back by C."""
+        bound = self.C if weights is None else self.C * np.asarray(weights)[self.svc_.support_]
+        if self.C >= _HARD_MARGIN and bool((np.abs(self.svc_.dual_coef_) >= 0.999 * bound).any()):
+            text = f"NTKClassifier: coefficients reach C = {self.C:g}, so that the margin is not hard. "
+            text += "The classes cannot be separated, or the inputs are too small: scale them to entries of order 1."
+            warnings.warn(text, ConvergenceWarning, stacklevel=3)
 
     def decision_function(self, X: object) -> _Array:
         """Return f at X: shape (m,) for two classes (positive: the second), else (m, classes)."""
@@ -216,7 +291,7 @@ def as_predictor(estimator: NTKRegressor | NTKClassifier) -> Callable[[Tensor], 
 
     Returns:
         Callable from floating-point (n, ...) tensors, flattened to (n, d), to float64 tensors of shape
-        (n,) or (n, outputs), on the device of the input.
+        (n,) or (n, outputs), on the device of the input (the CPU where that has no float64).
 
     Raises:
         ArgumentError: Neither of the two estimators.
@@ -235,14 +310,60 @@ def as_predictor(estimator: NTKRegressor | NTKClassifier) -> Callable[[Tensor], 
             raise ArgumentError(
                 "images", "be a floating-point tensor", images.dtype, "Scale them as in training."
             )
-        points = images.detach().flatten(1).cpu().numpy()
-        return torch.from_numpy(evaluate(points)).to(images.device)
+        # In float64 first: NumPy knows no bfloat16, and the device of these is where the answer can lie.
+        points = in_double(images.detach().flatten(1))
+        return torch.from_numpy(evaluate(points)).to(points.device)
 
     return predictor
 
 
-def _solve(gram: _Array, targets: _Array) -> tuple[_Array, Conditioning]:
-    """Solve gram a = targets by Cholesky, or by the pseudo-inverse where that is not accurate."""
+class _System(NamedTuple):
+    """Kernel matrix (n, n), targets (n,) or (n, outputs), and weights (n,), None for 1 each."""
+
+    gram: _Array
+    targets: _Array
+    weights: _Array | None
+
+
+def _weights(sample_weight: object, x: _Array) -> _Array | None:
+    """Return checked weights, None where each is 1."""
+    if sample_weight is None:
+        return None
+    weights = np.asarray(as_array(sample_weight), dtype=np.float64)
+    if weights.shape != (len(x),):
+        raise ArgumentError("sample_weight", f"have shape ({len(x)},)", weights.shape)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        received = "zeros only" if not weights.any() else "negative or infinite ones, or NaN"
+        raise ArgumentError("sample_weight", "hold finite weights >= 0, one of them positive", received)
+    return None if (weights == 1).all() else weights
+
+
+def _solution(system: _System, *, ridge: float) -> tuple[_Array, Conditioning]:
+    """Return the dual coefficients of weighted ridge regression: (K + ridge W^-1) a = y where w > 0, else 0."""
+    gram, targets, weights = system
+    if weights is None:
+        return _solve(gram, targets, ridge=ridge)
+    kept = weights > 0
+    inner, y = gram[np.ix_(kept, kept)], targets[kept]
+    found, report = _solve(inner, y, ridge=0.0) if ridge == 0 else (y, None)
+    if report is None or report.solver != "cholesky":
+        root = np.sqrt(weights[kept]).reshape(-1, *[1] * (y.ndim - 1))
+        side = root.reshape(-1)
+        scaled, report = _solve(side[:, None] * inner * side, root * y, ridge=ridge)
+        found = root * scaled
+        missed = inner @ found + ridge * scaled / root - y
+        report = report._replace(residual=float(np.abs(missed).max()))
+    dual = np.zeros_like(targets)
+    dual[kept] = found
+    return dual, report
+
+
+def _solve(gram: _Array, targets: _Array, *, ridge: float) -> tuple[_Array, Conditioning]:
+    """Solve (gram + ridge) a = targets by Cholesky, or by the pseudo-inverse where that is not accurate.
+
+    The ridge stays on the diagonal of `gram`.
+    """
+    np.einsum("ii->i", gram)[:] += ridge
     threshold = len(gram) * np.finfo(np.float64).eps
     # The transpose of a symmetric C-ordered matrix is the same matrix in LAPACK's order, without a copy.
     factor, info = scipy.linalg.lapack.dpotrf(gram.T, lower=1, clean=0)

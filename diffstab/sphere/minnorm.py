@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from diffstab.errors import ArgumentError, DegenerateError
+from diffstab.kernels.arrays import as_array
 from diffstab.sphere.basic import Cloud
 from diffstab.sphere.columns import Solution, generate_columns
 from diffstab.sphere.problem import Problem, prepare
@@ -84,7 +85,7 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: object, y: object) -> Self:
-        """Solve for training points X (n, d) and targets y (n,).
+        """Solve for training points X (n, d) and targets y (n,): arrays, lists, frames, or tensors of any device.
 
         Raises:
             ArgumentError: If an option is out of range.
@@ -95,7 +96,7 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
             ConvergenceWarning: If the gap stays above tol, or an interpolant meets its targets to 1e-6 only.
         """
         self._check_options()
-        points, targets = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        points, targets = validate_data(self, as_array(X), as_array(y), dtype=np.float64, y_numeric=True)
         targets = targets.astype(np.float64)
         problem = prepare(points, targets, penalty=self.penalty)
         verdict, self.history_ = self._solve(problem)
@@ -113,7 +114,7 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
     def predict(self, X: object) -> Floats:
         """F at points X (m, d), shape (m,)."""
         check_is_fitted(self)
-        points = validate_data(self, X, dtype=np.float64, reset=False)
+        points = validate_data(self, as_array(X), dtype=np.float64, reset=False)
         return relu_sum(points, self.atoms_, self.weights_)
 
     @staticmethod

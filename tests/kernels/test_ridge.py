@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import LinAlgWarning
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.kernel_ridge import KernelRidge
@@ -13,6 +14,14 @@ from diffstab.errors import ArgumentError
 from diffstab.kernels import NTKClassifier, NTKRegressor, as_predictor, ntk, random_feature_kernel
 
 KERNELS = {"ntk": ntk, "random_feature": random_feature_kernel}
+
+
+LEFT_OUT = {
+    # These run under SCIPY_ARRAY_API only.
+    *((name, "check_array_api_input") for name in ("NTKRegressor", "NTKClassifier")),
+    # Labels are random there: no hard margin. Scikit-learn's own SVC is excused from this check too.
+    ("NTKClassifier", "check_sample_weight_equivalence_on_dense_data"),
+}
 
 
 @pytest.fixture
@@ -28,7 +37,7 @@ def labels(points):
 def expected_checks():
     for estimator in (NTKRegressor(), NTKRegressor(kernel="random_feature", ridge=1e-3), NTKClassifier()):
         for instance, check in estimator_checks_generator(estimator):
-            if check.func.__name__ != "check_array_api_input":  # only runs under SCIPY_ARRAY_API
+            if (type(instance).__name__, check.func.__name__) not in LEFT_OUT:
                 yield pytest.param(instance, check, id=f"{estimator!r}-{check.func.__name__}")
 
 
@@ -79,7 +88,8 @@ def test_regression_has_no_intercept_and_no_output_at_zero(points):
 
 def test_repeated_points_get_the_least_norm_least_squares_solution(points, labels):
     x, y = np.concatenate([points, points[:5]]), np.concatenate([labels, labels[:5] + 1.0])
-    estimator = NTKRegressor().fit(x, y)
+    with pytest.warns(LinAlgWarning, match="does not interpolate"):
+        estimator = NTKRegressor().fit(x, y)
     assert estimator.conditioning_.solver == "eigh"
     assert estimator.conditioning_.rank == 30
     assert estimator.conditioning_.residual == pytest.approx(0.5)
@@ -96,11 +106,14 @@ def test_missing_odd_modes_of_relu_on_the_circle_show_as_rank():
     # Without biases the kernel holds the modes 0, 1 and the even ones: of 64 modes 1 + 2 + 2 * 15 + 1.
     assert estimator.conditioning_.rank == 34
     assert estimator.conditioning_.residual < 1e-12
-    assert NTKRegressor().fit(circle, np.cos(3 * angle)).conditioning_.residual == pytest.approx(1.0)
+    with pytest.warns(LinAlgWarning, match=r"met only to 1\.0e\+00 of the largest target"):
+        missed = NTKRegressor().fit(circle, np.cos(3 * angle))
+    assert missed.conditioning_.residual == pytest.approx(1.0)
 
 
 def test_zero_points_give_the_zero_predictor():
-    estimator = NTKRegressor().fit(np.zeros((3, 2)), np.ones(3))
+    with pytest.warns(LinAlgWarning, match="a point at the origin"):
+        estimator = NTKRegressor().fit(np.zeros((3, 2)), np.ones(3))
     assert (estimator.conditioning_.solver, estimator.conditioning_.rank) == ("eigh", 0)
     assert np.array_equal(estimator.predict(np.ones((2, 2))), np.zeros(2))
 
