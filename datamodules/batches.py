@@ -42,7 +42,7 @@ class TensorBatches:
       have the same number of batches, so the last one of some may be empty;
     - with a sampler (mini-batch training) each has its part of every global batch of `batch_size`, the last of which
       may leave some an empty one;
-    - with a sampler and no batch size (full-batch training) each has everything.
+    - with a sampler and no batch size (full-batch training), or with `whole`, each has everything.
 
     Args:
         images: (n, C, H, W).
@@ -50,6 +50,7 @@ class TensorBatches:
         batch_size: Images in a batch, the last one may be smaller; None yields everything as one batch,
             without a copy and in its own order.
         sampler: Order of the samples in each epoch; their own order when None.
+        whole: Serve everything as one batch to every process.
     """
 
     def __init__(
@@ -59,17 +60,19 @@ class TensorBatches:
         *,
         batch_size: int | None = None,
         sampler: EpochOrder | None = None,
+        whole: bool = False,
     ) -> None:
         self.images = images
         self.labels = labels
         self.batch_size = batch_size
         self.sampler = sampler
+        self.whole = whole
         # Lightning announces the epochs to `sampler`; a loader that has one must have this too.
         self.batch_sampler = None
 
     def __len__(self) -> int:
         """Number of batches in an epoch, the same in all processes."""
-        if self.batch_size is None:
+        if self.whole or self.batch_size is None:
             return 1
         if self.sampler is not None:
             return -(-len(self.images) // self.batch_size)
@@ -80,10 +83,11 @@ class TensorBatches:
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield this process's batches of the epoch that is current when the first one is asked for."""
         process, processes = process_place()
-        if self.sampler is None:
-            yield from self._in_order(process, processes)
-        elif self.batch_size is None:
+        shared = self.sampler is None and processes > 1
+        if self.whole or (self.batch_size is None and not shared):
             yield self.images, self.labels
+        elif self.sampler is None or self.batch_size is None:
+            yield from self._in_order(process, processes)
         else:
             for chosen in torch.split(self.sampler.permutation(), self.batch_size):
                 own = chosen[process::processes]

@@ -74,7 +74,7 @@ class RegressionDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> TensorBatches:
         """The training split as one batch."""
-        return TensorBatches(self.train_inputs, self.train_targets)
+        return TensorBatches(self.train_inputs, self.train_targets, whole=True)
 
     def val_dataloader(self) -> TensorBatches | list[TensorBatches]:
         """The test split as one batch; no loader without one."""
@@ -84,7 +84,7 @@ class RegressionDataModule(lightning.LightningDataModule):
         """The test split as one batch; no loader without one."""
         if self.test_inputs is None or self.test_targets is None:
             return []
-        return TensorBatches(self.test_inputs, self.test_targets)
+        return TensorBatches(self.test_inputs, self.test_targets, whole=True)
 
     def predict_dataloader(self) -> TensorBatches | list[TensorBatches]:
         """The test split as one batch; no loader without one."""

@@ -70,7 +70,7 @@ class SphereRegression(lightning.LightningDataModule):
 
     def train_dataloader(self) -> TensorBatches:
         """The training split as one batch."""
-        return TensorBatches(self.train_points, self.train_values)
+        return TensorBatches(self.train_points, self.train_values, whole=True)
 
     def val_dataloader(self) -> TensorBatches:
         """The test split as one batch."""
@@ -78,7 +78,7 @@ class SphereRegression(lightning.LightningDataModule):
 
     def test_dataloader(self) -> TensorBatches:
         """The test split as one batch."""
-        return TensorBatches(self.test_points, self.test_values)
+        return TensorBatches(self.test_points, self.test_values, whole=True)
 
     def predict_dataloader(self) -> TensorBatches:
         """The test split as one batch."""

@@ -103,3 +103,10 @@ def test_every_process_has_the_full_batch_of_a_training(monkeypatch):
     images = torch.rand(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     ((found, _),) = TensorBatches(images, torch.zeros(5), sampler=EpochOrder(5, seed=0))
     assert torch.equal(found, images)
+
+
+def test_every_process_has_the_whole_of_a_data_set_that_is_not_shared(monkeypatch, data):
+    monkeypatch.setattr("datamodules.batches.process_place", lambda: (1, 2))
+    ((images, labels),) = TensorBatches(*data, whole=True)
+    assert images is data[0]
+    assert labels is data[1]

@@ -15,6 +15,7 @@ from diffstab.reporting.l2 import forces as page
 from diffstab.reporting.l2.forces import force_cautions, write_forces_report
 from diffstab.reporting.l2.forces_figures import Snapshot, neurons_and_forces, points_and_forces, trace
 from diffstab.reporting.page import write_report
+from diffstab.reporting.quantities import number_text
 from diffstab.reporting.style import Look
 from diffstab.results import read_records
 from diffstab.training.l2.forces import forces_during_training
@@ -77,7 +78,8 @@ def test_verdicts_say_the_recorded_numbers(folder):
     frame = frame.assign(stationarity=1e-5)
     said = dict(page.findings(frame).verdicts)["Do the forces cancel at the end?"]
     assert said.startswith("Not in every layer and run")
-    assert f"{ends.mean():.3g} ({ends.min():.3g} to {ends.max():.3g} over runs)" in said
+    mean, least, most = (number_text(value) for value in (ends.mean(), ends.min(), ends.max()))
+    assert f"{mean} ({least} to {most} over runs)" in said
     calm = frame.assign(**{f"imbalance_{layer}": 0.01 for layer in (1, 2, 3)})
     assert dict(page.findings(calm).verdicts)["Do the forces cancel at the end?"].startswith("Yes")
     flat = frame.assign(trace_separation_1=[[0.5, 0.4]] * 2, trace_separation_2=[[0.5, 0.4]] * 2)
