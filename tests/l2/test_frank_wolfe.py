@@ -121,9 +121,9 @@ def test_shallow_minimum_is_certified_and_below_that_of_every_trained_net(cost, 
     if cost == "cross_entropy":
         labels = torch.randint(3, (8,), generator=generator)
         problem = dataclasses.replace(problem, targets=labels, cost=cost, classes=3)
-    found = minimise_covariances(problem, generator=generator)
+    found = minimise_covariances(problem, generator=generator, settings=FrankWolfeSettings(tolerance=1e-3))
     assert found.oracle == "exact"
-    assert 0 <= found.gap <= 2e-4
+    assert 0 <= found.gap <= 1e-3
     assert found.converged
     assert found.loss == pytest.approx(float(weight_loss(problem, found.weights)), rel=1e-12)
     assert float(covariance_loss(problem, found.pairs, found.outputs)) <= found.loss * (1 + 1e-9)

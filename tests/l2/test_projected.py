@@ -8,11 +8,13 @@ import torch
 from diffstab.errors import ArgumentError
 from diffstab.l2 import L2Problem
 from diffstab.l2.descent import DescentSettings, train_widths
-from diffstab.l2.frank_wolfe import minimise_covariances
+from diffstab.l2.frank_wolfe import FrankWolfeSettings, minimise_covariances
 from diffstab.l2.network import forward
 from diffstab.l2.projected import ProjectedSettings, train_representations
 from diffstab.l2.representations import constraint_violation, representation_loss
 
+# A tenth of the percent that is asked for.
+COARSE = FrankWolfeSettings(tolerance=1e-3, polish_steps=1500, restarts=2, starts=60)
 SHORT = ProjectedSettings(steps=4000, projected_steps=50)
 
 
@@ -32,7 +34,7 @@ def test_the_three_optimisers_reach_the_same_minimum_within_a_percent(depth, bia
         "representations": min(
             r.loss for r in train_representations(problem, [16], restarts=4, seed=0, settings=SHORT)
         ),
-        "covariances": minimise_covariances(problem, generator=generator).loss,
+        "covariances": minimise_covariances(problem, generator=generator, settings=COARSE).loss,
     }
     assert max(losses.values()) <= 1.01 * min(losses.values()), losses
 
