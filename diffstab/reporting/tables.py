@@ -80,7 +80,7 @@ class TrainingRow(NamedTuple):
 def tidy_records(records: pd.DataFrame) -> pd.DataFrame:
     """Records with one row per cell, numbers as float64, and NaN for what is missing or infinite.
 
-    A column is of numbers if all its values are numbers or truth values (1 and 0), or if it is one of `QUANTITIES`;
+    A column is of numbers if all its values are numbers, truth values aside, or if it is one of `QUANTITIES`;
     any other stays as it is. Rows without a data set, n_train, seed or method are left out. Of several rows of one
     cell the last started is kept.
 
@@ -321,5 +321,8 @@ def missing_cells(
 
 def _holds_numbers(values: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(values):  # truth values too
-        return True
-    return all(isinstance(value, int | float | np.number | np.bool_) for value in values.dropna())
+        return not pd.api.types.is_bool_dtype(values)
+    return all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        for value in values.dropna()
+    )

@@ -119,11 +119,10 @@ def test_types_come_from_the_values(make_records):
     }
     frame = tables.tidy_records(records.assign(**own, seed=np.repeat([2**53 + 1, 2**53 + 3], 2)))
     places = frame["place"].astype("int64").tolist()
-    for name in ("architecture", "depth", "layers"):
+    for name in ("architecture", "depth", "layers", "pretrained"):
         assert frame[name].tolist() == [own[name][place] for place in places]
     numbers = {
         "width": [64, 128, None, 64],
-        "pretrained": [1, 0, None, 1],
         "nothing": [None] * 4,
         "D": [0.5, None, 0.25, None],
     }
