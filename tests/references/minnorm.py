@@ -112,7 +112,7 @@ def certificate_values(points, dual, neurons):
     return np.maximum(neurons.astype(wide) @ points.T.astype(wide), 0) @ dual.astype(wide)
 
 
-def bounds(points, targets, *, rounds=60, width=1e-6):
+def bounds(points, targets, *, rounds=25, width=1e-5):
     """Lower and upper bound of the minimal norm: a linear program that grows by the maxima of its dual, by HiGHS.
 
     Returns:
