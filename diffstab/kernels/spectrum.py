@@ -92,7 +92,7 @@ def legendre_gaps(degree_max: int, dimension: int, gaps: Tensor) -> Tensor:
     Source:
         Atkinson and Han 2012, equation 2.86, rearranged.
     """
-    found = torch.zeros(degree_max + 1, *gaps.shape, dtype=torch.float64)
+    found = torch.zeros(degree_max + 1, *gaps.shape, dtype=torch.float64, device=gaps.device)
     if degree_max == 0:
         return found
     difference = gaps.clone()

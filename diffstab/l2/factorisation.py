@@ -165,7 +165,8 @@ def draw_factors(goal: Goal, width: int, count: int, *, generator: torch.Generat
     """Return starts (count, width, N): rotations of K^(1/2), which give K where the width is at least its rank."""
     values, basis = torch.linalg.eigh(goal.preactivations)
     root = (basis * values.clamp_min(0).sqrt()).mT[-width:]
-    drawn = torch.randn(count, width, len(root), generator=generator, dtype=torch.float64)
+    shape = (count, width, len(root))
+    drawn = torch.randn(shape, generator=generator, dtype=root.dtype, device=generator.device).to(root.device)
     rotation, triangle = torch.linalg.qr(drawn)
     signs = triangle.diagonal(dim1=-2, dim2=-1).sign()  # makes the rotation uniform; LAPACK fixes signs
     starts: Tensor = (rotation * signs[:, None, :]) @ root

@@ -117,7 +117,7 @@ def draw_weights(
     Args:
         problem: Gives input and output widths, depth, type and device.
         hidden: Width of all hidden layers, or one for each.
-        generator: CPU generator.
+        generator: Source of the draw, on any device.
         nets: Number of independent nets, a leading dimension; None for one net without it.
         gain: Factor on the standard deviation, > 0.
 
@@ -132,7 +132,8 @@ def draw_weights(
     weights = []
     for below, above in pairwise(widths):
         deviation = gain * math.sqrt(2 / (below + extra))
-        drawn = torch.randn(*lead, above, below + extra, generator=generator, dtype=problem.inputs.dtype)
+        shape, dtype = (*lead, above, below + extra), problem.inputs.dtype
+        drawn = torch.randn(shape, generator=generator, dtype=dtype, device=generator.device)
         weights.append((deviation * drawn).to(problem.inputs.device))
     return weights
 

@@ -55,7 +55,7 @@ def best_generators(
         slopes: G, shape (m, N).
         below: Z^s, shape (n, N), not zero.
         starts: Random starts, beside one along every column of `below` and the known ones.
-        generator: CPU generator.
+        generator: Source of the starts, on any device.
         known: More starts, shape (k, n).
         count: At most so many different ones are returned.
     """
@@ -69,7 +69,9 @@ def best_generators(
     else:
         vertices, exact = search.vertices()
         if not exact:
-            drawn = torch.randn(starts, len(columns), generator=generator, dtype=below.dtype).to(below.device)
+            drawn = torch.randn(
+                starts, len(columns), generator=generator, dtype=below.dtype, device=generator.device
+            ).to(below.device)
             begin = [
                 drawn @ columns @ columns.T,
                 columns.T,

@@ -66,7 +66,7 @@ def plateau_start(
         tolerance: Share of the floor by which a loss may lie above it, > 0.
         resamples: Tables drawn, at least 1.
         confidence: Nominal coverage of the interval, in (0, 1).
-        generator: CPU generator.
+        generator: Source of the draw, on any device.
 
     Returns:
         The start.
@@ -114,9 +114,11 @@ def _interval(
     """Return the ends of the percentile interval, each a width; NaN for one restart."""
     if losses.shape[1] == 1:
         return math.nan, math.nan
-    drawn = torch.randint(losses.shape[1], (resamples, *losses.shape), generator=generator)
+    drawn = torch.randint(
+        losses.shape[1], (resamples, *losses.shape), generator=generator, device=generator.device
+    ).to(losses.device)
     tables = losses.expand(resamples, -1, -1).gather(-1, drawn)
-    starts = torch.tensor(widths, dtype=torch.float64)[_start(_cumulative_best(tables), tolerance)]
+    starts = torch.tensor(widths, dtype=torch.float64)[_start(_cumulative_best(tables), tolerance).cpu()]
     outside = (1 - confidence) / 2
     low = torch.quantile(starts, outside, interpolation="lower")
     high = torch.quantile(starts, 1 - outside, interpolation="higher")

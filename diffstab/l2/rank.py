@@ -63,7 +63,7 @@ def rank_bounds(
     Args:
         problem: The problem, of a positively homogeneous activation.
         pair: (K, K^s) of one layer, the bias included.
-        generator: CPU generator of the starts.
+        generator: Source of the starts, on any device.
         representations: A Z, shape (n, N), that has this pair: the upper bound is no larger than n. The covariances
             are then computed from it anew, in float64 and without the bias.
         restarts: Starts per width; 0 leaves the search out.
@@ -250,5 +250,6 @@ def _starts(
     starts = draw_factors(goal, width, count, generator=generator)
     if factor is not None:
         for start in starts[::2]:
-            start.copy_(factor[torch.randperm(len(factor), generator=generator)[:width]])
+            order = torch.randperm(len(factor), generator=generator, device=generator.device)
+            start.copy_(factor[order[:width].to(factor.device)])
     return starts

@@ -66,8 +66,9 @@ class FCN(nn.Module):
         self.scales = [1 / math.sqrt(size) for size in sizes[:-2]] + [
             1 / math.sqrt(last) if scaling == "ntk" else 1 / last
         ]
+        device = None if generator is None else generator.device
         self.weights = nn.ParameterList(
-            torch.randn(rows, columns, generator=generator, dtype=dtype)
+            torch.randn(rows, columns, generator=generator, dtype=dtype, device=device)
             for columns, rows in itertools.pairwise(sizes)
         )
 

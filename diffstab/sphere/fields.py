@@ -21,7 +21,7 @@ from torch import Tensor
 from diffstab.errors import ArgumentError
 from diffstab.kernels.arccosine import accurate_angle
 from diffstab.kernels.spectrum import legendre_gaps, multiplicities
-from diffstab.sphere.points import checked_points
+from diffstab.sphere.points import checked_points, normal_draws
 
 _SMALLEST_ANGLE = 1e-9
 """The table of the variogram starts here; below, it follows its power law."""
@@ -133,7 +133,7 @@ class GaussianField:
         """
         rows = checked_points("points", points, dimension=self.dimension)
         columns = rows if others is None else checked_points("others", others, dimension=self.dimension)
-        matrix = torch.empty(len(rows), len(columns), dtype=torch.float64)
+        matrix = torch.empty(len(rows), len(columns), dtype=torch.float64, device=rows.device)
         for i in range(0, len(rows), _TILE):
             above = slice(i, i + _TILE)
             for j in range(i if others is None else 0, len(columns), _TILE):
@@ -158,24 +158,25 @@ class GaussianField:
 
         Args:
             points: Unit rows, float64, shape (n, d).
-            generator: Source of randomness, on the CPU.
+            generator: Source of randomness, on any device with float64.
             samples: Number of realisations.
 
         Returns:
-            Shape (samples, n).
+            Shape (samples, n), on the device of the points.
 
         Raises:
             ArgumentError: If the points do not lie on the sphere of the field, or no sample is asked for.
         """
         if samples < 1:
             raise ArgumentError("samples", "be at least 1", samples)
-        matrix = self.covariance_matrix(points)
+        # LAPACK works in the memory of the CPU.
+        matrix = self.covariance_matrix(points).cpu()
         # Row-major upper is column-major lower: LAPACK works on the tensor's own memory, and on one triangle of it.
         _, stopped = lapack.dpotrf(matrix.numpy().T, lower=1, clean=0, overwrite_a=1)
         if stopped == 0:
-            noise = torch.randn(samples, len(points), dtype=torch.float64, generator=generator)
-            return noise @ matrix.triu_()
-        return _sample_by_pivots(matrix.fill_diagonal_(1), samples, generator)
+            noise = normal_draws(samples, len(points), generator=generator).cpu()
+            return (noise @ matrix.triu_()).to(points.device)
+        return _sample_by_pivots(matrix.fill_diagonal_(1), samples, generator).to(points.device)
 
     def _variogram(self, angles: Tensor) -> Tensor:
         """(1 - covariance), from the table; overwrites the angles."""
@@ -187,7 +188,7 @@ class GaussianField:
 def _sample_by_pivots(matrix: Tensor, samples: int, generator: torch.Generator) -> Tensor:
     """Draw from a singular covariance, given in the lower triangle and the diagonal; it is overwritten."""
     _, pivots, rank, _ = lapack.dpstrf(matrix.numpy().T, lower=0, overwrite_a=1)
-    noise = torch.randn(samples, rank, dtype=torch.float64, generator=generator)
+    noise = normal_draws(samples, rank, generator=generator).cpu()
     drawn = torch.empty(samples, len(matrix), dtype=torch.float64)
     drawn[:, torch.from_numpy(pivots.astype(np.int64)) - 1] = noise @ matrix.tril_()[:, :rank].T
     return drawn
@@ -210,15 +211,16 @@ class _Table(NamedTuple):
 
     def interpolate(self, angles: Tensor) -> Tensor:
         """1 - covariance."""
+        coefficients = self.coefficients.to(angles.device)
         place = angles.log().sub_(self.start).div_(self.step)
-        interval = place.long().clamp_(0, self.coefficients.shape[1] - 1)
+        interval = place.long().clamp_(0, coefficients.shape[1] - 1)
         offset = place - interval
         below = place < 0
-        value = self.coefficients[_ORDER][interval]
+        value = coefficients[_ORDER][interval]
         for power in range(_ORDER - 1, -1, -1):
-            value.mul_(offset).add_(self.coefficients[power][interval])
+            value.mul_(offset).add_(coefficients[power][interval])
         if bool(below.any()):
-            value[below] = self.coefficients[0, 0] + self.coefficients[1, 0] * place[below]
+            value[below] = coefficients[0, 0] + coefficients[1, 0] * place[below]
         return value.exp_()
 
 

@@ -54,7 +54,7 @@ def power_per_degree(first: ZonalSum, second: ZonalSum | None = None) -> Tensor:
         second: h; f itself when None.
 
     Returns:
-        Shape (K + 1,).
+        Shape (K + 1,), on the CPU.
 
     Raises:
         ArgumentError: If centres do not lie on one sphere or shapes do not fit.
@@ -71,12 +71,13 @@ def power_per_degree(first: ZonalSum, second: ZonalSum | None = None) -> Tensor:
     if first.eigenvalues.shape != other.eigenvalues.shape or first.eigenvalues.ndim != 1:
         raise ArgumentError("eigenvalues", "reach the same degree", tuple(other.eigenvalues.shape))
     degree_max = len(first.eigenvalues) - 1
-    forms = torch.zeros(degree_max + 1, dtype=torch.float64)
+    forms = torch.zeros(degree_max + 1, dtype=torch.float64, device=first.centres.device)
     for rows, values in legendre_blocks(first.centres, other.centres, degree_max):
         forms += values @ other.coefficients @ first.coefficients[rows]
     if second is None:
         forms.clamp_(min=0)  # a sum of squares, negative by rounding only
-    return first.eigenvalues * other.eigenvalues * multiplicities(degree_max, dimension) * forms
+    eigenvalues = first.eigenvalues.cpu() * other.eigenvalues.cpu()
+    return eigenvalues * multiplicities(degree_max, dimension) * forms.cpu()
 
 
 def estimated_power_per_degree(points: Tensor, values: Tensor, degree_max: int) -> PowerEstimate:
@@ -90,7 +91,7 @@ def estimated_power_per_degree(points: Tensor, values: Tensor, degree_max: int) 
         degree_max: Largest degree K.
 
     Returns:
-        Estimates and their standard errors.
+        Estimates and their standard errors, on the CPU.
 
     Raises:
         ArgumentError: If the points do not lie on the sphere, are fewer than 3, or the values do not fit.
@@ -104,9 +105,10 @@ def estimated_power_per_degree(points: Tensor, values: Tensor, degree_max: int) 
     if values.shape != (count,) or not bool(values.isfinite().all()):
         raise ArgumentError("values", "be finite, one per point", tuple(values.shape))
     modes = multiplicities(degree_max, dimension)
-    sums = torch.empty(degree_max + 1, count, dtype=torch.float64)
+    sums = torch.empty(degree_max + 1, count, dtype=torch.float64, device=points.device)
     for rows, polynomials in legendre_blocks(points, points, degree_max):
         sums[:, rows] = (polynomials @ values - values[rows]) * values[rows]
+    sums = sums.cpu()
     total = sums.sum(1)
     power = modes * total / (count * (count - 1))
     without = modes[:, None] * (total[:, None] - 2 * sums) / ((count - 1) * (count - 2))

@@ -66,7 +66,7 @@ def field_averaged_error(
     checked_points("test", test, dimension=field.dimension)
     errors = []
     for points in torch.split(test, _POINTS_AT_ONCE):
-        predictor = torch.from_numpy(weights.predict(points.numpy()))  # rows are a(x)
+        predictor = torch.from_numpy(weights.predict(points)).to(points.device)  # rows are a(x)
         quadratic = predictor @ covariance
         quadratic -= 2 * field.covariance_matrix(points, train)
         errors.append(1 + (quadratic * predictor).sum(1))
@@ -96,7 +96,7 @@ def field_averaged_power(
         ridge: Added to the diagonal of the kernel matrix, >= 0.
 
     Returns:
-        Shape (K + 1,).
+        Shape (K + 1,), on the CPU.
 
     Raises:
         ArgumentError: As in `field_averaged_error`, or a negative degree.
@@ -104,6 +104,7 @@ def field_averaged_power(
     Source:
         The addition theorem (Atkinson and Han 2012, theorem 2.9) in both terms.
     """
+    train = train.cpu()
     estimator, _ = _inverse(kernel, field, train, ridge)
     eigenvalues = kernel_spectrum(_PROFILES[kernel], field.dimension, degree_max)
     inverse = torch.from_numpy(estimator.dual_coef_)
@@ -129,5 +130,5 @@ def _inverse(
     with warnings.catch_warnings():
         # Unit vectors contradict each other on equal points, where the field, that they are for, does not.
         warnings.simplefilter("ignore", LinAlgWarning)
-        estimator.fit(points.numpy(), torch.eye(len(points), dtype=torch.float64).numpy())
+        estimator.fit(points, torch.eye(len(points), dtype=torch.float64).numpy())
     return estimator, estimator.conditioning_

@@ -15,7 +15,7 @@ def uniform_points(count: int, dimension: int, *, generator: torch.Generator) ->
     Args:
         count: Number of points, at least 1.
         dimension: d >= 2: the sphere is S^(d-1).
-        generator: Source of randomness, on the CPU.
+        generator: Source of randomness, on any device with float64; the points lie there.
 
     Returns:
         Unit rows, float64, shape (count, d).
@@ -30,8 +30,13 @@ def uniform_points(count: int, dimension: int, *, generator: torch.Generator) ->
         raise ArgumentError("count", "be at least 1", count)
     if dimension < 2:
         raise ArgumentError("dimension", "be at least 2", dimension)
-    points = torch.randn(count, dimension, dtype=torch.float64, generator=generator)
+    points = normal_draws(count, dimension, generator=generator)
     return points.div_(torch.linalg.vector_norm(points, dim=1, keepdim=True))
+
+
+def normal_draws(*shape: int, generator: torch.Generator) -> Tensor:
+    """Draw standard normal numbers, float64, on the device of the generator."""
+    return torch.randn(shape, dtype=torch.float64, generator=generator, device=generator.device)
 
 
 def checked_points(name: str, points: Tensor, *, dimension: int | None = None) -> Tensor:
@@ -47,7 +52,8 @@ def checked_points(name: str, points: Tensor, *, dimension: int | None = None) -
     """
     if not isinstance(points, Tensor) or points.dtype != torch.float64:
         received = points.dtype if isinstance(points, Tensor) else type(points).__name__
-        raise ArgumentError(name, "be a float64 tensor", received, "Convert before normalising the rows.")
+        way_out = "Convert before normalising the rows, on the CPU where a device has no float64."
+        raise ArgumentError(name, "be a float64 tensor", received, way_out)
     wanted = "d >= 2" if dimension is None else f"d = {dimension}"
     if (
         points.ndim != 2

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.sphere.fields import GaussianField
-from diffstab.sphere.points import checked_points, uniform_points
+from diffstab.sphere.points import checked_points, normal_draws, uniform_points
 
 _PRODUCTS_AT_ONCE = 2**23
 """Neurons times points evaluated together: blocks of 64 MiB."""
@@ -172,8 +172,8 @@ class TeacherTarget(Target):
         coordinates = dimension if self.coordinates is None else self.coordinates
         if coordinates > dimension:
             raise ArgumentError("coordinates", f"be at most the dimension {dimension}", coordinates)
-        neurons = uniform_points(self.width, coordinates, generator=generator)
-        weights = torch.randn(self.width, dtype=torch.float64, generator=generator)
+        neurons = uniform_points(self.width, coordinates, generator=generator).to(points.device)
+        weights = normal_draws(self.width, generator=generator).to(points.device)
         weights /= math.sqrt(self.width * self._second_moment(dimension))
         rows = max(1, _PRODUCTS_AT_ONCE // self.width)
         blocks = torch.split(points[:, :coordinates], rows)

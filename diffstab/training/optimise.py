@@ -131,7 +131,7 @@ def _descend(
     optimiser = make_optimiser(model, settings)
     start = model.start(x)
     for step in range(settings.stop.max_steps + 1):
-        rows = _batch(len(x), settings, generator)
+        rows = _batch(len(x), settings, generator, x.device)
         outputs = model(x[rows], start[rows])
         # A full batch is measured on the way; a mini-batch says nothing of the margins of the others.
         with torch.no_grad():
@@ -158,12 +158,15 @@ def make_optimiser(model: CentredOutput, settings: OptimiserSettings) -> torch.o
     raise ArgumentError("optimiser", "be gd, sgd or adam here", repr(settings.name))
 
 
-def _batch(count: int, settings: OptimiserSettings, generator: torch.Generator | None) -> Tensor | slice:
+def _batch(
+    count: int, settings: OptimiserSettings, generator: torch.Generator | None, device: torch.device
+) -> Tensor | slice:
     if settings.batch_size is None or settings.name == "gd" or settings.batch_size >= count:
         return slice(None)
     if generator is None:
         raise ArgumentError("generator", "be given with a batch_size", None)
-    return torch.randperm(count, generator=generator)[: settings.batch_size]
+    order = torch.randperm(count, generator=generator, device=generator.device)
+    return order[: settings.batch_size].to(device)
 
 
 @torch.no_grad()
