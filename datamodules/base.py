@@ -40,7 +40,8 @@ class ImageDataModule(lightning.LightningDataModule):
             training split. "none": in [0, 1].
         batch_size: Images in a batch; None serves each split as one batch.
         root: Folder of the data sets; None means $DIFFSTAB_DATA, or ./data when that is unset.
-        size: Side in pixels that the images are resized to; None keeps theirs.
+        size: Side in pixels that the images are resized to, at least 3: smaller images have no pixel inside their
+            border, so that no deformation moves them. None keeps theirs.
 
     Attributes:
         name: Name of the data set.
@@ -73,9 +74,10 @@ class ImageDataModule(lightning.LightningDataModule):
         size: int | None = None,
     ) -> None:
         super().__init__()
-        counts = {"n_train": n_train, "n_test": n_test, "batch_size": batch_size, "size": size}
+        counts = {"n_train": n_train, "n_test": n_test, "batch_size": batch_size}
         for argument, count in counts.items():
             _check_integer(argument, 1 if count is None else count, least=1)
+        _check_integer("size", 3 if size is None else size, least=3)
         _check_integer("seed", seed, least=0)
         _check_choice("labels", labels, ("parity", "classes"))
         _check_choice("normalisation", normalisation, ("sphere", "standard", "none"))
@@ -138,7 +140,7 @@ class ImageDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> TensorBatches:
         """Batches of the training split, in an order of their own in each epoch."""
         order = EpochOrder(len(self.train_images), seed=self.seed)
-        return TensorBatches(self.train_images, self.train_labels, batch_size=self.batch_size, sampler=order)
+        return self._batches(self.train_images, self.train_labels, sampler=order)
 
     def val_dataloader(self) -> TensorBatches:
         """Batches of the test split."""
@@ -146,11 +148,18 @@ class ImageDataModule(lightning.LightningDataModule):
 
     def test_dataloader(self) -> TensorBatches:
         """Batches of the test split."""
-        return TensorBatches(self.test_images, self.test_labels, batch_size=self.batch_size)
+        return self._batches(self.test_images, self.test_labels)
 
     def predict_dataloader(self) -> TensorBatches:
         """Batches of the test split."""
         return self.test_dataloader()
+
+    def _batches(
+        self, images: torch.Tensor, labels: torch.Tensor, *, sampler: EpochOrder | None = None
+    ) -> TensorBatches:
+        # A process group may outlive the trainer that made it, and the next one be of a single process.
+        place = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
+        return TensorBatches(images, labels, batch_size=self.batch_size, sampler=sampler, place=place)
 
     def _labelled(self, classes: torch.Tensor) -> torch.Tensor:
         if self.labels == "parity":

@@ -51,6 +51,10 @@ class TensorBatches:
             without a copy and in its own order.
         sampler: Order of the samples in each epoch; their own order when None.
         whole: Serve everything as one batch to every process.
+        place: Number of this process and how many there are; those of the process group when None.
+
+    Attributes:
+        deals: Whether processes share the images.
     """
 
     def __init__(
@@ -61,12 +65,15 @@ class TensorBatches:
         batch_size: int | None = None,
         sampler: EpochOrder | None = None,
         whole: bool = False,
+        place: tuple[int, int] | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
         self.batch_size = batch_size
         self.sampler = sampler
         self.whole = whole
+        self.deals = not whole
+        self.place = place
         # Lightning announces the epochs to `sampler`; a loader that has one must have this too.
         self.batch_sampler = None
 
@@ -76,13 +83,13 @@ class TensorBatches:
             return 1
         if self.sampler is not None:
             return -(-len(self.images) // self.batch_size)
-        _, processes = process_place()
+        _, processes = self.place or process_place()
         own = -(-len(self.images) // processes)
         return -(-own // -(-self.batch_size // processes))
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield this process's batches of the epoch that is current when the first one is asked for."""
-        process, processes = process_place()
+        process, processes = self.place or process_place()
         shared = self.sampler is None and processes > 1
         if self.whole or (self.batch_size is None and not shared):
             yield self.images, self.labels

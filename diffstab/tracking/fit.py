@@ -75,7 +75,8 @@ class TrackedCLI(ProjectCLI):
             ResultsError: If W&B cannot be started.
         """
         trainer = super().instantiate_trainer(**options)
-        for logger in trainer.loggers:
+        # One run, of the first process.
+        for logger in trainer.loggers if trainer.is_global_zero else []:
             if isinstance(logger, WandbLogger):
                 _open(logger)
                 self.opened.append(logger)

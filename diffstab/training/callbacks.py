@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torch.utils.data.distributed import DistributedSampler
 
 from diffstab.errors import ArgumentError, DegenerateError
-from diffstab.stability import Probes, RelativeStability, diffeomorphism, numbered_pairs
-from diffstab.stability.predictors import batch_output
+from diffstab.stability import Probes, RelativeStability, diffeomorphism, noise_norms, numbered_pairs
+from diffstab.stability.predictors import batch_output, evaluation_mode
 from diffstab.streams import stream
+from diffstab.training.numbering import Numbering, Numbers, Stage, suffix
+from diffstab.training.processes import summed
+from diffstab.training.samples import images_of
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -47,23 +47,24 @@ class FinalCheckpoint(Callback):
 class StabilityProbe(Callback):
     """Logs D, G and R of the predictor after each validation and test, on the same draws every time.
 
-    The predictor is the module itself, called with images as `validation_step` would under the trainer's precision;
-    of the task, F = alpha (f - xi f_0). Where it is constant, as at initialisation with xi = 1, or has seen fewer
-    than two images, D, G and R are undefined and logged as NaN. What is drawn for an image depends on the seed and
-    its place in its data set, so that batch sizes and processes change no number beyond rounding.
+    The predictor is the LightningModule itself, called with images alone (for an `ImageTask`, F = alpha (f - xi f_0)),
+    in eval mode, under the trainer's precision; mode, buffers, batches and the global generators are left as they
+    are. Images are the batch, the first entry of a tuple, or "image" or "images" of a dictionary.
 
-    A batch is a tensor of images, a tuple or list that begins with one, or a dictionary with "image" or "images".
+    Draws hang on the seed and the number of the image in its loader: neither batches nor processes change them, and
+    several processes count each image once. D, G and R are NaN where they are undefined: where F is constant, as
+    at initialisation with xi = 1, and for fewer than two images. Several loaders are measured and logged apart.
 
     Args:
         delta_px: Typical displacement of the deformations, pixels.
         cutoff: Their high-frequency cut-off c >= 2.
-        noise: "matched" (|eta| = |tau x - x| image by image), a fixed norm, or "batch": the mean norm over a
-            batch, which then depends on how images are batched.
+        noise: "matched" (|eta| = |tau x - x| image by image), "batch" (their mean over the batch of all processes), or
+            a fixed norm.
         fields_per_image: Deformations and noise draws for each image.
-        seed: Seed of the draws.
+        seed: Seed of the draws, any integer.
 
     Raises:
-        ArgumentError: If a value is out of range; when run, if a batch holds no images or the module returns no tensor.
+        ArgumentError: If a value is out of range; at work, if batches or outputs are of another kind.
     """
 
     def __init__(
@@ -76,18 +77,31 @@ class StabilityProbe(Callback):
         seed: int = 0,
     ) -> None:
         self.deform = diffeomorphism(delta_px, cutoff)
+        # Bad values are refused here, not at first use.
+        noise_norms(torch.ones(1, 1), noise=noise)
+        if fields_per_image < 1:
+            raise ArgumentError("fields_per_image", "be >= 1", fields_per_image)
         self.noise: str | float = noise
         self.fields_per_image, self.seed = fields_per_image, seed
-        self.metric = RelativeStability()
-        self._seen: Counter[int] = Counter()
+        self.metrics: dict[int, RelativeStability] = {}
+        self.numbering = Numbering()
 
-    def draw(self, images: Tensor, numbers: Tensor, *, loader: int = 0) -> Probes:
-        """Return what is measured on images (n, ...) of the given places in the data set of a loader."""
+    def draw(
+        self, images: Tensor, numbers: Tensor, *, loader: int = 0, noise: str | float | None = None
+    ) -> Probes:
+        """Return what is measured on images.
+
+        Args:
+            images: (n, C, H, W).
+            numbers: (n,) their places in the data set of the loader, ascending.
+            loader: Number of the loader.
+            noise: Another noise than the callback's.
+        """
         return numbered_pairs(
             images,
             numbers,
             deform=self.deform,
-            noise=self.noise,
+            noise=self.noise if noise is None else noise,
             fields_per_image=self.fields_per_image,
             block_stream=lambda block: stream(self.seed, "validation probes", loader, block),
         )
@@ -110,7 +124,7 @@ class StabilityProbe(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Measure a batch."""
-        self._measure(trainer, pl_module, images_of(batch), trainer.val_dataloaders, dataloader_idx)
+        self._update(trainer, pl_module, batch, stage="val", loader=dataloader_idx)
 
     def on_test_batch_end(
         self,
@@ -122,80 +136,83 @@ class StabilityProbe(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Measure a batch."""
-        self._measure(trainer, pl_module, images_of(batch), trainer.test_dataloaders, dataloader_idx)
+        self._update(trainer, pl_module, batch, stage="test", loader=dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log val_D, val_G and val_R."""
-        self._log(pl_module, "val")
+        self._log(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log test_D, test_G and test_R."""
-        self._log(pl_module, "test")
+        self._log(trainer, pl_module, "test")
 
     def _start(self) -> None:
-        self.metric.reset()
-        self._seen.clear()
+        self.metrics = {}
+        self.numbering.start()
 
-    def _measure(
-        self, trainer: Trainer, module: LightningModule, images: Tensor, loaders: Any, index: int
+    def _update(
+        self, trainer: Trainer, module: LightningModule, batch: Any, *, stage: Stage, loader: int
     ) -> None:
-        # Process r of W has images r, r + W, ..., as the loaders of the project and Lightning's sampler deal them.
-        places = self._seen[index] + torch.arange(len(images))
-        self._seen[index] += len(images)
-        numbers = places * trainer.world_size + trainer.global_rank
-        own = numbers < _count_of(loaders, index)  # Lightning's sampler repeats some to fill up
-        images, numbers = images[own.to(images.device)], numbers[own]
-        if not len(images):
+        images = images_of(batch)
+        found = self.numbering.numbers(trainer, stage, count=len(images), dataloader_idx=loader)
+        if loader not in self.metrics:
+            # Processes add up when this callback asks for it, and only those of this trainer.
+            metric = RelativeStability(sync_on_compute=trainer.world_size > 1)
+            self.metrics[loader] = metric.to(module.device)
+        own = images[found.mine.to(images.device)]
+        noise = self.noise
+        if noise == "batch" and trainer.world_size > 1:
+            noise = self._mean_norm(trainer, own, found, loader=loader)
+        if not len(own):
             return
-        probes = self.draw(images, numbers, loader=index)
-        with trainer.precision_plugin.forward_context():
-            fields = [
-                [batch_output(module, field) for field in part] for part in (probes.deformed, probes.noisy)
-            ]
-            clean = batch_output(module, images)
-        self.metric.update(clean, *(torch.stack(outputs) for outputs in fields))
+        check_probed(own)
+        probes = self.draw(own, found.number[found.mine], loader=loader, noise=noise)
+        elsewhere = [] if images.device.type == "cpu" else [images.device]
+        with (
+            torch.random.fork_rng(elsewhere, device_type=elsewhere[0].type if elsewhere else "cuda"),
+            evaluation_mode(module),
+            torch.no_grad(),
+            trainer.precision_plugin.forward_context(),
+        ):
+            clean = batch_output(module, probes.clean)
+            deformed, noisy = (
+                torch.stack([batch_output(module, field) for field in fields])
+                for fields in (probes.deformed, probes.noisy)
+            )
+        self.metrics[loader].update(clean, deformed, noisy)
 
-    def _log(self, pl_module: LightningModule, stage: str) -> None:
-        try:
-            found = self.metric.stability()
-            values = (float(found.deformation), float(found.noise), float(found.relative))
-        except (DegenerateError, ArgumentError):  # a constant predictor, or fewer than two images in all
-            values = (math.nan, math.nan, math.nan)
-        pl_module.log_dict({f"{stage}_{name}": value for name, value in zip("DGR", values)}, batch_size=1)
+    def _mean_norm(self, trainer: Trainer, images: Tensor, found: Numbers, *, loader: int) -> float:
+        """Return the mean norm of the deformations of a batch over all processes; each of them calls it."""
+        if not found.even:
+            received = '"batch" with a loader that is not known to serve all processes alike'
+            way_out = "Use torch's DataLoader, or TensorBatches."
+            raise ArgumentError("noise", 'be "matched" or a norm here', received, way_out)
+        sums = [0.0, 0.0]
+        if len(images):
+            probes = self.draw(images, found.number[found.mine], loader=loader, noise="matched")
+            norms = probes.draw.deformation_norms
+            sums = [float(norms.sum()), float(norms.numel())]
+        total, count = summed(trainer, sums, device=images.device)
+        return total / count
 
-
-def images_of(batch: Any) -> Tensor:
-    """Return the images of a batch.
-
-    Args:
-        batch: A tensor (n, C, H, W), a tuple or list that begins with one, or a dictionary with "image" or "images".
-
-    Raises:
-        ArgumentError: If it is none of these.
-    """
-    found = batch
-    if isinstance(batch, Mapping):
-        found = batch.get("images", batch.get("image"))
-    elif isinstance(batch, tuple | list):
-        found = batch[0] if batch else None
-    if not isinstance(found, Tensor) or found.ndim != 4:
-        condition = 'be images (n, C, H, W), begin with them, or hold them as "images" or "image"'
-        raise ArgumentError("batch", condition, _described(batch))
-    return found
-
-
-def _described(batch: Any) -> str:
-    if isinstance(batch, Tensor):
-        return f"a tensor of shape {tuple(batch.shape)}"
-    if isinstance(batch, Mapping):
-        return f"a dictionary with {', '.join(map(repr, batch)) or 'nothing'}"
-    if isinstance(batch, tuple | list):
-        return f"a {type(batch).__name__} of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
-    return type(batch).__name__
+    def _log(self, trainer: Trainer, module: LightningModule, stage: Stage) -> None:
+        for loader, metric in sorted(self.metrics.items()):
+            try:
+                found = metric.stability()
+                values = (float(found.deformation), float(found.noise), float(found.relative))
+            except (ArgumentError, DegenerateError):
+                values = (math.nan, math.nan, math.nan)
+            end = suffix(trainer, stage, loader)
+            module.log_dict({f"{stage}_{name}{end}": value for name, value in zip("DGR", values)})
 
 
-def _count_of(loaders: Any, index: int) -> float:
-    """Return the number of images of a loader whose sampler repeats some; infinity where it is not known to."""
-    loader = loaders[index] if isinstance(loaders, list | tuple) else loaders
-    sampler = getattr(loader, "sampler", None)
-    return len(loader.dataset) if isinstance(sampler, DistributedSampler) else math.inf
+def check_probed(images: Tensor) -> None:
+    """Raise an ArgumentError unless images are a floating (n, C, H, W) that a deformation can move."""
+    if images.ndim != 4 or not images.is_floating_point():
+        received = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise ArgumentError("images of StabilityProbe", "be floating, of shape (n, C, H, W)", received)
+    if min(images.shape[2:]) < 3:
+        way_out = "Fields are zero on the border."
+        raise ArgumentError(
+            "images of StabilityProbe", "have at least 3 x 3 pixels", tuple(images.shape), way_out
+        )

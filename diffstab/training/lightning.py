@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import torch
 from jsonargparse import ArgumentError as ParseError
 from jsonargparse.typing import register_type
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
@@ -19,8 +21,9 @@ from diffstab.errors import ArgumentError, DiffstabError
 from diffstab.results import flatten, parse_yaml, write_atomically
 from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
+from diffstab.training.checkpoints import check_checkpoint
 from diffstab.training.config_files import check_configs, strict_reading, told
-from diffstab.training.tasks import ImageTask, check_trainer
+from diffstab.training.tasks import ImageTask, at_least_single
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -28,6 +31,7 @@ TRAINER_DEFAULTS = {
     "max_epochs": 10_000,  # the stop rule ends a run, not the number of epochs
     "log_every_n_steps": 1,  # an epoch of the full batch is one step
     "num_sanity_val_steps": 0,  # with xi = 1 there is nothing to measure before the first step
+    "devices": "1",  # several processes are asked for
     "callbacks": [FinalCheckpoint()],
 }
 
@@ -107,22 +111,38 @@ class ProjectCLI(LightningCLI):
             condition = f"fit the options of diffstab {self.subcommand}"
             raise ArgumentError("configuration", condition, told(error)) from error
 
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration as it is: Lightning would replace options by those in the checkpoint, unsaid."""
+
     def before_instantiate_classes(self) -> None:
         """Read checkpoints as plain tensors."""
         if self.config[self.subcommand].get("weights_only") is None:
             self.config[self.subcommand]["weights_only"] = True
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
-        """Build the trainer, which logs to results/fit/version_* unless a logger is asked for."""
+        """Build the trainer, which logs to results/fit/version_* unless a logger is asked for.
+
+        Raises:
+            ArgumentError: If this machine has not what it takes, its options do not fit together, or the task cannot
+                run under it; so too if a checkpoint is not one of the model.
+            DataError: If the checkpoint is missing or damaged.
+        """
         # Not as the parser's default: jsonargparse would carry its name and folder over to other loggers.
         if self._get(self.config_init, "trainer")["logger"] in (None, True):
             options["logger"] = CSVLogger("results", name="fit")
-        return super().instantiate_trainer(**options)
-
-    def before_fit(self) -> None:
-        """Refuse, before any process is started, a trainer that the task cannot be trained under."""
-        if isinstance(self.model, ImageTask):
-            check_trainer(self.model, self.trainer.world_size)
+        with told_in_a_line(ValueError, ImportError, RuntimeError, TypeError):
+            trainer = super().instantiate_trainer(**options)
+        stage = str(self.subcommand)
+        # Here, before any process is started; the task looks again in each.
+        if hasattr(self.model, "check_trainer"):
+            self.model.check_trainer(trainer, stage)
+        check_checkpoint(
+            self._get(self.config, "ckpt_path"),
+            self.model,
+            resume=stage == "fit",
+            weights_only=self._get(self.config, "weights_only"),
+        )
+        return trainer
 
     def before_predict(self) -> None:
         """Refuse to predict by parts.
@@ -141,7 +161,7 @@ class ProjectCLI(LightningCLI):
         """Write the outputs F on the test images, in their order, to predictions.npz of the run's folder."""
         outputs = torch.cat(cast("list[torch.Tensor]", self.trainer.predict(**arguments)))
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, outputs=outputs.cpu().numpy())
+        np.savez_compressed(buffer, outputs=at_least_single(outputs).cpu().numpy())  # numpy has no bfloat16
         folder = run_folder(self.trainer)
         folder.mkdir(parents=True, exist_ok=True)
         print(write_atomically(folder / "predictions.npz", buffer.getvalue()))
@@ -178,7 +198,7 @@ def run_lightning(
     args = with_configs(args)
     check_configs(args)
     register_type(torch.dtype, _dtype_name, _dtype, fail_already_registered=False)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), told_in_a_line():
         # Of Lightning's own use of torch, nothing a user could act on.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
         # What the task and the probe log is merged over the processes before it is logged.
@@ -201,6 +221,21 @@ def run_lightning(
             args=args,
             **options,
         )
+
+
+@contextmanager
+def told_in_a_line(*also: type[Exception]) -> Iterator[None]:
+    """Turn Lightning's complaints about its options, and the given errors, into an ArgumentError of one line."""
+    try:
+        yield
+    except DiffstabError:
+        raise
+    except Exception as error:
+        if not isinstance(error, (MisconfigurationException, *also)):
+            raise
+        said = " ".join(str(error).split()).rstrip(".!")
+        way_out = "The options are those of pytorch_lightning.Trainer."
+        raise ArgumentError("trainer", "fit this machine and itself", said, way_out) from error
 
 
 def _dtype_name(dtype: torch.dtype) -> str:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from typing import Any, Literal, cast
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import CentredOutput, make_loss
+from diffstab.training.numbering import Numbering, suffix
+from diffstab.training.numbering import Stage as EvaluationStage
 from diffstab.training.optimise import OptimiserSettings, make_flow, make_optimiser
+from diffstab.training.processes import (
+    check_full_precision,
+    check_one_process,
+    check_precision,
+    check_strategy,
+    summed,
+)
+from diffstab.training.samples import images_of, labels_of
 from diffstab.training.stopping import margin_share
 
 LossName = Literal["mse", "hinge", "quadratic_hinge", "soft_hinge", "cross_entropy"]
-Stage = Literal["train", "val", "test"]
-Batch = tuple[Tensor, Tensor]
 
 FLOWS = ("gradient_flow", "euler")
-_NUMBERS = ("images", "loss", "error", "margin_share")  # what the sums of a stage are of
 _DEFAULT_OPTIMISER = OptimiserSettings()
 
 
@@ -32,9 +39,15 @@ class ImageTask(LightningModule):
     of gd, or one pass of sgd or adam over the batches of the data module. The logged `train_` numbers are those
     after the steps of a flow, and those met before each step of the others; a loss is alpha times the loss.
 
-    With several processes each has its part of a batch: gradients are those of the mean over the whole batch, and
-    numbers those of all images, as with one process up to rounding. gd repeats the same steps in each process. Flows
-    take one process, and weights of float32 or float64. An empty part of a batch is fine.
+    Several processes (ddp) share each batch of sgd, adam and gd: gradients are means over the images of all, and the
+    run is that of one process up to rounding where the loader serves them parts of the same batches, as the
+    project's data modules do; batches of torch's loaders are others, of the same law. Batch normalisation sees the
+    part of its own process, unless `sync_batchnorm` is set. Flows run in one process. Loss, error and margins are
+    those of all images, each counted once.
+
+    Weights may be of bfloat16 under sgd, gd and adam, and products of half precision (the mixed ones), while rounding
+    of the centred output stays within a hundredth of the margin; losses are evaluated in float32. Flows need weights of
+    float32 or float64 and step outside autocast.
 
     Args:
         net: Net f, as it is at initialisation.
@@ -76,12 +89,33 @@ class ImageTask(LightningModule):
         self.settings, self.flow_steps = optimiser, flow_steps
         self.stop_reason = ""
         self.automatic_optimization = False
-        self._sums: defaultdict[str, list[float]] = defaultdict(lambda: [0.0] * len(_NUMBERS))
-        self._train_numbers: dict[str, float] = {}
+        names = ("train_loss", "train_error", "train_margin_share")
+        # Updated with sums over all processes, so that none has to be made when somebody looks at a number.
+        self.means = nn.ModuleDict({name: MeanMetric(sync_on_compute=False) for name in names})
+        self.numbering = Numbering()
+        self._totals: dict[int, list[float]] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return F for images (n, ...), computed in the floating type of the net."""
         return cast("Tensor", self.predictor(self._like_net(x)))
+
+    def setup(self, stage: str) -> None:
+        """Refuse a trainer that this task cannot run under.
+
+        Raises:
+            ArgumentError: If its strategy, number of processes or precision is none that works.
+        """
+        self.check_trainer(self.trainer, stage)
+
+    def check_trainer(self, trainer: Trainer, stage: str) -> None:
+        """Raise an ArgumentError if a stage (fit, validate, test or predict) cannot run under a trainer."""
+        name, dtype = self.settings.name, next(self.predictor.net.parameters()).dtype
+        check_strategy(trainer)
+        if stage == "fit" and name in FLOWS:
+            check_one_process(trainer, what=f"{name}, which takes its steps on the whole training set")
+            check_full_precision(trainer, what=name, dtype=dtype)
+        alpha, xi = self.predictor.alpha, self.predictor.xi
+        check_precision(trainer, dtype=dtype, training=stage == "fit", alpha=alpha, xi=xi)
 
     def configure_optimizers(self) -> Any:
         """Return the integrator of the flow, or the torch optimiser of the others."""
@@ -89,34 +123,20 @@ class ImageTask(LightningModule):
             return make_flow(self.predictor, self.loss, self.settings)
         return make_optimiser(self.predictor, self.settings)
 
-    def setup(self, stage: str) -> None:
-        """Refuse a trainer that a flow cannot run under.
-
-        Raises:
-            ArgumentError: If a flow has several processes or half-precision weights, or Adam and SGD float16 ones.
-        """
-        if stage == "fit":
-            check_trainer(self, self.trainer.world_size)
-
     def on_train_start(self) -> None:
         """Refuse mini-batches for an optimiser that is defined on the whole training set.
 
         Raises:
-            ArgumentError: If there is more than one batch, or weights are of a type that training breaks down in.
+            ArgumentError: If there is more than one batch.
         """
-        check_trainer(self, self.trainer.world_size)
         if self.settings.name not in ("sgd", "adam") and self.trainer.num_training_batches != 1:
             condition = f"be null (the full batch) for {self.settings.name}"
             received = f"{self.trainer.num_training_batches} batches"
             raise ArgumentError("data.batch_size", condition, received, "Mini-batches take sgd or adam.")
 
-    def on_train_epoch_start(self) -> None:
-        """Start the sums of an epoch."""
-        self._sums["train"] = [0.0] * len(_NUMBERS)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
+    def training_step(self, batch: Any, batch_idx: int) -> None:
         """Advance the flow, or make one step on the batch."""
-        x, y = self._like_net(batch[0]), self._like_net(batch[1])
+        x, y = self._like_net(images_of(batch)), self._like_net(labels_of(batch))
         if self.settings.name in FLOWS:
             # A precision of the trainer must not reach into the integrator: its error estimate is finer.
             with torch.autocast(self.device.type, enabled=False):
@@ -132,32 +152,32 @@ class ImageTask(LightningModule):
             self.trainer.should_stop = True
 
     def on_validation_epoch_start(self) -> None:
-        """Start the sums of an epoch."""
-        self._sums["val"] = [0.0] * len(_NUMBERS)
+        """Start the sums over."""
+        self._start()
 
     def on_test_epoch_start(self) -> None:
-        """Start the sums of an epoch."""
-        self._sums["test"] = [0.0] * len(_NUMBERS)
+        """Start the sums over."""
+        self._start()
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measure loss and error."""
+        self._evaluate("val", batch, dataloader_idx)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Measure loss and error."""
+        self._evaluate("test", batch, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Log loss and error."""
-        self._log("val")
+        """Log loss and error of all images."""
+        self._log_totals("val")
 
     def on_test_epoch_end(self) -> None:
-        """Log loss and error."""
-        self._log("test")
+        """Log loss and error of all images."""
+        self._log_totals("test")
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure loss and error."""
-        self._measure("val", self(batch[0]), self._like_net(batch[1]))
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Measure loss and error."""
-        self._measure("test", self(batch[0]), self._like_net(batch[1]))
-
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return F."""
-        return cast("Tensor", self(batch[0]))
+        return cast("Tensor", self(images_of(batch)))
 
     def _like_net(self, values: Tensor) -> Tensor:
         dtype = next(self.predictor.net.parameters()).dtype
@@ -165,102 +185,87 @@ class ImageTask(LightningModule):
 
     def _flow(self, x: Tensor, y: Tensor) -> None:
         status = cast("Any", self.optimizers()).step(x=x, y=y, steps=self.flow_steps)
-        self._measure("train", self(x), y)
-        self._log("train")
+        self._log_training(self._sums(self(x), y))
         self.log("flow_time", status.time, prog_bar=True)
         self.log("flow_steps", float(status.steps))
         self.stop_reason = status.reason
 
     def _descend(self, x: Tensor, y: Tensor) -> None:
-        outputs = self(x)
-        loss = self.loss(outputs, y) if len(y) else 0 * outputs.sum()
-        images, failures = self._over_processes([len(y), float(not loss.isfinite())])
-        if failures:
-            raise self._diverged("train", math.nan)
-        self._measure("train", outputs, y)
-        if self.trainer.is_last_batch:
-            self._log("train")
+        # Where there are more processes than images one gets none, and not every net takes an empty batch.
+        outputs = at_least_single(self(x)) if len(x) else None
+        totals = summed(self.trainer, self._sums(outputs, y), device=self.device)
+        self._log_training(totals)
         # On the full batch the rule is known to be met before the step: then the weights stay as they are.
         if self.trainer.num_training_batches == 1 and self._reason():
             return
         optimiser = cast("Any", self.optimizers())
         optimiser.zero_grad()
-        # DDP averages gradients over the processes: each counts by its share of the batch.
-        self.manual_backward(loss * (self.trainer.world_size * len(y) / images))
+        self.manual_backward(self._objective(outputs, y, count=totals[0]))
         optimiser.step()
 
-    def _measure(self, stage: Stage, outputs: Tensor, y: Tensor) -> None:
-        if not len(y):
-            return
-        outputs = outputs.detach()
-        means = [
-            float(self.loss.pointwise(outputs, y).mean()),
-            error_share(outputs, y),
-            margin_share(outputs, y, self.settings.stop.margin),
-        ]
-        sums = self._sums[stage]
-        self._sums[stage] = [
-            sums[0] + len(y),
-            *(s + len(y) * m for s, m in zip(sums[1:], means, strict=True)),
-        ]
+    def _objective(self, outputs: Tensor | None, y: Tensor, *, count: float) -> Tensor:
+        """Return a loss whose gradient, averaged over the processes, is that of the mean over all `count` images."""
+        if outputs is None:
+            parameters = [p for p in self.predictor.net.parameters() if p.requires_grad]
+            return cast("Tensor", 0 * sum(parameter.sum() for parameter in parameters))
+        weight = self.trainer.world_size * len(y) / count
+        return self.loss(outputs, at_least_single(y)) * weight
 
-    def _log(self, stage: Stage) -> None:
-        """Log the means over all images of all processes; each process calls it at the same place.
+    def _sums(self, outputs: Tensor | None, y: Tensor) -> list[float]:
+        """Return the number of images and sums of loss, errors and margins met over them."""
+        if outputs is None or not len(y):
+            return [0.0, 0.0, 0.0, 0.0]
+        outputs, y, n = at_least_single(outputs.detach()), at_least_single(y), len(y)
+        loss = float(self.loss.pointwise(outputs, y).mean())
+        met = margin_share(outputs, y, self.settings.stop.margin)
+        return [float(n), n * loss, n * error_share(outputs, y), n * met]
 
-        The sums are merged here and not by a logger, which would merge them in an order that hangs on the bars of
-        the process.
-        """
-        images, *sums = self._over_processes(self._sums[stage])
-        if not images:
-            return
-        values = {f"{stage}_{name}": total / images for name, total in zip(_NUMBERS[1:], sums, strict=True)}
-        if not math.isfinite(values[f"{stage}_loss"]):
-            raise self._diverged(stage, values[f"{stage}_loss"])
-        if stage == "train":
-            self._train_numbers = values
-        else:
-            del values[f"{stage}_margin_share"]
-        for name, value in values.items():
-            self.log(name, value, on_step=False, on_epoch=True, prog_bar=name != "train_loss", batch_size=1)
+    def _log_training(self, totals: list[float]) -> None:
+        """Log what all processes have met in a step: no process sums up anything when it is looked at."""
+        count, *sums = totals
+        self._check_finite("train", sums[0])
+        for name, total in zip(("loss", "error", "margin_share"), sums, strict=True):
+            metric = cast("MeanMetric", self.means[f"train_{name}"])
+            metric.update(total / count, weight=count)
+            self.log(f"train_{name}", metric, on_step=False, on_epoch=True, prog_bar=name != "loss")
 
-    def _over_processes(self, numbers: list[float]) -> list[float]:
-        """Return the sums over all processes."""
-        if self.trainer.world_size == 1:
-            return numbers
-        summed = torch.tensor(numbers, dtype=torch.float64, device=self.device)
-        return cast("list[float]", self.trainer.strategy.reduce(summed, reduce_op="sum").tolist())
+    def _start(self) -> None:
+        self._totals = {}
+        self.numbering.start()
 
-    def _diverged(self, stage: Stage, loss: float) -> DegenerateError:
-        way_out = "Lower optimiser.learning_rate."
-        return DegenerateError(f"The {stage} loss became {loss} at step {self.global_step}. {way_out}")
+    def _evaluate(self, stage: EvaluationStage, batch: Any, loader: int) -> None:
+        images, labels = images_of(batch), labels_of(batch)
+        found = self.numbering.numbers(self.trainer, stage, count=len(images), dataloader_idx=loader)
+        x, y = (part[found.mine.to(part.device)] for part in (images, labels))
+        sums = self._sums(self(x) if len(x) else None, self._like_net(y))
+        before = self._totals.get(loader, [0.0] * len(sums))
+        self._totals[loader] = [a + b for a, b in zip(before, sums, strict=True)]
+
+    def _log_totals(self, stage: EvaluationStage) -> None:
+        for loader, sums in sorted(self._totals.items()):
+            count, loss, wrong, _ = summed(self.trainer, sums, device=self.device)
+            self._check_finite(stage, loss)
+            end = suffix(self.trainer, stage, loader)
+            self.log(f"{stage}_loss{end}", loss / count, prog_bar=True)
+            self.log(f"{stage}_error{end}", wrong / count, prog_bar=True)
+
+    def _check_finite(self, stage: str, loss: float) -> None:
+        if not math.isfinite(loss):
+            way_out = "Lower optimiser.learning_rate."
+            raise DegenerateError(f"The {stage} loss became {loss} at step {self.global_step}. {way_out}")
 
     def _reason(self) -> str:
-        loss, share = (self._train_numbers[f"train_{name}"] for name in ("loss", "margin_share"))
+        loss, share = (
+            float(cast("MeanMetric", self.means[name]).compute())
+            for name in ("train_loss", "train_margin_share")
+        )
         return self.settings.stop.reason(loss=loss, share=share, steps=self.global_step)
 
 
-def check_trainer(task: ImageTask, processes: int) -> None:
-    """Refuse what a task cannot be trained under.
-
-    Args:
-        task: The task.
-        processes: How many would train it.
-
-    Raises:
-        ArgumentError: If a flow has several processes or half-precision weights, or other optimisers float16 ones.
-    """
-    name, dtype = task.settings.name, next(task.predictor.net.parameters()).dtype
-    if name in FLOWS and processes > 1:
-        way_out = "Its batch is the whole training set, which every process would repeat."
-        raise ArgumentError("trainer.devices", f"be 1 for {name}", f"{processes} processes", way_out)
-    if name in FLOWS and dtype not in (torch.float32, torch.float64):
-        way_out = "Choose 32-true or 64-true."
-        raise ArgumentError(
-            "trainer.precision", f"keep float32 or float64 weights for {name}", dtype, way_out
-        )
-    if dtype == torch.float16:
-        way_out = "Its squares vanish or overflow; choose 16-mixed or bf16-true."
-        raise ArgumentError("trainer.precision", "not train in float16 alone", dtype, way_out)
+def at_least_single(values: Tensor) -> Tensor:
+    """Return half-precision values in float32, and others as they are."""
+    half = values.is_floating_point() and values.element_size() < 4
+    return values.float() if half else values
 
 
 def error_share(outputs: Tensor, targets: Tensor) -> float:

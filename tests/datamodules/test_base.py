@@ -131,8 +131,15 @@ def test_root_defaults_to_the_environment_then_to_data(monkeypatch):
 @pytest.mark.parametrize("argument", ["n_train", "n_test", "batch_size", "size"])
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, "7"])
 def test_counts_are_checked(argument, value):
-    with pytest.raises(ArgumentError, match=f"{argument} must be an integer of at least 1, got {value!r}"):
+    least = 3 if argument == "size" else 1
+    message = f"{argument} must be an integer of at least {least}, got {value!r}"
+    with pytest.raises(ArgumentError, match=message):
         Digits(**{argument: value})
+
+
+def test_images_without_a_pixel_inside_their_border_are_refused():
+    with pytest.raises(ArgumentError, match="size must be an integer of at least 3, got 2"):
+        Digits(size=2)
 
 
 def test_seed_labels_and_normalisation_are_checked():

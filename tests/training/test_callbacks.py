@@ -14,8 +14,9 @@ from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
 from diffstab.stability import diffeomorphism, numbered_pairs, stability_of
 from diffstab.streams import stream
-from diffstab.training.callbacks import FinalCheckpoint, StabilityProbe, images_of, run_folder
+from diffstab.training.callbacks import FinalCheckpoint, StabilityProbe, run_folder
 from diffstab.training.optimise import OptimiserSettings
+from diffstab.training.samples import images_of
 from diffstab.training.tasks import ImageTask
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")
@@ -124,14 +125,16 @@ def test_batches_and_modules_of_others(tmp_path, digits, wrap):
 @pytest.mark.parametrize(
     ("batch", "received"),
     [
-        ({"x": 1}, "a dictionary with 'x'"),
-        ([], "a list of nothing"),
-        ((1, 2), "a tuple of int, int"),
+        ({"x": 1}, "dict with keys x"),
+        ({"images": 1}, "dict with keys images"),
+        ([], r"list of \(\)"),
+        ((1, 2), r"tuple of \(int, int\)"),
+        (torch.tensor(1.0), r"a tensor of shape \(\)"),
         (3, "int"),
     ],
 )
 def test_a_batch_without_images_is_told(batch, received):
-    with pytest.raises(ArgumentError, match=f"batch must be images .* got {received}"):
+    with pytest.raises(ArgumentError, match=f"batch.* must .* got {received}"):
         images_of(batch)
 
 

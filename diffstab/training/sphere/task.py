@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from pytorch_lightning import LightningModule
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
+from diffstab.training.processes import check_full_precision, check_one_process
 from diffstab.training.sphere.descent import Problem, State, advance
 from diffstab.training.sphere.trained import Progress, SphereTraining, moment, neurons_of, relu_sum
 
@@ -55,6 +56,19 @@ class SphereTask(LightningModule):
         # A checkpoint is read to the CPU, wherever the points are.
         atoms, weights = (part.to(x) for part in neurons_of(self.state))
         return relu_sum(x, atoms, weights)
+
+    def setup(self, stage: str) -> None:
+        """Refuse a trainer that this task cannot run under.
+
+        Raises:
+            ArgumentError: If there are several processes, or in half precision.
+        """
+        self.check_trainer(self.trainer, stage)
+
+    def check_trainer(self, trainer: Trainer, stage: str) -> None:
+        """Raise an ArgumentError if a stage (fit, validate, test or predict) cannot run under a trainer."""
+        check_one_process(trainer, what="descent on the sphere")
+        check_full_precision(trainer, what="descent on the sphere")
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return none: the descent is its own optimiser."""
@@ -104,9 +118,21 @@ class SphereTask(LightningModule):
         checkpoint["seen"] = [list(pair) for pair in self.progress.seen]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the descent up where it was."""
+        """Take the descent up where it was.
+
+        Raises:
+            ArgumentError: If the checkpoint is of another task or width.
+        """
+        if "seen" not in checkpoint:
+            raise ArgumentError("ckpt_path", "be of `diffstab sphere fit`", "another checkpoint")
         if "descent" in checkpoint:
-            self.state = State(**checkpoint["descent"])
+            state = State(**checkpoint["descent"])
+            if len(state.weights) != self.settings.width:
+                received = (
+                    f"{len(state.weights)} neurons there and {self.settings.width} in the configuration"
+                )
+                raise ArgumentError("ckpt_path", "be of the configured width", received)
+            self.state = state
         self.progress.seen = [(int(step), float(value)) for step, value in checkpoint["seen"]]
 
     def _at(self, problem: Problem) -> State:
