@@ -21,8 +21,8 @@ import torch
 from datamodules import Digits, FashionMNIST
 from diffstab.nets import FCN, CentredOutput, make_loss
 from diffstab.results import provenance
-from diffstab.training.flow import GradientFlow
-from diffstab.training.integrator import FlowSettings
+from diffstab.solvers.flow import GradientFlow
+from diffstab.solvers.integrator import FlowSettings
 
 ALPHA = 1e-6
 TARGET_RATIO, TARGET_DIFFERENCE = 10, 0.02

@@ -191,7 +191,7 @@ def _report(command: str, args: list[str]) -> None:
     parser.add_argument("results", help="results folder, as written by a command that runs a grid")
     folder = parser.parse_args(args).results
 
-    from diffstab.reporting.page import write_report
+    from diffstab.report.page import write_report
 
     print(write_report(folder))
 
@@ -244,7 +244,7 @@ def _sphere_report(command: str, args: list[str]) -> None:
     parser.add_argument("results", help="results folder, as written by `diffstab sphere curve`")
     folder = parser.parse_args(args).results
 
-    from diffstab.reporting.sphere.page import write_sphere_report
+    from diffstab.report.sphere.page import write_sphere_report
 
     print(write_sphere_report(folder))
 

@@ -24,7 +24,7 @@ def demo_experiment() -> Experiment:
 
 def main(args: Sequence[str]) -> int:
     """Run the demo, then open its page, or print its path where there is no screen."""
-    from diffstab.reporting.page import write_report
+    from diffstab.report.page import write_report
     from diffstab.training.compare import compare
 
     parser = argparse.ArgumentParser(prog="diffstab demo", description=__doc__)

@@ -83,13 +83,13 @@ def test_commands_that_run_a_grid_parse_run_and_say_what_is_next(words, monkeypa
 
 
 def test_report_prints_the_page(monkeypatch, capsys):
-    monkeypatch.setattr("diffstab.reporting.page.write_report", lambda folder: Path(folder) / "index.html")
+    monkeypatch.setattr("diffstab.report.page.write_report", lambda folder: Path(folder) / "index.html")
     assert main(["report", "results/x"]) == 0
     assert capsys.readouterr().out == "results/x/index.html\n"
 
 
 def test_sphere_has_commands_of_its_own(monkeypatch, capsys, tmp_path):
-    page = "diffstab.reporting.sphere.page.write_sphere_report"
+    page = "diffstab.report.sphere.page.write_sphere_report"
     monkeypatch.setattr(page, lambda folder: Path(folder) / "index.html")
     assert main(["sphere", "report", "results/x"]) == 0
     assert capsys.readouterr().out == "results/x/index.html\n"
@@ -108,7 +108,7 @@ def test_our_errors_are_one_line_and_status_2(monkeypatch, capsys):
         raise ResultsError("The folder is damaged.")
 
     monkeypatch.delenv("DIFFSTAB_DEBUG", raising=False)
-    monkeypatch.setattr("diffstab.reporting.page.write_report", fail)
+    monkeypatch.setattr("diffstab.report.page.write_report", fail)
     assert main(["report", "x"]) == 2
     assert capsys.readouterr().err == "diffstab: The folder is damaged.\n"
     monkeypatch.setenv("DIFFSTAB_DEBUG", "1")

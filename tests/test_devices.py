@@ -56,6 +56,10 @@ from diffstab.l2.descent import DescentSettings
 from diffstab.l2.projected import ProjectedSettings
 from diffstab.l2.prune import prune
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
+from diffstab.solvers.integrator import FlowSettings
+from diffstab.solvers.kernel_flow import fit_kernel_flow
+from diffstab.solvers.optimise import OptimiserSettings, fit_model
+from diffstab.solvers.stopping import StopRule
 from diffstab.sparsity import (
     activation_atoms,
     alignment,
@@ -98,11 +102,7 @@ from diffstab.stability import (
     rotate_towards,
     stability_of,
 )
-from diffstab.training.integrator import FlowSettings
-from diffstab.training.kernel_flow import fit_kernel_flow
-from diffstab.training.optimise import OptimiserSettings, fit_model
 from diffstab.training.sphere.trained import SphereTraining, train_sphere
-from diffstab.training.stopping import StopRule
 from tests.references.elsewhere import DEVICE, Elsewhere, Far, FarGenerator, moved
 
 CPU = torch.device("cpu")

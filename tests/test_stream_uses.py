@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from datamodules import Digits
+from diffstab.solvers.stopping import StopRule
 from diffstab.streams import stream
 from diffstab.training.cell import train
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, OptimiserSettings
-from diffstab.training.stopping import StopRule
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(

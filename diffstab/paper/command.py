@@ -11,7 +11,7 @@ from rich.console import Console
 
 from diffstab.paper.running import Planned, plan_stages, run_planned, with_data
 from diffstab.paper.stages import STAGES
-from diffstab.reporting.paper.page import StageRun, write_paper
+from diffstab.report.paper.page import StageRun, write_paper
 from diffstab.results import Records
 
 _SIZES = {

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from diffstab.errors import DiffstabError, ResultsError
-from diffstab.reporting.document import Table
-from diffstab.reporting.paper.drawn import Drawn
-from diffstab.reporting.paper.figures import PaperFigure, paper_figure
+from diffstab.report.document import Table
+from diffstab.report.paper.drawn import Drawn
+from diffstab.report.paper.figures import PaperFigure, paper_figure
 from diffstab.results import write_atomically
 
 _ABOUT = "Without RESULTS the runs that it needs are made first, or taken up where they stopped."
@@ -24,7 +24,7 @@ def main(name: str, args: Sequence[str] | None = None) -> int:
     A refused argument or missing data are told in one line on standard error.
 
     Args:
-        name: Of the figure, a key of `diffstab.reporting.paper.figures.FIGURES`.
+        name: Of the figure, a key of `diffstab.report.paper.figures.FIGURES`.
         args: Arguments of the script; those of the process for None.
 
     Returns:

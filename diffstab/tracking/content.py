@@ -17,7 +17,7 @@ from diffstab.errors import ArgumentError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from diffstab.reporting.document import Picture
+    from diffstab.report.document import Picture
 
 Row = Mapping[str, Any]
 
@@ -214,7 +214,7 @@ def pictures(command: str, frame: pd.DataFrame, folder: Path) -> dict[str, Pictu
 
 
 def _image_pictures(frame: pd.DataFrame, folder: Path) -> dict[str, Picture | None]:
-    from diffstab.reporting.pictures import neurons_picture
+    from diffstab.report.pictures import neurons_picture
 
     path = folder / "examples.npz"
     drawn = _examples(path, path.stat().st_mtime_ns) if path.exists() else []
@@ -230,7 +230,7 @@ def _examples(path: Path, changed_ns: int) -> list[Picture]:
 
 def deformed_pictures(stacks: Mapping[str, np.ndarray]) -> list[Picture]:
     """Return pictures of example images, deformed and noisy, one for each displacement."""
-    from diffstab.reporting.sections import examples
+    from diffstab.report.sections import examples
 
     return list(examples(stacks).pictures)
 
@@ -241,15 +241,15 @@ def numbered(name: str, drawn: Sequence[Picture]) -> dict[str, Picture]:
 
 
 def _sphere_pictures(frame: pd.DataFrame) -> dict[str, Picture | None]:
-    from diffstab.reporting.sphere.pictures import circle_picture, neurons_picture
+    from diffstab.report.sphere.pictures import circle_picture, neurons_picture
 
     neurons = {f"neurons_d{d}": neurons_picture(frame, dimension=d) for d in (2, 3)}
     return {"predictor": circle_picture(frame), **neurons}
 
 
 def _plateau_pictures(frame: pd.DataFrame) -> dict[str, Picture]:
-    from diffstab.reporting.l2.plateau_pictures import case_pictures
-    from diffstab.reporting.l2.plateau_runs import cases, plateau_frame, run_settings, starts
+    from diffstab.report.l2.plateau_pictures import case_pictures
+    from diffstab.report.l2.plateau_runs import cases, plateau_frame, run_settings, starts
 
     settings = run_settings(frame, {})
     ((_, part),) = cases(plateau_frame(frame))
@@ -258,7 +258,7 @@ def _plateau_pictures(frame: pd.DataFrame) -> dict[str, Picture]:
 
 
 def _forces_pictures(frame: pd.DataFrame, folder: Path) -> dict[str, Picture]:
-    from diffstab.reporting.l2.forces import course, layers_section
+    from diffstab.report.l2.forces import course, layers_section
 
     return {
         **numbered("layer", layers_section(folder, frame).pictures),

@@ -162,7 +162,7 @@ def fit_pictures(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str,
     """Return pictures of deformed samples and, for a fully-connected net, of neurons before and after training."""
     import pandas as pd
 
-    from diffstab.reporting.pictures import neurons_picture
+    from diffstab.report.pictures import neurons_picture
 
     images = data.test_images[:PICTURED_IMAGES]
     draws = draw_pairs(images, deform=probe.deform, generator=stream(probe.seed, "pictured probes"))

@@ -1,1 +1,1 @@
-"""Gradient flow and the other optimisers, their stop rule, Lightning tasks, and the comparison of regimes."""
+"""Lightning tasks, their command line, and the runs of experiments."""

@@ -23,14 +23,14 @@ from diffstab.kernels import (
 )
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.results import Provenance, canonical_json
+from diffstab.solvers.integrator import FlowSettings
+from diffstab.solvers.kernel_flow import fit_kernel_flow
+from diffstab.solvers.optimise import TrainingOutcome, fit_model
+from diffstab.solvers.stopping import GIVEN_UP, margin_share
 from diffstab.sparsity import mass, neuron_picture, principal_axes, sparsity_report, sparsity_to_record
 from diffstab.stability import Probes, draw_pairs, stability_of, to_record
 from diffstab.streams import stream
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, StabilityChoice
-from diffstab.training.integrator import FlowSettings
-from diffstab.training.kernel_flow import fit_kernel_flow
-from diffstab.training.optimise import TrainingOutcome, fit_model
-from diffstab.training.stopping import GIVEN_UP, margin_share
 
 Predictor = Callable[[Tensor], Tensor]
 Progress = Callable[[TrainingOutcome], object]

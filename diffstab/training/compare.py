@@ -18,13 +18,13 @@ from rich.console import Console
 
 from diffstab.errors import ArgumentError, FoldingWarning
 from diffstab.results import GRID_KEYS, Provenance, canonical_json, write_atomically
+from diffstab.solvers.optimise import TrainingOutcome
 from diffstab.stability import Probes, diffeomorphism, draw_pairs
 from diffstab.streams import stream
 from diffstab.training.cell import draw_probes, run_cell
 from diffstab.training.command_line import add_data_module, parse_experiment
 from diffstab.training.experiment import Cell, Experiment, StabilityChoice, build_data
 from diffstab.training.grid import Asked, GridCommand, Report, run_grid
-from diffstab.training.optimise import TrainingOutcome
 
 _LOG = logging.getLogger("diffstab.training")
 

@@ -14,9 +14,9 @@ import torch
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN, CentredOutput
+from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.stability import Deform, diffeomorphism
 from diffstab.streams import stream
-from diffstab.training.optimise import OptimiserSettings
 
 KERNEL_TRAINERS = ("kernel_flow", "svc", "ridge")
 NET_TRAINERS = ("gradient_flow", "euler", "gd", "adam", "sgd")

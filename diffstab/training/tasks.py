@@ -12,9 +12,10 @@ from torchmetrics import MeanMetric
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import CentredOutput, make_loss
+from diffstab.solvers.optimise import OptimiserSettings, make_flow, make_optimiser
+from diffstab.solvers.stopping import margin_share
 from diffstab.training.numbering import Numbering, suffix
 from diffstab.training.numbering import Stage as EvaluationStage
-from diffstab.training.optimise import OptimiserSettings, make_flow, make_optimiser
 from diffstab.training.processes import (
     check_full_precision,
     check_one_process,
@@ -23,7 +24,6 @@ from diffstab.training.processes import (
     summed,
 )
 from diffstab.training.samples import images_of, labels_of
-from diffstab.training.stopping import margin_share
 
 LossName = Literal["mse", "hinge", "quadratic_hinge", "soft_hinge", "cross_entropy"]
 

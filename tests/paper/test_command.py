@@ -13,7 +13,7 @@ from diffstab.paper import command, running, stages
 from diffstab.paper.command import dry_run, sizes_text, state
 from diffstab.paper.running import plan_stages, run_planned, with_data
 from diffstab.paper.stages import Stage
-from diffstab.reporting.paper.page import write_paper
+from diffstab.report.paper.page import write_paper
 from diffstab.results import Failure, Records, read_records
 
 TOY = """

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from diffstab.paper import figures
-from diffstab.reporting.document import Cell, Picture, Table
-from diffstab.reporting.paper.drawn import Drawn
-from diffstab.reporting.paper.figures import FIGURES
-from diffstab.reporting.rendering import render
+from diffstab.report.document import Cell, Picture, Table
+from diffstab.report.paper.drawn import Drawn
+from diffstab.report.paper.figures import FIGURES
+from diffstab.report.rendering import render
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "reports").glob("*.py"))
 

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 from datamodules import Digits
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
+from diffstab.solvers.optimise import OptimiserSettings
+from diffstab.solvers.stopping import StopRule
 from diffstab.training.callbacks import StabilityProbe
-from diffstab.training.optimise import OptimiserSettings
-from diffstab.training.stopping import StopRule
 from diffstab.training.tasks import ImageTask
 
 

@@ -7,12 +7,12 @@ import sys
 import pytest
 
 from diffstab.l2.descent import DescentSettings
+from diffstab.solvers.optimise import OptimiserSettings
+from diffstab.solvers.stopping import StopRule
 from diffstab.training.experiment import Experiment, Method, NetChoice, StabilityChoice
 from diffstab.training.l2.experiment import PlateauExperiment
 from diffstab.training.l2.forces_experiment import ForcesExperiment
-from diffstab.training.optimise import OptimiserSettings
 from diffstab.training.sphere.experiment import SphereExperiment
-from diffstab.training.stopping import StopRule
 
 VARIABLES = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC")
 FAST = DescentSettings(adam_steps=20, finish_steps=20)

@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 from datamodules import Digits
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
+from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.stability import diffeomorphism, numbered_pairs, stability_of
 from diffstab.streams import stream
 from diffstab.training.callbacks import FinalCheckpoint, StabilityProbe, run_folder
-from diffstab.training.optimise import OptimiserSettings
 from diffstab.training.samples import images_of
 from diffstab.training.tasks import ImageTask
 

@@ -12,13 +12,13 @@ import diffstab.results.atomic
 from diffstab.diffeo import temperature_from_displacement, warp
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import read_records
+from diffstab.solvers.optimise import OptimiserSettings
+from diffstab.solvers.stopping import StopRule
 from diffstab.training import compare as module
 from diffstab.training import grid
 from diffstab.training.cell import draw_probes, error_rate, run_cell
 from diffstab.training.compare import Compare, compare
 from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, StabilityChoice, build_data
-from diffstab.training.optimise import OptimiserSettings
-from diffstab.training.stopping import StopRule
 
 parse = Compare().parse
 

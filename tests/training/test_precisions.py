@@ -7,8 +7,8 @@ from pytorch_lightning import Trainer
 from datamodules import Digits
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
+from diffstab.solvers.optimise import OptimiserSettings, StopRule
 from diffstab.training.callbacks import StabilityProbe
-from diffstab.training.optimise import OptimiserSettings, StopRule
 from diffstab.training.tasks import ImageTask
 
 pytestmark = [

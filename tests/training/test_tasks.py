@@ -9,8 +9,8 @@ from pytorch_lightning import Trainer
 from datamodules import Digits
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import FCN, CentredOutput, make_loss
-from diffstab.training.optimise import OptimiserSettings, fit_model
-from diffstab.training.stopping import StopRule, margin_share
+from diffstab.solvers.optimise import OptimiserSettings, fit_model
+from diffstab.solvers.stopping import StopRule, margin_share
 from diffstab.training.tasks import ImageTask, error_share
 
 # Lightning's own use of torch.

@@ -13,7 +13,7 @@ from diffstab.l2.forces import AT_REST
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights, weight_loss
 from diffstab.l2.problem import L2Problem
-from diffstab.reporting.l2.forces import CANCELLED
+from diffstab.report.l2.forces import CANCELLED
 from diffstab.results import read_records
 from diffstab.training.l2.force_trace import layer_numbers, layers_of, net_numbers, states
 from diffstab.training.l2.forces import Forces, forces_during_training

@@ -1,0 +1,271 @@
+"""The page of the sources: every claim with its verdict, the figures, the runs behind them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from diffstab.errors import DiffstabError, ResultsError
+from diffstab.report.document import BADGES, Cell, Section, Table
+from diffstab.report.paper.claims import CLAIMS, Judged, judge
+from diffstab.report.paper.claims_evidence import Claim
+from diffstab.report.paper.drawn import has_records
+from diffstab.report.paper.figures import FIGURES, PaperFigure
+from diffstab.report.provenance import provenance
+from diffstab.report.quantities import number_text
+from diffstab.report.tables import column
+from diffstab.report.writing import write_page
+from diffstab.results import read_records
+
+TITLE = "Claims of the sources and their verdicts"
+SOURCES = (
+    "Petrini, Cagnetta, Vanden-Eijnden, Wyart, Learning sparse features can lead to overfitting in neural networks "
+    "(NeurIPS 2022): slides and abstract",
+    "Jacot, Golikov, Hongler, Gabriel, Feature learning in L2-regularized DNNs: attraction/repulsion and sparsity "
+    "(NeurIPS 2022)",
+)
+_READING = (
+    "A verdict is what its rule gives, and “undecided” is one. Rules were settled, some of them anew, on earlier runs; "
+    "at the small sizes none has changed since its numbers were made, of seeds used nowhere else, though four checks "
+    "were corrected to what their rules say, and the stages of the one verdict that this changed drawn anew. Five "
+    "draws of the image stages left claims at n = 64 open, and all were drawn anew with ten more at that size. The "
+    "verdict leads to the figure and the rule. Time is that of all runs of a claim's stages, on one core."
+)
+_ELSEWHERE, _OPEN = "computed", "untested"
+_PROVENANCE = ("git_commit", "git_dirty", "versions", "hardware", "started_at")
+
+
+class StageRun(NamedTuple):
+    """What became of a stage.
+
+    Attributes:
+        name: Of the stage.
+        command: The command that makes it.
+        folder: Its results folder, which may not be there.
+        cells: Runs it consists of.
+        recorded: Runs that have a record.
+        failures: Reasons of runs that failed.
+        sizes: Sizes that were run, in words.
+        published: Sizes of the source, in words.
+        absent: Why it was left out; "" where it was not.
+        others: Further runs that its folder holds, of other seeds or sizes.
+    """
+
+    name: str
+    command: str
+    folder: Path
+    cells: int
+    recorded: int
+    failures: Sequence[str] = ()
+    sizes: str = ""
+    published: str = ""
+    absent: str = ""
+    others: int = 0
+
+
+def write_paper(
+    root: str | Path,
+    stages: Sequence[StageRun],
+    *,
+    claims: Sequence[Claim] = CLAIMS,
+    figures: Mapping[str, PaperFigure] = FIGURES,
+) -> Path:
+    """Write ``report/index.html`` and ``report/figures/*.png|pdf``: claims, figures, rules and runs.
+
+    The page needs no other file and no network. What was not run or has failed is said at its top; claims and figures
+    that need it say so too.
+
+    Args:
+        root: Folder of the results folders.
+        stages: What became of each stage.
+        claims: Claims to judge.
+        figures: Figures to draw, by name.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ResultsError: If the page cannot be written; the old one stays then.
+    """
+    folders = {stage.name: stage.folder for stage in stages if has_records(stage.folder)}
+    frames, damaged = _readable(folders)
+    folders = {name: folder for name, folder in folders.items() if name in frames}
+    seconds = {name: float(column(frame, "seconds").sum()) for name, frame in frames.items()}
+    judged = judge(folders, claims=claims)
+    parts = [verdicts_section(judged, seconds, figures)]
+    parts += [_figure_section(figure, judged, folders) for figure in figures.values()]
+    parts += _further_sections(judged, figures)
+    parts += [runs_section(stages, seconds), *_provenance_section(frames)]
+    return write_page(
+        Path(root), _line(judged), title=TITLE, parts=parts, notes=[*damaged, *cautions(stages)]
+    )
+
+
+def _readable(folders: Mapping[str, Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Origins of the records of each stage, and what to say of stages with a damaged record, which are left out."""
+    frames, damaged = {}, []
+    for name, folder in folders.items():
+        try:
+            frames[name] = read_provenance(folder)
+        except ResultsError as error:
+            damaged.append(f"{name} cannot be read: {error}")
+    return frames, damaged
+
+
+def read_provenance(folder: Path) -> pd.DataFrame:
+    """Return where the records of a folder came from, and the share of time of each, `seconds`.
+
+    Raises:
+        ResultsError: If a record is damaged.
+    """
+    frame = read_records(folder)
+    if "wall_seconds" in frame:
+        spent = frame["wall_seconds"]
+    else:
+        # Runs that are trained together each record the time of all.
+        spent = column(frame, "train_seconds") / column(frame, "runs_together")
+    kept = {name: column(frame, name) for name in _PROVENANCE}
+    return pd.DataFrame({**kept, "seconds": spent.astype("float64"), "wall_seconds": spent})
+
+
+def verdicts_section(
+    judged: Sequence[Judged], seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
+) -> Section:
+    """The table of all claims."""
+    headers = ["Verdict", "Claim", "Measured [95 % interval]", "Predicted", "Draws", "Time (s)", "Source"]
+    lines = [_claim_line(one, seconds, figures) for one in judged]
+    table = Table("Every claim of the sources; a click on a heading sorts", headers, lines)
+    return Section("Claims and verdicts", [_counts(judged), _READING], tables=[table], anchor="claims")
+
+
+def _claim_line(one: Judged, seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]) -> list[Cell]:
+    claim, finding = one.claim, one.finding
+    spent = sum(seconds.get(stage, 0.0) for stage in claim.stages) + one.seconds
+    source = f"{claim.document}, {claim.place}"
+    # Sorted from holds to not tested rather than by the alphabet.
+    rank = f"{list(BADGES).index(finding.verdict)} {finding.verdict}"
+    return [
+        Cell(finding.verdict, rank, finding.verdict, _anchor(claim, figures)),
+        Cell(claim.statement, claim.statement),
+        Cell(_unbroken(finding.measured) or "–", finding.value),
+        Cell(finding.predicted or "–", finding.predicted),
+        Cell(finding.draws or "–", finding.draws),
+        Cell(number_text(spent, decimals=0 if spent >= 1 else 1), spent)
+        if claim.check
+        else Cell("–", np.nan),
+        Cell(source, source),
+    ]
+
+
+def _unbroken(text: str) -> str:
+    """The text with intervals and sizes that no line breaks."""
+    return re.sub(r"\[[^\]]*\]|n = \d+", lambda found: found[0].replace(" ", "\u00a0"), text)
+
+
+def _anchor(claim: Claim, figures: Mapping[str, PaperFigure]) -> str:
+    if claim.figure in figures:
+        return claim.figure
+    return _ELSEWHERE if claim.check else _OPEN
+
+
+def _counts(judged: Sequence[Judged]) -> str:
+    found = Counter(one.finding.verdict for one in judged)
+    return (
+        f"{len(judged)} claims. "
+        + ", ".join(f"{name}: {found[name]}" for name in BADGES if found[name])
+        + "."
+    )
+
+
+def _line(judged: Sequence[Judged]) -> str:
+    return f"{' · '.join(SOURCES)} · {_counts(judged)}"
+
+
+def _findings(judged: Sequence[Judged]) -> list[tuple[str, str]]:
+    """Verdict, claim, numbers and rule of each claim, for reading."""
+    found = []
+    for claim, finding, _ in judged:
+        numbers = {"Measured": finding.measured, "Predicted": finding.predicted, "Draws": finding.draws}
+        texts = [claim.statement, *(f"{name}: {text}." for name, text in numbers.items() if text)]
+        texts += [f"Rule: {claim.rule}"] if claim.check else []
+        texts += [f"In detail: {finding.detail.rstrip('.')}."] if finding.detail else []
+        texts.append(f"({claim.document}, {claim.place}.)")
+        found.append((f"{BADGES[finding.verdict]} {finding.verdict}", " ".join(texts)))
+    return found
+
+
+def _figure_section(figure: PaperFigure, judged: Sequence[Judged], folders: Mapping[str, Path]) -> Section:
+    """A figure with the claims that it shows; a sentence in its place where its records are missing."""
+    mine = _findings([one for one in judged if one.claim.figure == figure.name])
+    sentences = [f"{figure.source}." + (f" Runs: {', '.join(figure.stages)}." if figure.stages else "")]
+    try:
+        drawn = figure.draw(folders)
+    except DiffstabError as error:
+        return Section(figure.title, [*sentences, f"Not drawn: {error}"], mine, anchor=figure.name)
+    return Section(figure.title, sentences, mine, drawn.pictures, drawn.tables, anchor=figure.name)
+
+
+def _further_sections(judged: Sequence[Judged], figures: Mapping[str, PaperFigure]) -> list[Section]:
+    """Claims without a figure: those computed on the spot, and those that nothing here tests."""
+    rest = [one for one in judged if one.claim.figure not in figures]
+    checked, unchecked = ([one for one in rest if bool(one.claim.check) is kind] for kind in (True, False))
+    parts = []
+    if checked:
+        says = "No runs stand behind these: they are computed while this page is written."
+        parts.append(Section("Computed on the spot", [says], _findings(checked), anchor=_ELSEWHERE))
+    if unchecked:
+        says = "Claims that nothing here can test, each with the reason."
+        parts.append(Section("Not tested", [says], _findings(unchecked), anchor=_OPEN))
+    return parts
+
+
+def runs_section(stages: Sequence[StageRun], seconds: Mapping[str, float]) -> Section:
+    """The stages: how much of each is recorded, its time, its sizes and those of the source."""
+    lines = []
+    for stage in stages:
+        spent = seconds.get(stage.name, np.nan)
+        lines.append(
+            [
+                Cell(stage.name, stage.name),
+                Cell(stage.command, stage.command),
+                Cell(f"{stage.recorded} of {stage.cells}", stage.recorded),
+                Cell(number_text(spent, decimals=0), spent),
+                Cell(stage.sizes, stage.sizes),
+                Cell(stage.published or "not stated", stage.published),
+            ]
+        )
+    headers = ["Stage", "Command", "Runs", "Time (s)", "Sizes here", "Sizes of the source"]
+    total = sum(seconds.values())
+    says = f"Time is the sum over runs, each on one core: {number_text(total, decimals=0)} s in all."
+    return Section("Runs", [says], tables=[Table("Runs behind the page", headers, lines)], anchor="runs")
+
+
+def _provenance_section(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
+    if not frames:
+        return []
+    return [provenance(pd.concat(frames.values(), ignore_index=True), config="")]
+
+
+def cautions(stages: Sequence[StageRun]) -> list[str]:
+    """What was left out, has failed, or is not complete."""
+    notes = [f"{stage.name} was left out: {stage.absent}" for stage in stages if stage.absent]
+    for stage in stages:
+        if stage.absent:
+            continue
+        if stage.failures:
+            reasons = "; ".join(dict.fromkeys(stage.failures))
+            notes.append(f"{stage.name}: {len(stage.failures)} of {stage.cells} runs failed ({reasons}).")
+        if not stage.recorded:
+            notes.append(f"{stage.name} was not run. Claims that need it are not tested.")
+        elif (open_runs := stage.cells - stage.recorded - len(stage.failures)) > 0:
+            notes.append(f"{stage.name}: {open_runs} of {stage.cells} runs have no record yet.")
+        if stage.others:
+            says = "of other seeds or sizes, perhaps seen when rules were made; claims and figures count them too."
+            notes.append(f"{stage.name}: its folder holds {stage.others} further runs, {says}")
+    return notes

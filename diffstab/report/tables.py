@@ -1,0 +1,328 @@
+"""Tidy summary tables of a frame of records: one row per run in, one row per reported number out."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+
+from diffstab.errors import ArgumentError, ResultsError
+from diffstab.report.intervals import mean_interval, sign_test
+from diffstab.report.quantities import QUANTITIES
+
+CELL = ["dataset", "n_train", "seed", "method"]
+"""The columns that together name one run."""
+
+HEADLINE = ("test_error", "D", "G", "R")
+"""The quantities that every report shows."""
+
+SPARSITY = (
+    "n_atoms",
+    "n_patterns",
+    "n_direction_atoms",
+    "effective_atoms",
+    "effective_neurons",
+    "entropy_neurons",
+    "stable_rank",
+    "dead_share",
+    "nearest_angle_deg",
+)
+"""The sparsity measures, each with an ``init_`` twin."""
+
+
+class SummaryRow(NamedTuple):
+    """Mean of one quantity over seeds; `interval` says what low and high come from: seeds, images or none."""
+
+    dataset: str
+    n_train: int
+    method: str
+    quantity: str
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    interval: str
+
+
+class PairedRow(NamedTuple):
+    """Mean difference method - baseline over draws, and on how many draws each side is lower."""
+
+    dataset: str
+    n_train: int
+    quantity: str
+    method: str
+    baseline: str
+    draws: int
+    mean: float
+    low: float
+    high: float
+    method_lower: int
+    baseline_lower: int
+    ties: int
+    sign_p: float
+
+
+class TrainingRow(NamedTuple):
+    """Means over seeds of how training went, and the counted reasons of stopping."""
+
+    dataset: str
+    n_train: int
+    method: str
+    seeds: int
+    train_error: float
+    margin_share: float
+    steps: float
+    flow_time: float
+    train_seconds: float
+    stop_reasons: str
+
+
+def tidy_records(records: pd.DataFrame) -> pd.DataFrame:
+    """Records with one row per cell, numbers as float64, and NaN for what is missing or infinite.
+
+    A column is of numbers if all its values are numbers, truth values aside, or if it is one of `QUANTITIES`;
+    any other stays as it is. Rows without a data set, n_train, seed or method are left out. Of several rows of one
+    cell the last started is kept.
+
+    Args:
+        records: One row per run; any column may be missing.
+
+    Returns:
+        A new frame sorted by cell, with a fresh index; `n_train` and `seed` are integers.
+
+    Raises:
+        ResultsError: No row names its cell.
+    """
+    frame = records.copy()
+    for name in [*CELL, "started_at"]:
+        if name not in frame:
+            frame[name] = None
+    for name in ("n_train", "seed"):
+        frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    for name in frame.columns.difference(CELL):
+        if name in QUANTITIES or _holds_numbers(frame[name]):
+            numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
+            frame[name] = numbers.replace([np.inf, -np.inf], np.nan)
+    frame = frame.dropna(subset=CELL)
+    if frame.empty:
+        raise ResultsError(
+            f"None of the {len(records)} records names its {', '.join(CELL)}. "
+            "Write records with these columns, for instance with `diffstab compare`."
+        )
+    frame = frame.astype({"n_train": "int64", "seed": "int64", "dataset": "str", "method": "str"})
+    frame["started_at"] = frame["started_at"].astype("str")
+    frame = frame.sort_values("started_at", kind="stable").drop_duplicates(CELL, keep="last")
+    return frame.sort_values(CELL, kind="stable").reset_index(drop=True)
+
+
+def column(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column of the frame, all NaN where the records do not have it."""
+    return frame[name] if name in frame else pd.Series(np.nan, index=frame.index, dtype="float64")
+
+
+def is_recorded(frame: pd.DataFrame, name: str) -> bool:
+    """Whether any record has a value of the column."""
+    return bool(column(frame, name).notna().any())
+
+
+def summary_table(frame: pd.DataFrame, *, quantities: Sequence[str] = HEADLINE) -> pd.DataFrame:
+    """Mean and 95% interval of each quantity per data set, n_train and method.
+
+    Several seeds give the Student interval of their mean. A single seed gives the record's own bootstrap
+    interval over images (columns ``<quantity>_low`` and ``<quantity>_high``) where there is one, else none.
+
+    Args:
+        frame: Records as returned by `tidy_records`.
+        quantities: Columns to summarise; one that is missing gives no rows.
+
+    Returns:
+        The columns of `SummaryRow`; groups without a finite value are left out.
+    """
+    return pd.DataFrame(summary_rows(frame, quantities=quantities), columns=list(SummaryRow._fields))
+
+
+def summary_rows(frame: pd.DataFrame, *, quantities: Sequence[str] = HEADLINE) -> list[SummaryRow]:
+    """The rows of `summary_table`."""
+    rows = []
+    for name in quantities:
+        values = frame.assign(value=column(frame, name)).dropna(subset="value")
+        for cell, group in values.groupby(["dataset", "n_train", "method"], sort=True):
+            dataset, n_train, method = cast("tuple[str, int, str]", cell)
+            mean, low, high, count = mean_interval(group["value"])
+            source = "seeds" if count > 1 else "none"
+            if count == 1:
+                low, high = (float(column(group, f"{name}_{side}").iloc[0]) for side in ("low", "high"))
+                source = "images" if np.isfinite([low, high]).all() else "none"
+            rows.append(SummaryRow(dataset, int(n_train), method, name, mean, low, high, count, source))
+    return rows
+
+
+def method_pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """The (feature method, lazy baseline) pairs to compare.
+
+    The baseline is ``lazy_exact`` where there is one, else the first lazy method by name.
+
+    Args:
+        frame: Records; a method counts as lazy by its `regime`, or by its name where there is no regime.
+
+    Returns:
+        One pair per feature method, ``feature`` first, then by name; empty if either side is missing.
+    """
+    regimes = column(frame, "regime")
+    by_name = frame["method"].str.startswith("lazy").map({True: "lazy", False: "feature"})
+    regimes = regimes.astype("object").where(regimes.notna(), by_name)
+    lazy = sorted(set(frame["method"][regimes == "lazy"]), key=lambda name: (name != "lazy_exact", name))
+    feature = sorted(set(frame["method"][regimes == "feature"]), key=lambda name: (name != "feature", name))
+    return [(method, lazy[0]) for method in feature] if lazy else []
+
+
+def paired_draws(
+    frame: pd.DataFrame, *, quantity: str, method: str = "feature", baseline: str = "lazy_exact"
+) -> pd.DataFrame:
+    """Difference method - baseline on every draw of the training set that both have.
+
+    Args:
+        frame: Records as returned by `tidy_records`.
+        quantity: Column to compare.
+        method: Label of the first method.
+        baseline: Label of the method that is subtracted.
+
+    Returns:
+        Columns dataset, n_train, seed and difference; one row per draw with both values.
+
+    Raises:
+        ArgumentError: `method` and `baseline` are the same.
+    """
+    if method == baseline:
+        raise ArgumentError("baseline", "differ from method", repr(baseline))
+    keys = ["dataset", "n_train", "seed"]
+    values = frame[[*keys, "method"]].assign(value=column(frame, quantity))
+    sides = [values[values["method"] == name].drop(columns="method") for name in (method, baseline)]
+    both = sides[0].merge(sides[1], on=keys, suffixes=("", "_baseline"))
+    both["difference"] = both["value"] - both["value_baseline"]
+    return both.dropna(subset="difference")[[*keys, "difference"]].reset_index(drop=True)
+
+
+def paired_table(
+    frame: pd.DataFrame,
+    *,
+    quantities: Sequence[str] = HEADLINE,
+    method: str = "feature",
+    baseline: str = "lazy_exact",
+) -> pd.DataFrame:
+    """Mean paired difference with its 95% Student interval, and on how many draws each side is lower.
+
+    Args:
+        frame: Records as returned by `tidy_records`.
+        quantities: Columns to compare.
+        method: Label of the first method.
+        baseline: Label of the method that is subtracted.
+
+    Returns:
+        The columns of `PairedRow`: `sign_p` is two-sided; the interval is NaN for a single draw.
+    """
+    rows = paired_rows(frame, quantities=quantities, method=method, baseline=baseline)
+    return pd.DataFrame(rows, columns=list(PairedRow._fields))
+
+
+def paired_rows(
+    frame: pd.DataFrame,
+    *,
+    quantities: Sequence[str] = HEADLINE,
+    method: str = "feature",
+    baseline: str = "lazy_exact",
+) -> list[PairedRow]:
+    """The rows of `paired_table`."""
+    rows = []
+    for name in quantities:
+        draws = paired_draws(frame, quantity=name, method=method, baseline=baseline)
+        for cell, group in draws.groupby(["dataset", "n_train"], sort=True):
+            dataset, n_train = cast("tuple[str, int]", cell)
+            mean, low, high, count = mean_interval(group["difference"])
+            signs = sign_test(group["difference"])
+            row = (dataset, int(n_train), name, method, baseline, count, mean, low, high, *signs)
+            rows.append(PairedRow(*row))
+    return rows
+
+
+def sparsity_table(frame: pd.DataFrame, *, quantities: Sequence[str] = SPARSITY) -> pd.DataFrame:
+    """Sparsity measures before and after training, averaged over seeds.
+
+    Args:
+        frame: Records as returned by `tidy_records`.
+        quantities: Columns that have an ``init_`` twin.
+
+    Returns:
+        The columns of `summary_table` for the trained net, and before, before_low and before_high.
+    """
+    after = summary_table(frame, quantities=quantities)
+    before = summary_table(frame, quantities=[f"init_{name}" for name in quantities])
+    before["quantity"] = before["quantity"].str.removeprefix("init_")
+    before = before.rename(columns={"mean": "before", "low": "before_low", "high": "before_high"})
+    keys = ["dataset", "n_train", "method", "quantity"]
+    return after.merge(before[[*keys, "before", "before_low", "before_high"]], on=keys, how="left")
+
+
+def training_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """How training went per data set, n_train and method.
+
+    Args:
+        frame: Records as returned by `tidy_records`.
+
+    Returns:
+        The columns of `TrainingRow`; the reasons of stopping read like "margin: 4, max_steps: 1".
+    """
+    return pd.DataFrame(training_rows(frame), columns=list(TrainingRow._fields))
+
+
+def training_rows(frame: pd.DataFrame) -> list[TrainingRow]:
+    """The rows of `training_table`."""
+    names = ["train_error", "margin_share", "steps", "flow_time", "train_seconds"]
+    rows = []
+    for cell, group in frame.groupby(["dataset", "n_train", "method"], sort=True):
+        dataset, n_train, method = cast("tuple[str, int, str]", cell)
+        means = [mean_interval(column(group, name)).mean for name in names]
+        reasons = counts_text(column(group, "stop_reason"))
+        rows.append(TrainingRow._make((dataset, int(n_train), method, len(group), *means, reasons)))
+    return rows
+
+
+def counts_text(values: pd.Series) -> str:
+    """How often each value occurs, most frequent first: "margin: 4, max_steps: 1"."""
+    counts = values.dropna().astype("str").value_counts()
+    return ", ".join(f"{value}: {count}" for value, count in counts.items())
+
+
+def missing_cells(
+    frame: pd.DataFrame,
+    *,
+    grid: Mapping[str, Sequence[object]] | None = None,
+    more_seeds: Mapping[int, Sequence[int]] | None = None,
+) -> pd.DataFrame:
+    """Cells of the grid that have no record.
+
+    Args:
+        frame: Records as returned by `tidy_records`.
+        grid: Values of n_train, seed and method that were asked for; an axis that is not named,
+            or empty, has the values that occur in the records.
+        more_seeds: Further seeds that were asked for at single n_train.
+
+    Returns:
+        Columns dataset, n_train, seed and method, one row per missing cell.
+    """
+    axes = [list((grid or {}).get(name) or frame[name].unique()) for name in CELL]
+    wanted = pd.MultiIndex.from_product(axes, names=CELL)
+    for size, seeds in (more_seeds or {}).items():
+        at = dict(zip(CELL, axes, strict=True)) | {"n_train": [size], "seed": list(seeds)}
+        wanted = wanted.union(pd.MultiIndex.from_product([at[name] for name in CELL], names=CELL))
+    found = pd.MultiIndex.from_frame(frame[CELL])
+    return wanted.difference(found).to_frame(index=False)
+
+
+def _holds_numbers(values: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(values):  # truth values too
+        return not pd.api.types.is_bool_dtype(values)
+    return all(
+        isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        for value in values.dropna()
+    )

@@ -1,0 +1,147 @@
+"""Pages and their figures, written beside what else is in their folder, and the configuration beside them."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from diffstab.errors import ResultsError
+from diffstab.report.document import Section, page_html
+from diffstab.results import parse_yaml, write_atomically
+
+MANIFEST = ".written.json"
+"""File of a page's folder that lists what was written into it: only that may be replaced or removed."""
+
+_OUR_PAGE = b'<p class="brand">diffstab'
+"""A part of every page, by which the folders without a list are known."""
+
+
+def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder in the place of those that were written before; anything else in it stays.
+
+    All files are complete in a hidden folder before the first one takes its place, `index.html` last; if writing
+    fails, the old ones stay.
+
+    Args:
+        folder: The folder to make or renew; its parent exists.
+        files: Contents by path below the folder.
+
+    Raises:
+        ResultsError: The files cannot be written, or one would take the place of a file that was not written here.
+    """
+    before = _written(folder)
+    _refuse_strangers(folder, files, before)
+    new = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.new")
+    try:
+        for name, content in files.items():
+            path = new / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        (new / MANIFEST).write_text(json.dumps(sorted({*before, *files})))
+        _put(new, folder, sorted(files, key=lambda name: name == "index.html"))
+        for name in before - set(files):
+            (folder / name).unlink(missing_ok=True)
+        write_atomically(folder / MANIFEST, json.dumps(sorted(files)).encode())
+    except (OSError, ResultsError) as error:
+        raise ResultsError(
+            f"{folder} cannot be written ({error}). Free space there, or copy the results to a folder of your own."
+        ) from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _written(folder: Path) -> set[str]:
+    """Return the files that an earlier page wrote into the folder and that are there, by path below it."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        listed = []
+    names = {name for name in listed if isinstance(name, str)} if isinstance(listed, list) else set()
+    # A list that leads out of the folder is not one that was written here.
+    return {name for name in names if ".." not in Path(name).parts and not Path(name).is_absolute()}
+
+
+def _refuse_strangers(folder: Path, files: Mapping[str, bytes], before: Set[str]) -> None:
+    """Refuse to write over what somebody else put there."""
+    strangers = [name for name in files if name not in before and os.path.lexists(folder / name)]
+    if strangers and not (not (folder / MANIFEST).exists() and _is_our_page(folder / "index.html")):
+        message = f"{folder / strangers[0]} would be written over, but is no file of an earlier report."
+        raise ResultsError(f"{message} Move or rename it, then start again.")
+
+
+def _is_our_page(path: Path) -> bool:
+    try:
+        return _OUR_PAGE in path.read_bytes()
+    except OSError:
+        return False
+
+
+def _put(new: Path, folder: Path, names: Sequence[str]) -> None:
+    """Move files to their places. The list goes first: a file that is there is on it, whenever this is killed."""
+    folder.mkdir(exist_ok=True)
+    for name in (MANIFEST, *names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (new / name).replace(folder / name)
+
+
+def write_page(
+    folder: Path, line: str, *, parts: Sequence[Section], notes: Sequence[str], title: str = ""
+) -> Path:
+    """Write the sections as ``report/index.html`` of a results folder, with the files of their pictures.
+
+    Args:
+        folder: Results folder.
+        line: Shown below the heading.
+        parts: Sections in order.
+        notes: Cautions shown at the top.
+        title: Heads the page; the folder's name does where it is empty.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        ResultsError: The folder cannot be written to; the old report stays then.
+    """
+    html = page_html(title or folder.resolve().name, line, sections=parts, notes=notes)
+    pictures = [picture for part in parts for picture in part.pictures]
+    files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
+    files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
+    replace_files(folder / "report", {"index.html": html.encode("utf-8"), **files})
+    return folder / "report" / "index.html"
+
+
+def refuse_others(records: pd.DataFrame, folder: Path, *, command: str, columns: Iterable[str]) -> None:
+    """Refuse records that another command has made.
+
+    Args:
+        records: Of the folder.
+        folder: Results folder.
+        command: What makes the records that are looked for.
+        columns: Columns that all of them have.
+
+    Raises:
+        ResultsError: If there is no such column.
+    """
+    if missing := [name for name in columns if name not in records]:
+        message = f"{folder} holds no records of `diffstab {command}` (there is no column {missing[0]})."
+        raise ResultsError(f"{message} `diffstab report` makes the page that fits a folder's config.yaml.")
+
+
+def read_config(path: Path) -> tuple[str, Mapping[str, Any]]:
+    """The text of the configuration and its top level; empty where there is none."""
+    if not path.exists():
+        return "", {}
+    try:
+        data = path.read_bytes()
+        config = parse_yaml(data)
+    except (OSError, yaml.YAMLError) as error:
+        raise ResultsError(
+            f"{path} is not YAML ({error}). Restore it, or remove it to report without."
+        ) from error
+    return data.decode(), config if isinstance(config, Mapping) else {}

@@ -1,0 +1,136 @@
+"""The page of claims: what stands in it, what is said at its top, what is escaped."""
+
+import re
+
+import pytest
+
+from diffstab.errors import ResultsError
+from diffstab.report.document import Picture
+from diffstab.report.paper.claims_evidence import Claim, Evidence, Finding
+from diffstab.report.paper.drawn import Drawn
+from diffstab.report.paper.figures import PaperFigure
+from diffstab.report.paper.page import StageRun, cautions, read_provenance, write_paper
+from diffstab.report.rendering import render
+
+
+def check(verdict, value=1.0):
+    def found(evidence: Evidence) -> Finding:
+        return Finding(verdict, f"{value:g} [0, 2]", value, "1", "5 draws", "more numbers")
+
+    return found
+
+
+CLAIMS = (
+    Claim(
+        "first", "Source A", "page 1", "A holds.", "Holds if A.", check("holds"), ("images_mnist",), "curve"
+    ),
+    Claim(
+        "second", "Source A", "page 2", "B <b>fails</b>.", "Holds if B.", check("does not", 7), (), "curve"
+    ),
+    Claim("third", "Source B", "page 3", "C is open.", "Holds if C.", check("undecided")),
+    Claim("fourth", "Source B", "page 4", "D is not tested.", "Needs a telescope."),
+)
+
+
+def draw(folders):
+    def axes(grid):
+        grid[0, 0].plot([0, 1], [0, 1])
+
+    rendered = render(axes, name="curve", size_inches=(3, 2), rows=1, columns=1)
+    return Drawn([Picture("curve", rendered, "A line.", "A line that rises.")])
+
+
+def refuse(folders):
+    raise ResultsError("nothing to draw.")
+
+
+FIGURES = {
+    "curve": PaperFigure("curve", "A curve", "Source A, Fig. 1", ("images_mnist",), draw),
+    "absent": PaperFigure("absent", "Another", "Source A, Fig. 2", ("images_mnist",), refuse),
+}
+
+
+@pytest.fixture
+def stages(make_records, make_folder, tmp_path):
+    folder = make_folder(tmp_path / "images_mnist", make_records(sizes=(8,), seeds=(0, 1)))
+    return [
+        StageRun("images_mnist", "compare", folder, 4, 4, (), "n = 8", "n = 32 to 10 000"),
+        StageRun("plateau_mnist", "plateau", tmp_path / "none", 9, 0, absent="No file of images."),
+        StageRun("plateau_teacher", "plateau", tmp_path / "never", 9, 0),
+        StageRun("forces_mnist", "forces", tmp_path / "half", 5, 2, ["boom", "boom"]),
+    ]
+
+
+@pytest.fixture
+def page(stages, tmp_path):
+    return write_paper(tmp_path, stages, claims=CLAIMS, figures=FIGURES)
+
+
+def test_the_page_and_its_figures_are_written(page, tmp_path):
+    assert page == tmp_path / "report" / "index.html"
+    assert (page.parent / "figures" / "curve.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_every_claim_stands_in_the_table_with_its_verdict(page):
+    html = page.read_text()
+    table = re.search(r'<section id="claims".*?</section>', html, re.DOTALL)[0]
+    assert table.count("<tr>") == 1 + len(CLAIMS)
+    for name in ("holds", "does-not", "undecided", "not-tested"):
+        assert table.count(f'class="badge {name}"') == 1
+    assert "4 claims. holds: 1, does not: 1, undecided: 1, not tested: 1." in table
+    assert "Source A, page 1" in table
+    # The time of the runs behind the first claim: four records of nine seconds.
+    assert 'data-sort="36.' in table
+    assert "B &lt;b&gt;fails&lt;/b&gt;." in table
+
+
+def test_a_verdict_leads_to_the_figure_and_the_rule(page):
+    html = page.read_text()
+    targets = re.findall(r'<a href="#([a-z_]+)"><span class="badge', html)
+    assert targets == ["curve", "curve", "computed", "untested"]
+    for target in targets:
+        assert f'<section id="{target}"' in html
+    section = re.search(r'<section id="curve".*?</section>', html, re.DOTALL)[0]
+    assert "Rule: Holds if A." in section
+    assert "In detail: more numbers." in section
+    assert "A line that rises." in section
+    assert "Needs a telescope." in re.search(r'<section id="untested".*?</section>', html, re.DOTALL)[0]
+
+
+def test_a_figure_that_cannot_be_drawn_says_why(page):
+    section = re.search(r'<section id="absent".*?</section>', page.read_text(), re.DOTALL)[0]
+    assert "Not drawn: nothing to draw." in section
+
+
+def test_what_is_missing_is_said_at_the_top(page):
+    notes = re.search(r'<aside class="notes".*?</aside>', page.read_text(), re.DOTALL)[0]
+    assert "plateau_mnist was left out: No file of images." in notes
+    assert "plateau_teacher was not run. Claims that need it are not tested." in notes
+    assert "forces_mnist: 2 of 5 runs failed (boom)." in notes
+    assert "forces_mnist: 1 of 5 runs have no record yet." in notes
+    assert "images_mnist" not in notes
+
+
+def test_sizes_stand_beside_those_of_the_source(page):
+    runs = re.search(r'<section id="runs".*?</section>', page.read_text(), re.DOTALL)[0]
+    assert "n = 8" in runs
+    assert "n = 32 to 10 000" in runs
+    assert "not stated" in runs
+    assert "2 x86 cores" in page.read_text()
+
+
+def test_a_damaged_stage_is_left_out_and_said(stages, tmp_path):
+    next((stages[0].folder / "records").iterdir()).write_bytes(b"no record")
+    html = write_paper(tmp_path, stages[:1], claims=CLAIMS, figures=FIGURES).read_text()
+    assert "images_mnist cannot be read: " in html
+    assert "is damaged" in html
+
+
+def test_nothing_to_say_of_a_complete_stage(stages):
+    assert cautions(stages[:1]) == []
+
+
+def test_time_of_runs_trained_together_is_shared(make_folder, make_records, tmp_path):
+    records = make_records(sizes=(8,), seeds=(0, 1)).drop(columns="wall_seconds")
+    folder = make_folder(tmp_path / "shared", records.assign(train_seconds=18.0, runs_together=6))
+    assert read_provenance(folder)["seconds"].tolist() == [3.0] * 4
