@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from diffstab.errors import ArgumentError
-from diffstab.report.quantities import interval_text, method_name, number_text
-from diffstab.report.quantities import quantity as display
+from diffstab.report.numbers import interval_text, number_text
 from diffstab.report.style import FAINT, INK, Look, looks, plain
 from diffstab.report.tables import PairedRow, column, is_recorded, paired_draws, paired_rows, summary_rows
+from diffstab.results.schema import describe, value_name
 
 HOVER, NEXT = "hover:", "¦"
 _DASHES = (0, (4, 3))
@@ -48,7 +48,7 @@ def curve(
     Args:
         ax: Axes to draw on.
         frame: Records of one data set as returned by `tidy_records`.
-        quantity: Column to draw; displayed in the units of `quantities.QUANTITIES`.
+        quantity: Column to draw; displayed in the units of the schema.
         by: Column that tells the lines apart.
         methods: Look of each line; by default that of `style.looks`.
 
@@ -68,9 +68,9 @@ def curve(
         _draw_line(ax, lines[lines["method"] == label], quantity, look)
     sizes_axis(ax, frame["n_train"])
     heights = [column(frame, name).dropna().to_numpy() for name in (quantity, f"init_{quantity}")]
-    values_axis(ax, display(quantity).factor * np.concatenate(heights))
-    unit = display(quantity).unit.strip()
-    ax.set_ylabel(display(quantity).label + (f" ({unit})" if unit else ""))
+    values_axis(ax, describe(quantity).factor * np.concatenate(heights))
+    unit = describe(quantity).unit.strip()
+    ax.set_ylabel(describe(quantity).label + (f" ({unit})" if unit else ""))
     return _legend(ax, initial=is_recorded(frame, f"init_{quantity}"))
 
 
@@ -103,7 +103,7 @@ def paired_differences(
     draws = paired_draws(frame, quantity=quantity, method=method, baseline=baseline)
     if draws.empty:
         raise ArgumentError("frame", f"have {quantity} of {method} and {baseline} on one draw", "none")
-    factor = display(quantity).factor
+    factor = describe(quantity).factor
     ax.axhline(0, color=FAINT, linewidth=1)
     if draws["n_train"].duplicated().any():
         # Beside the mean, so that neither hides the other.
@@ -113,9 +113,9 @@ def paired_differences(
         _draw_difference(ax, row, factor)
     sizes_axis(ax, draws["n_train"])
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=_STEPS))
-    unit = display(quantity).difference_unit.strip()
-    ax.set_ylabel(f"Difference of {display(quantity).noun}" + (f" ({unit})" if unit else ""))
-    names = [plain(method_name(name)) for name in (method, baseline)]
+    unit = describe(quantity).difference_unit.strip()
+    ax.set_ylabel(f"Difference of {describe(quantity).noun}" + (f" ({unit})" if unit else ""))
+    names = [plain(value_name("method", name)) for name in (method, baseline)]
     ax.set_title(f"{names[0]} − {names[1]}\nabove: draws on which {names[1]} is lower", pad=18)
     return ax
 
@@ -226,7 +226,7 @@ def _draw_line(ax: Axes, frame: pd.DataFrame, name: str, look: Look) -> None:
     rows = summary_rows(frame, quantities=[name])
     if not rows:
         return
-    factor, label = display(name).factor, method_name(rows[0].method)
+    factor, label = describe(name).factor, value_name("method", rows[0].method)
     if any(row.seeds > 1 for row in rows):
         seeds = factor * column(frame, name)
         ax.scatter(frame["n_train"], seeds, s=12, color=look.colour, alpha=0.35, linewidths=0)

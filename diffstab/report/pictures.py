@@ -11,9 +11,10 @@ import pandas as pd
 
 from diffstab.report import figures, tables, verdicts
 from diffstab.report.document import Picture
-from diffstab.report.quantities import method_name, number_text, quantity
+from diffstab.report.numbers import number_text
 from diffstab.report.rendering import render
 from diffstab.report.style import looks
+from diffstab.results.schema import describe, value_name
 
 _NEURONS = ("neurons_x", "neurons_y", "neurons_mass")
 _INITIAL_NEURONS = tuple(f"init_{name}" for name in _NEURONS)
@@ -48,11 +49,11 @@ def curve_picture(frame: pd.DataFrame, name: str, *, prefix: str) -> Picture:
     courses = [verdicts.course([row for row in rows if row.method == method]) for method in methods]
     kinds = {row.interval for row in rows}
     caption = " ".join(
-        [f"{quantity(name).label}.", *(text for kind, text in _BANDS.items() if kind in kinds)]
+        [f"{describe(name).label}.", *(text for kind, text in _BANDS.items() if kind in kinds)]
     )
     if tables.is_recorded(frame, f"init_{name}"):
         caption += " Dashed: the same predictor at initialisation."
-    return Picture(stem, rendered, caption, f"{quantity(name).label} against n. {'; '.join(courses)}.")
+    return Picture(stem, rendered, caption, f"{describe(name).label} against n. {'; '.join(courses)}.")
 
 
 def paired_picture(frame: pd.DataFrame, name: str, *, method: str, baseline: str, prefix: str) -> Picture:
@@ -76,7 +77,7 @@ def paired_picture(frame: pd.DataFrame, name: str, *, method: str, baseline: str
 
     rendered = render(draw, name=stem)
     rows = tables.paired_rows(frame, quantities=[name], method=method, baseline=baseline)
-    caption = f"Difference of {quantity(name).noun} between methods trained on the same draw."
+    caption = f"Difference of {describe(name).noun} between methods trained on the same draw."
     if any(row.draws > 1 for row in rows):
         caption += " Bar: 95 % Student interval of the mean; faint: single draws."
     return Picture(stem, rendered, caption, verdicts.verdict(rows))
@@ -111,7 +112,7 @@ def recorded_neurons(frame: pd.DataFrame) -> RecordedNeurons | None:
     before, after = (
         figures.Neurons(*(row[name] for name in names)) for names in (_INITIAL_NEURONS, _NEURONS)
     )
-    run = f"{method_name(row['method'])}, n = {row['n_train']}, seed {row['seed']}"
+    run = f"{value_name('method', row['method'])}, n = {row['n_train']}, seed {row['seed']}"
     effective = (float(row.get(name, np.nan)) for name in ("init_effective_neurons", "effective_neurons"))
     return RecordedNeurons(before, after, run, str(row["method"]), (next(effective), next(effective)))
 

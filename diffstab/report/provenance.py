@@ -5,8 +5,9 @@ import json
 import pandas as pd
 
 from diffstab.report.document import Section
-from diffstab.report.quantities import method_name, number_text, quantity
+from diffstab.report.numbers import number_text
 from diffstab.report.tables import HEADLINE, column, counts_text, is_recorded
+from diffstab.results.schema import describe, value_name
 
 _DEFORMATIONS = {
     "delta_px": "asked δ {} px",
@@ -20,7 +21,7 @@ _DEFORMATIONS = {
 
 def subtitle(frame: pd.DataFrame) -> str:
     """Data sets, methods, sizes and seeds of the records in one line."""
-    methods = sorted({method_name(method) for method in frame["method"]})
+    methods = sorted({value_name("method", method) for method in frame["method"]})
     sizes, seeds = sorted(frame["n_train"].unique()), frame["seed"].nunique()
     span = f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)"
     parts = [", ".join(sorted(frame["dataset"].unique())), ", ".join(methods), span]
@@ -55,7 +56,7 @@ def cautions(frame: pd.DataFrame, *, records: int, absent: int) -> list[str]:
     for name in HEADLINE:
         blank = int(column(frame, name).isna().sum())
         if is_recorded(frame, name) and blank:
-            found.append(f"{quantity(name).heading} is missing or infinite in {blank} of {len(frame)} runs.")
+            found.append(f"{describe(name).heading} is missing or infinite in {blank} of {len(frame)} runs.")
     if (commits := column(frame, "git_commit").nunique()) > 1:
         found.append(f"The runs come from {commits} commits of the code.")
     if dirty := int(_is_dirty(frame).sum()):

@@ -7,9 +7,10 @@ import pandas as pd
 
 from diffstab.report import tables, verdicts
 from diffstab.report.document import Cell, Picture, Section, Table
+from diffstab.report.numbers import interval_text, number_text
 from diffstab.report.pictures import curve_picture, examples_picture, neurons_picture, paired_picture
-from diffstab.report.quantities import interval_text, method_name, number_text, quantity
 from diffstab.report.tables import PairedRow, SummaryRow
+from diffstab.results.schema import describe, value_name
 
 _PER_FIGURE = 6
 _READING = (
@@ -71,9 +72,14 @@ def training(frame: pd.DataFrame) -> Section:
     rows = []
     for row in tables.training_rows(frame):
         means = [_mean(name, getattr(row, name)) for name in names]
-        line = [_text(method_name(row.method)), _count(row.n_train), *means, _text(row.stop_reasons or "–")]
+        line = [
+            _text(value_name("method", row.method)),
+            _count(row.n_train),
+            *means,
+            _text(row.stop_reasons or "–"),
+        ]
         rows.append([*line, _count(row.seeds)])
-    headers = ["Method", "n", *(quantity(name).heading for name in names), "Stopped by", "Seeds"]
+    headers = ["Method", "n", *(describe(name).heading for name in names), "Stopped by", "Seeds"]
     return Section("Training", tables=[Table("Means over seeds", headers, rows)], level=3)
 
 
@@ -100,7 +106,7 @@ def missing(cells: pd.DataFrame) -> Section:
     rows = [
         [
             _text(str(cell["dataset"])),
-            _text(method_name(str(cell["method"]))),
+            _text(value_name("method", str(cell["method"]))),
             _count(cell["n_train"]),
             _count(cell["seed"]),
         ]
@@ -124,7 +130,7 @@ def _paired(frame: pd.DataFrame, names: Sequence[str] = tables.HEADLINE) -> list
 def _verdicts(frame: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """(Label, sentence) for each headline quantity and given pair of methods of one data set."""
     found = [rows for rows in _paired(frame) if (rows[0].method, rows[0].baseline) in pairs]
-    return [(quantity(rows[0].quantity).label, verdicts.verdict(rows)) for rows in found]
+    return [(describe(rows[0].quantity).label, verdicts.verdict(rows)) for rows in found]
 
 
 def _quantity_pictures(frame: pd.DataFrame, names: Sequence[str], prefix: str) -> list[Picture]:
@@ -154,7 +160,9 @@ def listed_summaries(frame: pd.DataFrame, names: Sequence[str]) -> Table:
     for n_train, method in sorted({key[:2] for key in rows}):
         found = [rows.get((n_train, method, name)) for name in names]
         seeds = max(row.seeds for row in found if row)
-        lines.append([_text(method_name(method)), _count(n_train), *map(_estimate, found), _count(seeds)])
+        lines.append(
+            [_text(value_name("method", method)), _count(n_train), *map(_estimate, found), _count(seeds)]
+        )
     kinds = {row.interval for row in rows.values()}
     sources = [
         text
@@ -162,7 +170,7 @@ def listed_summaries(frame: pd.DataFrame, names: Sequence[str]) -> Table:
         if kind in kinds
     ]
     caption = f"Means [95 % intervals {'; '.join(sources)}]" if sources else "Values of single seeds"
-    return Table(caption, ["Method", "n", *(quantity(name).heading for name in names), "Seeds"], lines)
+    return Table(caption, ["Method", "n", *(describe(name).heading for name in names), "Seeds"], lines)
 
 
 def listed_differences(frame: pd.DataFrame, names: Sequence[str]) -> Table:
@@ -180,14 +188,14 @@ def listed_differences(frame: pd.DataFrame, names: Sequence[str]) -> Table:
     for row in (row for rows in _paired(frame, names) for row in rows):
         mean = Cell(interval_text(row.quantity, row.mean, row.low, row.high, difference=True), row.mean)
         counts = [_count(value) for value in (row.method_lower, row.baseline_lower, row.draws)]
-        which = [_text(method_name(row.method))] if len(pairs) > 1 else []
+        which = [_text(value_name("method", row.method))] if len(pairs) > 1 else []
         chance = Cell(number_text(row.sign_p), row.sign_p)
         lines.append(
-            [_text(quantity(row.quantity).heading), *which, _count(row.n_train), mean, *counts, chance]
+            [_text(describe(row.quantity).heading), *which, _count(row.n_train), mean, *counts, chance]
         )
     named = ["Feature method"] if len(pairs) > 1 else []
     headers = ["Quantity", *named, "n", "Difference", "Feature lower", "Lazy lower", "Draws", "Sign test p"]
-    sides = [method_name(name) for name in pairs[0]] if pairs else ["feature", "lazy"]
+    sides = [value_name("method", name) for name in pairs[0]] if pairs else ["feature", "lazy"]
     minuend = "each feature method" if len(pairs) > 1 else sides[0]
     caption = f"Paired differences {minuend} − {sides[1]} on the same draw"
     return Table(f"{caption}: mean [95 % Student interval over draws]", headers, lines)
@@ -214,8 +222,8 @@ def listed_sparsity(frame: pd.DataFrame) -> Table:
             before, after = initial.get((n_train, method, f"init_{name}")), final.get((n_train, method, name))
             start = f"{_mean(name, before.mean).text} → " if before else ""
             cells.append(Cell(start + _estimate(after).text, _estimate(after).value))
-        lines.append([_text(method_name(method)), _count(n_train), *cells])
-    headers = ["Method", "n", *(quantity(name).heading for name in names)]
+        lines.append([_text(value_name("method", method)), _count(n_train), *cells])
+    headers = ["Method", "n", *(describe(name).heading for name in names)]
     return Table("At initialisation → after training, means over seeds [95 % interval]", headers, lines)
 
 

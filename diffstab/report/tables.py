@@ -8,7 +8,7 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.intervals import mean_interval, sign_test
-from diffstab.report.quantities import QUANTITIES
+from diffstab.results.schema import is_measurement
 
 CELL = ["dataset", "n_train", "seed", "method"]
 """The columns that together name one run."""
@@ -80,7 +80,7 @@ class TrainingRow(NamedTuple):
 def tidy_records(records: pd.DataFrame) -> pd.DataFrame:
     """Records with one row per cell, numbers as float64, and NaN for what is missing or infinite.
 
-    A column is of numbers if all its values are numbers, truth values aside, or if it is one of `QUANTITIES`;
+    A column is of numbers if all its values are numbers, truth values aside, or if the schema lists it as one;
     any other stays as it is. Rows without a data set, n_train, seed or method are left out. Of several rows of one
     cell the last started is kept.
 
@@ -100,7 +100,7 @@ def tidy_records(records: pd.DataFrame) -> pd.DataFrame:
     for name in ("n_train", "seed"):
         frame[name] = pd.to_numeric(frame[name], errors="coerce")
     for name in frame.columns.difference(CELL):
-        if name in QUANTITIES or _holds_numbers(frame[name]):
+        if is_measurement(name) or _holds_numbers(frame[name]):
             numbers = pd.to_numeric(frame[name], errors="coerce").astype("float64")
             frame[name] = numbers.replace([np.inf, -np.inf], np.nan)
     frame = frame.dropna(subset=CELL)

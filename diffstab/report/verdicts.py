@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffstab.errors import ArgumentError
-from diffstab.report.quantities import interval_text, method_name, quantity
+from diffstab.report.numbers import interval_text
 from diffstab.report.tables import PairedRow, SummaryRow
+from diffstab.results.schema import describe, value_name
 
 
 def verdict(rows: Sequence[PairedRow]) -> str:
@@ -23,7 +24,7 @@ def verdict(rows: Sequence[PairedRow]) -> str:
     """
     if not rows:
         raise ArgumentError("rows", "have at least one paired row", 0)
-    sides = method_name(rows[0].method), method_name(rows[0].baseline)
+    sides = value_name("method", rows[0].method), value_name("method", rows[0].baseline)
     return " ".join([_winner(rows, *sides), *_certainty(rows), _largest(rows[-1], *sides)])
 
 
@@ -44,7 +45,7 @@ def change_from_initial(after: Sequence[SummaryRow], before: Sequence[SummaryRow
     last = max(both, key=lambda row: row.n_train)
     start = initial[last.n_train]
     texts = [interval_text(last.quantity, row.mean, row.low, row.high) for row in (start, last)]
-    name = f"{quantity(last.quantity).noun} of {method_name(last.method)}"
+    name = f"{describe(last.quantity).noun} of {value_name('method', last.method)}"
     return f"{name} at n = {last.n_train}: {texts[0]} at initialisation, {texts[1]} after training."
 
 
@@ -64,11 +65,11 @@ def course(rows: Sequence[SummaryRow]) -> str:
     texts = [
         f"{interval_text(row.quantity, row.mean, row.low, row.high)} at n = {row.n_train}" for row in ends
     ]
-    return f"{method_name(ordered[0].method)}: {', '.join(texts)}"
+    return f"{value_name('method', ordered[0].method)}: {', '.join(texts)}"
 
 
 def _winner(rows: Sequence[PairedRow], method: str, baseline: str) -> str:
-    noun = quantity(rows[0].quantity).noun
+    noun = describe(rows[0].quantity).noun
     draws, ties = sum(row.draws for row in rows), sum(row.ties for row in rows)
     wins = {method: sum(row.method_lower for row in rows), baseline: sum(row.baseline_lower for row in rows)}
     tied = f", {ties} {'tie' if ties == 1 else 'ties'}" if ties else ""
@@ -89,7 +90,7 @@ def _certainty(rows: Sequence[PairedRow]) -> list[str]:
     if not sure:
         return ["One draw per size gives no interval over draws."]
     above, below = sum(row.low > 0 for row in sure), sum(row.high < 0 for row in sure)
-    sides = method_name(rows[0].baseline), method_name(rows[0].method)
+    sides = value_name("method", rows[0].baseline), value_name("method", rows[0].method)
     found = [f"{side} lower at {count}" for side, count in zip(sides, (above, below)) if count]
     found += [f"undecided at {len(sure) - above - below}"] if len(sure) > above + below else []
     return [f"By the 95 % interval of the mean difference: {', '.join(found)} of {len(sure)} sizes."]

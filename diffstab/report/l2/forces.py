@@ -9,8 +9,8 @@ from diffstab.errors import ResultsError
 from diffstab.l2.forces import AT_REST
 from diffstab.report.document import Cell, Section, Table
 from diffstab.report.l2 import forces_pictures as pictures
+from diffstab.report.numbers import number_text
 from diffstab.report.provenance import cautions, provenance
-from diffstab.report.quantities import number_text
 from diffstab.report.swept import swept_options
 from diffstab.report.writing import read_config, refuse_others, write_page
 from diffstab.results import read_records

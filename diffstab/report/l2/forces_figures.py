@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from diffstab.errors import ArgumentError
 from diffstab.l2.geometry import principal_planes
 from diffstab.report.figures import HOVER, NEXT
-from diffstab.report.quantities import number_text
+from diffstab.report.numbers import number_text
 from diffstab.report.style import FAINT, INK, Look
 
 ATTRACTION, REPULSION, SUM = "#0072B2", "#D55E00", INK

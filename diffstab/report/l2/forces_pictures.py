@@ -11,7 +11,7 @@ from diffstab.errors import ResultsError
 from diffstab.report.document import Picture
 from diffstab.report.l2 import forces_figures as figures
 from diffstab.report.l2.forces_figures import ATTRACTION, LAYERS, REPULSION, Snapshot
-from diffstab.report.quantities import number_text
+from diffstab.report.numbers import number_text
 from diffstab.report.rendering import render
 from diffstab.report.style import Look
 

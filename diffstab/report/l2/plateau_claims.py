@@ -12,7 +12,7 @@ import pandas as pd
 from diffstab.report.document import Cell, Section, Table
 from diffstab.report.l2.plateau_runs import Start, best_runs, earliest, hidden_layers
 from diffstab.report.l2.plateau_verdicts import percent, start_text
-from diffstab.report.quantities import number_text
+from diffstab.report.numbers import number_text
 from diffstab.report.tables import is_recorded
 
 AS_SAID, NOT_AS_SAID, UNDECIDED = "as said", "not as said", "undecided"

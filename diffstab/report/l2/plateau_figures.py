@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from diffstab.report.figures import HOVER, sizes_axis, values_axis
 from diffstab.report.l2.plateau_runs import Start, best_runs, relative_heights
 from diffstab.report.l2.plateau_verdicts import is_proven
-from diffstab.report.quantities import number_text
+from diffstab.report.numbers import number_text
 from diffstab.report.style import FAINT, INK, Look, plain
 
 LOOKS = {

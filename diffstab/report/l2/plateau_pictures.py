@@ -11,8 +11,8 @@ from diffstab.report.l2 import plateau_figures as figures
 from diffstab.report.l2.forces_figures import LAYERS
 from diffstab.report.l2.plateau_figures import LOOKS, Line
 from diffstab.report.l2.plateau_runs import Start, best_runs, floors, hidden_layers, optimisers
+from diffstab.report.numbers import number_text
 from diffstab.report.pictures import file_stem
-from diffstab.report.quantities import number_text
 from diffstab.report.rendering import render
 from diffstab.report.style import FAINT, Look
 from diffstab.report.tables import is_recorded

@@ -8,7 +8,7 @@ import pandas as pd
 from diffstab.report.document import Cell, Table
 from diffstab.report.l2.plateau_runs import Start, floors, hidden_layers, relative_heights
 from diffstab.report.l2.plateau_verdicts import excess_of_optimisers, percent, start_text
-from diffstab.report.quantities import number_text
+from diffstab.report.numbers import number_text
 from diffstab.report.tables import column, is_recorded
 
 

@@ -15,7 +15,7 @@ from diffstab.report.l2.plateau_runs import (
     optimisers,
     relative_heights,
 )
-from diffstab.report.quantities import number_text
+from diffstab.report.numbers import number_text
 
 AGREED = 0.01
 """Relative difference up to which two minima are said to agree."""

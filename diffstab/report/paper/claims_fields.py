@@ -10,9 +10,9 @@ from torch import Tensor
 
 from diffstab.kernels.spectrum import kernel_spectrum, multiplicities, ntk_profile, relu_profile
 from diffstab.report.intervals import mean_interval
+from diffstab.report.numbers import number_text
 from diffstab.report.paper.claims_evidence import SLIDES, Claim, Evidence, Finding
 from diffstab.report.paper.claims_rules import above, always, near, together
-from diffstab.report.quantities import number_text
 from diffstab.sphere.fields import GaussianField
 from diffstab.sphere.lazy import field_averaged_power
 from diffstab.sphere.points import uniform_points

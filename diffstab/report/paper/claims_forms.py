@@ -11,10 +11,10 @@ import pandas as pd
 from diffstab.report.intervals import mean_interval
 from diffstab.report.l2.forces import CANCELLED, moving_runs
 from diffstab.report.l2.plateau_verdicts import AGREED, excess_of_optimisers, percent
+from diffstab.report.numbers import number_text
 from diffstab.report.paper.claims_evidence import JACOT, NOT_TESTED, UNDECIDED, Claim, Evidence, Finding
 from diffstab.report.paper.claims_plateau import FORMS, plateaus
 from diffstab.report.paper.claims_rules import above, always, draws_text, together
-from diffstab.report.quantities import number_text
 
 FORCES = "forces_mnist"
 FORMS_OF_THE_LOSS = {"weights", "representations", "covariances"}

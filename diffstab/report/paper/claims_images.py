@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from diffstab.report.intervals import Interval, mean_interval
+from diffstab.report.numbers import interval_text, number_text
 from diffstab.report.paper.claims_evidence import NOT_TESTED, SLIDES, Claim, Evidence, Finding
 from diffstab.report.paper.claims_rules import (
     ABOVE_RULE,
@@ -20,8 +21,8 @@ from diffstab.report.paper.claims_rules import (
     together,
 )
 from diffstab.report.paper.claims_sphere import few_atoms
-from diffstab.report.quantities import interval_text, number_text, quantity
 from diffstab.report.tables import column, paired_rows
+from diffstab.results.schema import describe
 
 DATA_SETS = {
     "mnist": ("MNIST", "images_mnist"),
@@ -132,7 +133,7 @@ def _at_sizes(
     if not sizes:
         return Finding(NOT_TESTED, predicted=predicted, detail="No draw has both sides of the comparison.")
     texts = {n: interval_text(name, *one[:3], difference=True) for n, one in sizes.items()}
-    return _judged(sizes, texts, verdict, sizes[max(sizes)].mean * quantity(name).factor, predicted)
+    return _judged(sizes, texts, verdict, sizes[max(sizes)].mean * describe(name).factor, predicted)
 
 
 def _ratios(sizes: Mapping[int, Interval], verdict: Callable[[Interval], str], predicted: str) -> Finding:

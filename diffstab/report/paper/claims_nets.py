@@ -19,9 +19,9 @@ from diffstab.l2.network import draw_weights, forward, squared_norm, weight_loss
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.prune import prune
 from diffstab.l2.representations import representation_loss, weights_of
+from diffstab.report.numbers import number_text
 from diffstab.report.paper.claims_evidence import JACOT, UNDECIDED, Claim, Evidence, Finding
 from diffstab.report.paper.claims_rules import always
-from diffstab.report.quantities import number_text
 from diffstab.streams import stream
 
 SEED, TRIALS = 100, 20

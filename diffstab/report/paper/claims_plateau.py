@@ -22,6 +22,7 @@ from diffstab.report.l2.plateau_runs import (
     starts,
 )
 from diffstab.report.l2.plateau_verdicts import percent, start_text
+from diffstab.report.numbers import number_text
 from diffstab.report.paper.claims_evidence import (
     DOES_NOT,
     HOLDS,
@@ -33,7 +34,6 @@ from diffstab.report.paper.claims_evidence import (
     Finding,
 )
 from diffstab.report.paper.claims_rules import always, draws_text, inside, together
-from diffstab.report.quantities import number_text
 
 MNIST, SHALLOW, TEACHER = "plateau_mnist", "plateau_mnist_shallow", "plateau_teacher"
 BIPARTITE, ONEHOT, SCALAR, FORMS = (

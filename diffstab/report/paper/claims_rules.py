@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from diffstab.errors import ArgumentError
 from diffstab.report.intervals import Interval
+from diffstab.report.numbers import number_text
 from diffstab.report.paper.claims_evidence import DOES_NOT, HOLDS, NOT_TESTED, UNDECIDED
-from diffstab.report.quantities import number_text
 
 EXPONENT_TOLERANCE = 0.10
 """Relative distance within which an exponent is the predicted one: half of that between the two regimes' 2.5 and 3."""

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from diffstab.report.intervals import Interval, mean_interval
+from diffstab.report.numbers import number_text
 from diffstab.report.paper.claims_evidence import (
     ABSTRACT,
     NOT_TESTED,
@@ -29,7 +30,6 @@ from diffstab.report.paper.claims_rules import (
     sizes_text,
     together,
 )
-from diffstab.report.quantities import number_text
 from diffstab.report.sphere.exponents import exponent_rows, exponent_text
 from diffstab.report.tables import column, paired_rows
 from diffstab.sphere.curves import fit_exponent

@@ -11,13 +11,14 @@ from diffstab.errors import ResultsError
 from diffstab.report import sections, tables, verdicts
 from diffstab.report.document import Picture, Table, stacked
 from diffstab.report.figures import curve, neurons, paired_differences
+from diffstab.report.numbers import number_text
 from diffstab.report.page import read_examples
 from diffstab.report.paper.drawn import Drawn, Folders, records_of
 from diffstab.report.pictures import RecordedNeurons, examples_picture, file_stem, recorded_neurons
-from diffstab.report.quantities import DATASETS, number_text, quantity
 from diffstab.report.rendering import render
 from diffstab.report.style import Look, looks, plain
 from diffstab.results import read_records
+from diffstab.results.schema import describe, ordered_values, value_name
 
 _IMAGES = 3
 """So many images are shown at each displacement."""
@@ -108,7 +109,7 @@ def _examples(stacks: Mapping[str, np.ndarray], dataset: str) -> Picture:
     shown = {name: stacks[name][columns] for name in ("images", "deformed", "noisy")}
     titles = [f"δ = {delta_px[index]:g} px" for index in columns]
     picture = examples_picture(shown, titles=titles, stem=f"examples-{file_stem(dataset)}")
-    name = DATASETS.get(dataset, dataset)
+    name = value_name("dataset", dataset)
     caption, alt = f"{name}. {picture.caption}", f"{name}. {picture.alt}"
     return picture._replace(caption=caption, alt=alt, wide=len(columns) > _IMAGES)
 
@@ -148,7 +149,7 @@ def quantities_picture(
     rows, columns = (len(parts), len(panels)) if is_across else (len(panels), len(parts))
     size = (4.6 * columns, 3.5 * rows)
     rendered = render(draw, name=stem, size_inches=size, rows=rows, columns=columns)
-    caption = f"{'; '.join(quantity(name).label for name in kept)}. {_BANDS}"
+    caption = f"{'; '.join(describe(name).label for name in kept)}. {_BANDS}"
     if any(tables.is_recorded(frame, f"init_{name}") for name in kept):
         caption += " Dashed: the same predictor at initialisation."
     if paired:
@@ -183,10 +184,11 @@ def _one_legend(axes: np.ndarray) -> None:
 
 
 def data_sets(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the records of each data set by the name that readers see, in the order of `DATASETS`."""
-    names = [*DATASETS, *sorted(set(frame["dataset"]) - DATASETS.keys())]
+    """Return the records of each data set by the name that readers see, in the order of the schema."""
+    listed = ordered_values("dataset")
+    names = [*listed, *sorted(set(frame["dataset"]).difference(listed))]
     return {
-        DATASETS.get(name, plain(name)): frame[frame["dataset"] == name]
+        value_name("dataset", name) if name in listed else plain(name): frame[frame["dataset"] == name]
         for name in names
         if (frame["dataset"] == name).any()
     }
@@ -201,7 +203,7 @@ def _said(parts: Mapping[str, pd.DataFrame], names: Sequence[str]) -> str:
             chosen = {method for pair in tables.method_pairs(part)[:1] for method in pair}
             courses = [verdicts.course([row for row in rows if row.method == one]) for one in sorted(chosen)]
             said = "; ".join(filter(None, courses))
-            texts.append(f"{quantity(name).label} against n on {title}. {said}")
+            texts.append(f"{describe(name).label} against n on {title}. {said}")
     return f"{'. '.join(texts)}."
 
 

@@ -13,9 +13,9 @@ from diffstab.report.l2.plateau_runs import cases, hidden_layers, plateau_frame,
 from diffstab.report.l2.plateau_tables import optimisers_table, starts_table
 from diffstab.report.paper.drawn import Drawn, Folders, renamed_picture
 from diffstab.report.pictures import file_stem
-from diffstab.report.quantities import DATASETS
 from diffstab.report.writing import read_config
 from diffstab.results import read_records
+from diffstab.results.schema import value_name
 
 _DEPTHS = {1: "one hidden layer", 2: "two hidden layers"}
 
@@ -28,7 +28,7 @@ def draw_forces(folders: Folders) -> Drawn:
         shown = [*layers_section(folder, frame).pictures, *course(frame).pictures]
         pictures += [renamed_picture(one, _prefix(stage, folders) + one.stem) for one in shown]
         dataset = str(frame["dataset"].iloc[0])
-        listed[DATASETS.get(dataset, dataset)] = numbers(frame).tables[0]
+        listed[value_name("dataset", dataset)] = numbers(frame).tables[0]
     return Drawn(pictures, [stacked("Data set", listed)])
 
 

@@ -13,12 +13,12 @@ import pandas as pd
 
 from diffstab.errors import DiffstabError, ResultsError
 from diffstab.report.document import BADGES, Cell, Section, Table
+from diffstab.report.numbers import number_text
 from diffstab.report.paper.claims import CLAIMS, Judged, judge
 from diffstab.report.paper.claims_evidence import Claim
 from diffstab.report.paper.drawn import has_records
 from diffstab.report.paper.figures import FIGURES, PaperFigure
 from diffstab.report.provenance import provenance
-from diffstab.report.quantities import number_text
 from diffstab.report.tables import column
 from diffstab.report.writing import write_page
 from diffstab.results import read_records

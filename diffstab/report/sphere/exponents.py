@@ -8,8 +8,9 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError
 from diffstab.report.document import Cell, Table
-from diffstab.report.quantities import method_name, number_text
+from diffstab.report.numbers import number_text
 from diffstab.report.tables import column
+from diffstab.results.schema import value_name
 from diffstab.sphere.curves import ExponentFit, fit_exponent, predicted_exponent
 
 _LEVELS = (0.10, 0.15)
@@ -70,7 +71,7 @@ def _fit(part: pd.DataFrame) -> ExponentFit | None:
 
 def exponent_table(rows: list[ExponentRow]) -> Table:
     """The exponents as a table: measured with interval, predicted, deviation, range and agreement."""
-    lines = [[_text(row.dataset), _text(method_name(row.method)), *_numbers(row)] for row in rows]
+    lines = [[_text(row.dataset), _text(value_name("method", row.method)), *_numbers(row)] for row in rows]
     headers = ["Target", "Method", "Measured β", "Predicted β", "Agreement", "Deviation", "Sizes n"]
     headers += ["β, all sizes", "β of the means"]
     return Table(

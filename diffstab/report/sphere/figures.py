@@ -11,9 +11,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from diffstab.errors import ArgumentError
 from diffstab.report.figures import HOVER, NEXT, sizes_axis
 from diffstab.report.intervals import mean_interval
-from diffstab.report.quantities import method_name, number_text
+from diffstab.report.numbers import number_text
 from diffstab.report.sphere.exponents import ExponentRow
 from diffstab.report.style import FAINT, INK, Look, looks, plain
+from diffstab.results.schema import value_name
 
 _DASHES = (0, (4, 3))
 
@@ -79,7 +80,7 @@ def _draw_errors(ax: Axes, part: pd.DataFrame, method: str, look: Look) -> None:
         return
     if part["n_train"].duplicated().any():
         ax.scatter(part["n_train"], part["test_error"], s=12, color=look.colour, alpha=0.35, linewidths=0)
-    label = method_name(method)
+    label = value_name("method", method)
     for index, size in enumerate(np.unique(part["n_train"])):
         group = part[part["n_train"] == size]
         mean, low, high = np.exp(mean_interval(np.log(group["test_error"]))[:3])
@@ -123,7 +124,7 @@ def error_spectrum(
     shown = methods or looks(powers)
     for method, power in powers.items():
         degrees, kept = _positive(power)
-        look, label = shown[method], method_name(method)
+        look, label = shown[method], value_name("method", method)
         texts = [f"{label}, k = {degree}: {number_text(value)}" for degree, value in zip(degrees, kept)]
         ax.plot(
             degrees,
@@ -173,7 +174,7 @@ def atoms(ax: Axes, frame: pd.DataFrame, *, methods: Mapping[str, Look] | None =
     ends = np.array([frame["n_train"].min(), frame["n_train"].max()])
     ax.plot(ends, ends, color=FAINT, linewidth=1, label="n_A = n")
     for method, part in known.groupby("method"):
-        look, label = shown[str(method)], method_name(str(method))
+        look, label = shown[str(method)], value_name("method", str(method))
         runs = zip(part["n_train"], part["n_atoms"], strict=True)
         ax.scatter(
             part["n_train"],
@@ -236,7 +237,7 @@ def circle_predictors(
             color=look.colour,
             linestyle=look.linestyle,
             linewidth=1.4,
-            label=plain(method_name(method)),
+            label=plain(value_name("method", method)),
         )
         kinks = one.kinks[(one.kinks >= low) & (one.kinks <= high)]
         # Just inside the frame, where they cannot hide the curves.

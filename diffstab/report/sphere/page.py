@@ -10,8 +10,8 @@ import pandas as pd
 
 from diffstab.report import tables
 from diffstab.report.document import Cell, Picture, Section, Table
+from diffstab.report.numbers import number_text
 from diffstab.report.provenance import cautions, provenance, subtitle
-from diffstab.report.quantities import method_name, number_text
 from diffstab.report.sphere import pictures
 from diffstab.report.sphere.exponents import (
     ExponentRow,
@@ -25,6 +25,7 @@ from diffstab.report.tables import column, is_recorded
 from diffstab.report.verdicts import verdict
 from diffstab.report.writing import read_config, refuse_others, write_page
 from diffstab.results import read_records
+from diffstab.results.schema import value_name
 
 SEARCHED = ("heuristic", "multi-start")
 """Certificates that rest on a search; the second is what older records call the first."""
@@ -100,7 +101,7 @@ def findings(frame: pd.DataFrame, rows: list[ExponentRow]) -> Section:
     found = []
     for dataset in sorted({row.dataset for row in rows}):
         texts = [
-            f"{method_name(row.method)}: {measured_and_predicted(row)} ({agreement_text(row)})."
+            f"{value_name('method', row.method)}: {measured_and_predicted(row)} ({agreement_text(row)})."
             for row in rows
             if row.dataset == dataset and row.fit is not None
         ]
@@ -145,7 +146,7 @@ def solver(frame: pd.DataFrame) -> Section:
         lines.append(
             [
                 Cell(str(dataset), str(dataset)),
-                Cell(method_name(str(method)), str(method)),
+                Cell(value_name("method", str(method)), str(method)),
                 Cell(str(size), float(str(size))),
                 *(_number(float(value)) for value in _worst(part)),
                 Cell(tables.counts_text(column(part, "certificate")) or "–", "certificate"),

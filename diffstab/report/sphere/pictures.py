@@ -13,12 +13,12 @@ from diffstab.kernels import ntk, random_feature_kernel
 from diffstab.report import figures as shared
 from diffstab.report.document import Picture
 from diffstab.report.pictures import file_stem
-from diffstab.report.quantities import method_name, quantity
 from diffstab.report.rendering import render
 from diffstab.report.sphere import figures
 from diffstab.report.sphere.exponents import ExponentRow, measured_and_predicted
 from diffstab.report.style import Look, looks
 from diffstab.report.tables import column, is_recorded
+from diffstab.results.schema import describe, value_name
 
 _PANEL = (4.2, 3.7)
 _CIRCLE_SIZE = 16
@@ -92,7 +92,7 @@ def learning_picture(frame: pd.DataFrame, exponents: Sequence[ExponentRow]) -> P
             " features to be independent, and is too low for smooth targets in low dimension without a ridge."
         )
     said = [
-        f"{method_name(row.method)}, {row.dataset}: exponent {measured_and_predicted(row)}"
+        f"{value_name('method', row.method)}, {row.dataset}: exponent {measured_and_predicted(row)}"
         for row in exponents
         if row.fit is not None and row.dataset in set(frame["dataset"])
     ]
@@ -181,7 +181,7 @@ def quantity_picture(frame: pd.DataFrame, name: str, caption: str) -> Picture | 
             _finish(ax, title)
 
     stem = f"{target_stem(frame)}-{file_stem(name)}"
-    return _wide(stem, draw, len(parts), caption, f"{quantity(name).label} against n.")
+    return _wide(stem, draw, len(parts), caption, f"{describe(name).label} against n.")
 
 
 def atoms_picture(frame: pd.DataFrame) -> Picture | None:
@@ -226,7 +226,7 @@ def circle_picture(frame: pd.DataFrame) -> Picture | None:
         "largest gap between points. Ticks below: where a neuron has its kink."
     )
     spans = [
-        f"{method_name(name)}: {one.values.min():.3g} to {one.values.max():.3g}"
+        f"{value_name('method', name)}: {one.values.min():.3g} to {one.values.max():.3g}"
         for name, one in predictors.items()
     ]
     alt = f"Values of the predictors between the training points. {'; '.join(spans)}."
@@ -249,7 +249,7 @@ def neurons_picture(frame: pd.DataFrame, *, dimension: int) -> Picture | None:
             weights = torch.as_tensor(np.asarray(row["coefficients"], dtype=np.float64))
             centres, points = (torch.as_tensor(_points(row, name)) for name in ("centres", "points"))
             place(ax, centres, weights.abs(), signs=weights, x=points)
-            ax.set_title(f"{method_name(str(row['method']))}, n = {row['n_train']}", pad=22)
+            ax.set_title(f"{value_name('method', str(row['method']))}, n = {row['n_train']}", pad=22)
 
     target = target_stem(rows)
     where = (

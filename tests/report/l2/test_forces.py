@@ -14,8 +14,8 @@ from diffstab.l2.forces import AT_REST
 from diffstab.report.l2 import forces as page
 from diffstab.report.l2.forces import force_cautions, write_forces_report
 from diffstab.report.l2.forces_figures import Snapshot, neurons_and_forces, points_and_forces, trace
+from diffstab.report.numbers import number_text
 from diffstab.report.page import write_report
-from diffstab.report.quantities import number_text
 from diffstab.report.style import Look
 from diffstab.results import read_records
 from diffstab.training.l2.forces import forces_during_training

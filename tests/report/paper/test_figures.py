@@ -99,7 +99,7 @@ def test_paired_differences_of_three_data_sets_in_their_order(drawn):
     assert list(dict.fromkeys(row[0].text for row in table.rows)) == [
         "MNIST",
         "Fashion-MNIST",
-        "CIFAR10, JPEG",
+        "CIFAR-10 (JPEG)",
     ]
     # The made-up feature error lies above the lazy one on every draw.
     assert all(row[table.headers.index("Lazy lower")].text == "2" for row in table.rows)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from diffstab.report.quantities import interval_text, method_name, number_text, quantity
+from diffstab.report.numbers import interval_text, number_text
+from diffstab.results.schema import describe, value_name
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,6 @@ def test_convention_test_error_is_a_share_shown_in_percent_and_its_difference_in
 
 
 def test_names_that_are_not_listed_show_as_they_are():
-    assert method_name("lazy_exact") == "lazy (exact)"
-    assert method_name("mystery") == "mystery"
-    assert quantity("mystery").label == "mystery"
+    assert value_name("method", "lazy_exact") == "lazy (exact)"
+    assert value_name("method", "mystery") == "mystery"
+    assert describe("mystery").label == "mystery"

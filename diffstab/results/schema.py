@@ -1,0 +1,188 @@
+"""What the columns of records mean: name, unit and role of each, and how their values are called.
+
+One table for everything that reads records: pages, figures, claims, dashboards. A column that is not listed shows
+under its own name, as a number where its values are numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+Role = Literal["number", "axis", "text", "list", "origin"]
+"""number: a measurement. axis: names the run, with others. text: a word. list: many numbers. origin: who, when, how."""
+
+INITIAL = "init_"
+"""Before the name of a measurement: the same, before training."""
+
+
+class Column(NamedTuple):
+    """One column of the records.
+
+    Attributes:
+        label: Name with its symbol, for axes of figures and captions.
+        noun: Name inside a sentence.
+        heading: Short name over a column of a table.
+        factor: Displayed value = factor * recorded value.
+        unit: Unit of a displayed value, appended to it ("" for none).
+        difference_unit: Unit of a displayed difference.
+        role: What the column is for.
+        share: Whether values lie in [0, 1].
+    """
+
+    label: str
+    noun: str
+    heading: str
+    factor: float = 1.0
+    unit: str = ""
+    difference_unit: str = ""
+    role: Role = "number"
+    share: bool = False
+
+
+def _share(label: str, noun: str, heading: str) -> Column:
+    return Column(label, noun, heading, 100.0, " %", " points", share=True)
+
+
+def _of(role: Role, label: str, noun: str = "", heading: str = "") -> Column:
+    return Column(label, noun or label.lower(), heading or label, role=role)
+
+
+_LISTED = {
+    "dataset": _of("axis", "Data set"),
+    "target": _of("axis", "Target"),
+    "dimension": _of("axis", "Dimension d", "dimension", "d"),
+    "n_train": _of("axis", "Training points n", "number of training points", "n"),
+    "seed": _of("axis", "Seed"),
+    "method": _of("axis", "Method"),
+    "optimiser": _of("axis", "Optimiser"),
+    "width": _of("axis", "Width of the hidden layers", "width", "Width"),
+    "restart": _of("axis", "Restart"),
+    "regime": _of("text", "Regime"),
+    "predictor": _of("text", "Predictor"),
+    "architecture": _of("text", "Architecture"),
+    "stop_reason": _of("text", "Stopped by", "reason of the stop"),
+    "certificate": _of("text", "Certificate"),
+    "test_error": _share("Test error", "test error", "Test error"),
+    "train_error": _share("Training error", "training error", "Training error"),
+    "margin_share": _share("Share with margin ≥ 1", "share with margin ≥ 1", "Margin ≥ 1"),
+    "dead_share": _share("Dead neurons", "share of dead neurons", "Dead"),
+    "folded_share": _share("Images that fold", "share of images that fold", "Folded"),
+    "mean_square_error": Column("Test error, mean square", "mean square test error", "Test error"),
+    "D": Column("Sensitivity to deformations, D", "D", "D"),
+    "G": Column("Sensitivity to noise, G", "G", "G"),
+    "R": Column("Relative sensitivity, R", "R", "R"),
+    "D_rotation": Column("Sensitivity to rotations, D", "D", "D"),
+    "D_rotation_numerator": Column("Mean square change by rotation", "change by rotation", "Change"),
+    "steps": Column("Steps", "number of steps", "Steps"),
+    "flow_time": Column("Flow time", "flow time", "Flow time"),
+    "train_seconds": Column("Training time (s)", "training time", "Seconds"),
+    "wall_seconds": Column("Time of the run (s)", "time of the run", "Seconds"),
+    "n_atoms": Column("Atoms that carry mass", "number of atoms", "Atoms"),
+    "n_patterns": Column("Activation patterns", "number of activation patterns", "Patterns"),
+    "effective_atoms": Column("Effective atoms", "effective number of atoms", "Effective atoms"),
+    "n_direction_atoms": Column("Directions that carry mass", "number of directions", "Directions"),
+    "kernel_drift": Column("Change of the tangent kernel", "kernel change", "Kernel change"),
+    "effective_neurons": Column(
+        "Effective neurons (participation ratio)", "effective number of neurons", "Effective neurons"
+    ),
+    "entropy_neurons": Column("Effective neurons (entropy)", "entropy number of neurons", "Entropy number"),
+    "stable_rank": Column("Stable rank of the weights", "stable rank", "Stable rank"),
+    "nearest_angle_deg": Column(
+        "Angle to the nearest neuron", "nearest angle", "Nearest angle", unit="°", difference_unit="°"
+    ),
+    "loss": Column("Loss", "loss", "Loss"),
+    "cost": Column("Data cost", "data cost", "Data cost"),
+    "squared_norm": Column("Squared norm of the weights", "squared norm", "Squared norm"),
+    "representation_cost": Column("Representation cost, C", "representation cost", "C"),
+    "stationarity": Column("Relative size of the gradient", "relative gradient", "Gradient"),
+    "delta_px": Column("Displacement δ (px)", "displacement", "δ (px)"),
+    "cutoff": Column("Cut-off frequency c", "cut-off", "c"),
+    "temperature": Column("Temperature T", "temperature", "T"),
+    **{
+        name: _of("origin", label)
+        for name, label in {
+            "key": "Record",
+            "kind": "Experiment",
+            "config": "Configuration",
+            "git_commit": "Commit",
+            "git_dirty": "Uncommitted changes",
+            "versions": "Versions",
+            "hardware": "Machine",
+            "streams": "Scheme of random streams",
+            "started_at": "Started",
+        }.items()
+    },
+}
+
+_INTERVAL_ENDS = ("_low", "_high", "_median", "_se")
+_LAYER = re.compile(r"(.+)_(\d+)")
+
+_VALUES = {
+    "method": {
+        "feature": "feature",
+        "feature_exact": "feature (exact)",
+        "feature_alpha": "feature (α-trick)",
+        "feature_projected_gd": "feature (L1 penalty)",
+        "feature_trained": "feature (trained)",
+        "feature_adam": "feature (Adam)",
+        "lazy_ntk": "lazy (NTK)",
+        "lazy_random_features": "lazy (random features)",
+        "lazy_exact": "lazy (exact)",
+        "lazy_svc": "lazy (SVC)",
+        "lazy_trained": "lazy (trained)",
+    },
+    "dataset": {
+        "digits": "Digits",
+        "mnist": "MNIST",
+        "fashion_mnist": "Fashion-MNIST",
+        "cifar10": "CIFAR-10",
+        "cifar10-jpeg": "CIFAR-10 (JPEG)",
+        "teacher": "Teacher",
+        "complete_bipartite": "Complete bipartite graph",
+        "one_hot": "One-hot classes",
+        "scalar": "Scalar function",
+    },
+}
+
+
+def describe(name: str) -> Column:
+    """Return what a column means.
+
+    `init_` before a listed measurement, or the number of a layer behind it, changes its names accordingly; the ends
+    of its interval (`_low`, `_high`) and its median are named after it.
+    """
+    if name in _LISTED:
+        return _LISTED[name]
+    if name.startswith(INITIAL) and (base := name.removeprefix(INITIAL)) in _LISTED:
+        one = _LISTED[base]
+        label, noun = f"{one.label}, before training", f"{one.noun} before training"
+        return one._replace(label=label, noun=noun, heading=f"{one.heading} before")
+    for end in _INTERVAL_ENDS:
+        if name.endswith(end):
+            return describe(name.removesuffix(end))
+    if (found := _LAYER.fullmatch(name)) and found[1] in _LISTED:
+        one = _LISTED[found[1]]
+        label, noun = f"{one.label}, layer {found[2]}", f"{one.noun} of layer {found[2]}"
+        return one._replace(label=label, noun=noun, heading=f"{one.heading} {found[2]}")
+    return Column(name, name, name)
+
+
+def is_axis(name: str) -> bool:
+    """Return whether a column names a run, together with the other axes."""
+    return describe(name).role == "axis"
+
+
+def is_measurement(name: str) -> bool:
+    """Return whether a column is listed here as one of numbers, its twin before training too."""
+    return name.removeprefix(INITIAL) in _LISTED and describe(name).role == "number"
+
+
+def value_name(column: str, value: object) -> str:
+    """Return a value of a column of words as people call it; one that is not listed as it is."""
+    return _VALUES.get(column, {}).get(str(value), str(value))
+
+
+def ordered_values(column: str) -> list[str]:
+    """Return the values of a column of words that have names, in the order in which they stand side by side."""
+    return list(_VALUES.get(column, {}))
