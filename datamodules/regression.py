@@ -9,7 +9,7 @@ from datamodules.batches import TensorBatches
 from diffstab.errors import ArgumentError
 
 
-class Drawn(NamedTuple):
+class RegressionData(NamedTuple):
     """What a regression problem consists of.
 
     Attributes:
@@ -59,7 +59,7 @@ class RegressionDataModule(lightning.LightningDataModule):
         check_least("seed", seed, 0)
         self.n_train, self.seed = n_train, seed
 
-    def draw(self) -> Drawn:
+    def draw(self) -> RegressionData:
         """Return the problem, the same at every call."""
         raise NotImplementedError(f"{type(self).__name__} must implement draw().")
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from datamodules.regression import Drawn, RegressionDataModule, check_least
+from datamodules.regression import RegressionData, RegressionDataModule, check_least
 from diffstab.errors import ArgumentError
 from diffstab.streams import stream
 
@@ -50,14 +50,14 @@ class TeacherNetwork(RegressionDataModule):
             raise ArgumentError("noise", "be finite and at least 0", noise)
         self.widths, self.n_test, self.teacher_seed, self.noise = tuple(widths), n_test, teacher_seed, noise
 
-    def draw(self) -> Drawn:
+    def draw(self) -> RegressionData:
         """Draw points, noise and, by its own seed, the teacher."""
         # Streams of their own: test points are the same for every number of training points.
         test = _normal(self.n_test, self.widths[0], stream(self.seed, "test points of a teacher"))
         train = _normal(self.n_train, self.widths[0], stream(self.seed, "training points of a teacher"))
         clean = self.teach(train)
         noise = _normal(self.n_train, self.widths[-1], stream(self.seed, "noise on a teacher"))
-        return Drawn(train, clean + self.noise * noise, test, self.teach(test))
+        return RegressionData(train, clean + self.noise * noise, test, self.teach(test))
 
     def teach(self, inputs: Tensor) -> Tensor:
         """Return the teacher's outputs (n, n_L) at inputs (n, n_0)."""

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from datamodules.regression import Drawn, RegressionDataModule
+from datamodules.regression import RegressionData, RegressionDataModule
 from diffstab.errors import ArgumentError
 from diffstab.l2.completely_positive import bipartite_gram
 from diffstab.streams import stream
@@ -34,9 +34,9 @@ class CompleteBipartite(RegressionDataModule):
             raise ArgumentError("n_train", "be even: half of the vertices on each side", n_train)
         self.plateau_width, self.plateau_cost = n_train**2 // 4, float(n_train**2)
 
-    def draw(self) -> Drawn:
+    def draw(self) -> RegressionData:
         """Return I_N and B."""
-        return Drawn(torch.eye(self.n_train, dtype=torch.float64), bipartite_gram(self.n_train))
+        return RegressionData(torch.eye(self.n_train, dtype=torch.float64), bipartite_gram(self.n_train))
 
 
 class OneHotClasses(RegressionDataModule):
@@ -64,10 +64,10 @@ class OneHotClasses(RegressionDataModule):
         small, larger = divmod(n_train, classes)
         self.plateau_cost = 2 * (larger * math.sqrt(small + 1) + (classes - larger) * math.sqrt(small))
 
-    def draw(self) -> Drawn:
+    def draw(self) -> RegressionData:
         """Return I_N and the one-hot rows."""
         rows = torch.nn.functional.one_hot(torch.arange(self.n_train) % self.classes, self.classes)
-        return Drawn(torch.eye(self.n_train, dtype=torch.float64), rows.to(torch.float64))
+        return RegressionData(torch.eye(self.n_train, dtype=torch.float64), rows.to(torch.float64))
 
 
 class ScalarFunction(RegressionDataModule):
@@ -94,11 +94,11 @@ class ScalarFunction(RegressionDataModule):
             raise ArgumentError("function", "be random or sine", repr(function))
         self.function = function
 
-    def draw(self) -> Drawn:
+    def draw(self) -> RegressionData:
         """Draw points and values."""
         generator = stream(self.seed, "points on a line")
         points = 2 * torch.rand(self.n_train, 1, generator=generator, dtype=torch.float64) - 1
         if self.function == "sine":
-            return Drawn(points, torch.sin(2 * math.pi * points))
+            return RegressionData(points, torch.sin(2 * math.pi * points))
         values = stream(self.seed, "values on a line")
-        return Drawn(points, torch.randn(points.shape, generator=values, dtype=torch.float64))
+        return RegressionData(points, torch.randn(points.shape, generator=values, dtype=torch.float64))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 torch.set_num_threads(1)
 
@@ -13,6 +15,18 @@ torch.set_num_threads(1)
 def generator() -> torch.Generator:
     """A seeded CPU generator, fresh for each test."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def axes():
+    """A maker of axes, each on a small figure of its own."""
+
+    def make(projection=None):
+        figure = Figure(figsize=(3, 3))
+        FigureCanvasAgg(figure)
+        return figure.add_subplot(projection=projection)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ _PIXEL_CENTRE = (
 )
 
 
-class Draw(NamedTuple):
+class FieldDraw(NamedTuple):
     """One draw of a deformation for the n images of a sample."""
 
     coefficients: torch.Tensor  # (n, 2, c, c)
@@ -67,7 +67,7 @@ def batch_shape(leaf: Any) -> tuple[int, int, int, int]:
     return (shape[0] if batched else 1, shape[-3] if len(shape) > 2 else 1, *shape[-2:])
 
 
-def deformed(leaf: Any, draw: Draw) -> Any:
+def deformed(leaf: Any, draw: FieldDraw) -> Any:
     """Deform one leaf of a sample, its type and metadata kept."""
     if isinstance(leaf, PIL.Image.Image):
         return _deformed_pil(leaf, draw)
@@ -86,7 +86,7 @@ def deformed(leaf: Any, draw: Draw) -> Any:
     return tv_tensors.wrap(result, like=leaf) if is_spatial(leaf) else result
 
 
-def deformed_images(values: torch.Tensor, draw: Draw) -> torch.Tensor:
+def deformed_images(values: torch.Tensor, draw: FieldDraw) -> torch.Tensor:
     """Deform images (..., H, W) of floats or uint8, which are rounded; with n > 1 images the first axis is theirs."""
     rows = _by_image(as_floats(values), draw)
     result = torch.where(
@@ -95,7 +95,7 @@ def deformed_images(values: torch.Tensor, draw: Draw) -> torch.Tensor:
     return restored(result, values.dtype).reshape(values.shape)
 
 
-def deformed_masks(values: torch.Tensor, draw: Draw) -> torch.Tensor:
+def deformed_masks(values: torch.Tensor, draw: FieldDraw) -> torch.Tensor:
     """Deform masks (..., H, W) of any type: each pixel takes the value of the nearest one, to the bit."""
     rows = _by_image(values, draw)
     height, width = rows.shape[2:]
@@ -117,7 +117,7 @@ def as_floats(images: torch.Tensor) -> torch.Tensor:
     return images
 
 
-def _deformed_pil(image: PIL.Image.Image, draw: Draw) -> PIL.Image.Image:
+def _deformed_pil(image: PIL.Image.Image, draw: FieldDraw) -> PIL.Image.Image:
     if image.mode in _NUMBER_MODES:
         return _from_numbers(np.array(image), draw)
     if image.mode not in _BYTE_MODES:
@@ -129,14 +129,14 @@ def _deformed_pil(image: PIL.Image.Image, draw: Draw) -> PIL.Image.Image:
     return PIL.Image.merge(image.mode, [PIL.Image.fromarray(band) for band in moved])
 
 
-def _from_numbers(pixels: np.ndarray, draw: Draw) -> PIL.Image.Image:
+def _from_numbers(pixels: np.ndarray, draw: FieldDraw) -> PIL.Image.Image:
     moved = deformed_images(torch.from_numpy(pixels.astype(np.float64)), draw).numpy()
     whole = np.issubdtype(pixels.dtype, np.integer)
     return PIL.Image.fromarray((np.rint(moved) if whole else moved).astype(pixels.dtype))
 
 
 def _deformed_boxes(
-    values: torch.Tensor, draw: Draw, *, form: tv_tensors.BoundingBoxFormat, canvas: tuple[int, int]
+    values: torch.Tensor, draw: FieldDraw, *, form: tv_tensors.BoundingBoxFormat, canvas: tuple[int, int]
 ) -> torch.Tensor:
     if form.name not in _UPRIGHT:
         way_out = "A deformed rectangle is none: give its corners as torchvision.tv_tensors.KeyPoints."
@@ -156,7 +156,7 @@ def _deformed_boxes(
     return restored(result, values.dtype).to(values.device)
 
 
-def _deformed_points(values: torch.Tensor, draw: Draw, *, canvas: tuple[int, int]) -> torch.Tensor:
+def _deformed_points(values: torch.Tensor, draw: FieldDraw, *, canvas: tuple[int, int]) -> torch.Tensor:
     coefficients, applied = _of_one_image(draw, "key points")
     if not applied:
         return values.clone()
@@ -164,7 +164,7 @@ def _deformed_points(values: torch.Tensor, draw: Draw, *, canvas: tuple[int, int
     return restored(moved.reshape(values.shape), values.dtype).to(values.device)
 
 
-def _of_one_image(draw: Draw, what: str) -> tuple[torch.Tensor, bool]:
+def _of_one_image(draw: FieldDraw, what: str) -> tuple[torch.Tensor, bool]:
     """Return the one field of a sample, and whether it is applied: boxes do not say to which image they belong."""
     if len(draw.coefficients) > 1 and not draw.shared:
         way_out = "Deform one sample at a time, or share the field by same_on_batch=True."
@@ -174,7 +174,7 @@ def _of_one_image(draw: Draw, what: str) -> tuple[torch.Tensor, bool]:
     return draw.coefficients[:1], bool(draw.applied[:1].all())
 
 
-def _by_image(values: torch.Tensor, draw: Draw) -> torch.Tensor:
+def _by_image(values: torch.Tensor, draw: FieldDraw) -> torch.Tensor:
     """View values (..., H, W) as (n, channels, H, W): all of them of the one image, or the first axis by image."""
     count, height, width = len(draw.coefficients), *values.shape[-2:]
     if count != 1 and (values.ndim < 3 or len(values) != count):

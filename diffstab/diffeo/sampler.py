@@ -267,7 +267,7 @@ class RandomDiffeomorphism(GeometricAugmentationBase2D):
                 companions.batch_shape(leaves[moving[0] if image is None else image])
             )
         self._params = params
-        draw = companions.Draw(
+        draw = companions.FieldDraw(
             params["coefficients"],
             applied=self._applied(params),
             mode=kwargs.get("mode", self.flags["mode"]),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from diffstab.errors import ArgumentError
-from diffstab.l2.descent import Descended, DescentSettings, Run, train_from, train_widths
+from diffstab.l2.descent import Descended, DescentSettings, NetStart, train_from, train_widths
 from diffstab.l2.network import widen
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.prune import shrink
@@ -57,5 +57,5 @@ def train_shrinking(
     for width in falling[1:]:
         # Aligned neurons merge first, which may leave fewer than asked for: dead ones fill the width.
         start = widen(problem, shrink(problem, found[-1].weights, width), width)
-        found += train_from(problem, [Run(start, 0)], settings=refit)
+        found += train_from(problem, [NetStart(start, 0)], settings=refit)
     return found

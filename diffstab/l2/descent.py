@@ -178,7 +178,7 @@ def train_widths(
     return train_from(problem, runs, settings=settings)
 
 
-def train_from(problem: L2Problem, runs: Sequence[Run], *, settings: DescentSettings) -> list[Descended]:
+def train_from(problem: L2Problem, runs: Sequence[NetStart], *, settings: DescentSettings) -> list[Descended]:
     """Train nets from given weights, all together; see `train_widths`."""
     results: dict[int, Descended] = {}
     for bucket in _buckets(problem, [hidden_widths(run.weights) for run in runs]):
@@ -191,7 +191,7 @@ def train_from(problem: L2Problem, runs: Sequence[Run], *, settings: DescentSett
     return [results[index] for index in range(len(runs))]
 
 
-class Run(NamedTuple):
+class NetStart(NamedTuple):
     """A net to be trained: its initial weights and the number of its draw."""
 
     weights: list[Tensor]
@@ -200,7 +200,7 @@ class Run(NamedTuple):
 
 def draw_runs(
     problem: L2Problem, hidden: Sequence[int | Sequence[int]], *, restarts: int, seed: int, gain: float
-) -> list[Run]:
+) -> list[NetStart]:
     """Return the initial nets of all widths and starts; each has a generator of its own."""
     if restarts < 1:
         raise ArgumentError("restarts", "be at least 1", restarts)
@@ -211,7 +211,7 @@ def draw_runs(
         widths = problem.widths(choice if isinstance(choice, int) else tuple(choice))[1:-1]
         for restart in range(restarts):
             generator = stream(seed, "start of a descent", restart, *widths)
-            runs.append(Run(draw_weights(problem, widths, generator=generator, gain=gain), restart))
+            runs.append(NetStart(draw_weights(problem, widths, generator=generator, gain=gain), restart))
     return runs
 
 

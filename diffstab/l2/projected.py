@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
-from diffstab.l2.descent import Descended, Run, draw_runs
+from diffstab.l2.descent import Descended, NetStart, draw_runs
 from diffstab.l2.forces import constrained_forces, forces
 from diffstab.l2.inverse import EXACT, Inverse
 from diffstab.l2.kinks import stationarity
@@ -104,7 +104,7 @@ def train_representations(
 
 
 def _descended_together(
-    problem: L2Problem, runs: Sequence[Run], settings: ProjectedSettings
+    problem: L2Problem, runs: Sequence[NetStart], settings: ProjectedSettings
 ) -> list[Descended]:
     start = [torch.stack(layer) for layer in zip(*(run.weights for run in runs), strict=True)]
     smooth, history = _on_tikhonov(problem, forward(problem, start), settings)

@@ -37,7 +37,7 @@ _FORMAT = ds.ParquetFileFormat(
 )
 
 
-class Rows(NamedTuple):
+class PackedRows(NamedTuple):
     """Records with the columns that their own files have.
 
     Attributes:
@@ -49,7 +49,7 @@ class Rows(NamedTuple):
     layouts: Mapping[str, pa.Schema]
 
 
-def read_loose(path: Path, columns: Sequence[str] | None = None) -> Rows:
+def read_loose(path: Path, columns: Sequence[str] | None = None) -> PackedRows:
     """Read the file of one record.
 
     Raises:
@@ -68,10 +68,10 @@ def read_loose(path: Path, columns: Sequence[str] | None = None) -> Rows:
     if not len(table) or not _is_text(table["key"].type) or table["key"].null_count:
         raise _damaged_record(path, "it names no run")
     name = _layout_name(layout)
-    return Rows(table.append_column(LAYOUT, _repeated(name, len(table))), {name: layout})
+    return PackedRows(table.append_column(LAYOUT, _repeated(name, len(table))), {name: layout})
 
 
-def read_pack(path: Path, columns: Sequence[str] | None = None) -> Rows:
+def read_pack(path: Path, columns: Sequence[str] | None = None) -> PackedRows:
     """Read a pack.
 
     Raises:
@@ -84,7 +84,7 @@ def read_pack(path: Path, columns: Sequence[str] | None = None) -> Rows:
         there = None if columns is None else [name for name in (*columns, LAYOUT) if name in schema.names]
         table = fragment.to_table(columns=there).replace_schema_metadata()
         stored = json.loads(schema.metadata[_LAYOUTS])
-        rows = Rows(table, {name: _schema(text) for name, text in stored.items()})
+        rows = PackedRows(table, {name: _schema(text) for name, text in stored.items()})
         _check_pack(rows)
         return rows
     except FileNotFoundError:
@@ -103,7 +103,7 @@ def _damaged_record(path: Path, reason: object) -> ResultsError:
     return ResultsError(f"{message} Remove this file and start the same command again: it fills the gap.")
 
 
-def _check_pack(rows: Rows) -> None:
+def _check_pack(rows: PackedRows) -> None:
     """Raise ValueError where a pack lacks the names of its runs, or a layout that it speaks of."""
     keys = rows.table["key"]
     if not len(keys) or not _is_text(keys.type) or keys.null_count:
@@ -119,12 +119,12 @@ def packed_keys(path: Path) -> frozenset[str]:
     return frozenset(read_pack(path, ["key"]).table["key"].to_pylist())
 
 
-def in_order(packs: Iterable[Rows]) -> list[Rows]:
+def in_order(packs: Iterable[PackedRows]) -> list[PackedRows]:
     """Return packs in the order of their first keys: `gather` then moves no row if each ends before the next begins."""
     return sorted(packs, key=lambda rows: str(rows.table["key"][0]))
 
 
-def gather(parts: Iterable[Rows], folder: Path) -> Rows:
+def gather(parts: Iterable[PackedRows], folder: Path) -> PackedRows:
     """Return the rows of all parts in the order of their keys; of rows with one key the first stays.
 
     Args:
@@ -142,10 +142,10 @@ def gather(parts: Iterable[Rows], folder: Path) -> Rows:
     keys, first = np.unique(table["key"].to_numpy().astype(object), return_index=True)
     if len(keys) < len(table) or (np.diff(first) < 0).any():
         table = table.take(first)
-    return Rows(table, {name: layout for part in parts for name, layout in part.layouts.items()})
+    return PackedRows(table, {name: layout for part in parts for name, layout in part.layouts.items()})
 
 
-def _with_numbers(parts: Sequence[Rows]) -> list[Rows]:
+def _with_numbers(parts: Sequence[PackedRows]) -> list[PackedRows]:
     """Return parts with the columns as numbers that are numbers in one part and text that stands for them in others.
 
     Options such as 1e-6 were once kept as text. Other text beside numbers, 007 say, is not one of them.
@@ -186,12 +186,14 @@ def _texts(table: pa.Table, name: str) -> list[str | None]:
     return cast("list[str | None]", table[name].to_pylist()) if is_text else []
 
 
-def _with_number(part: Rows, name: str) -> Rows:
+def _with_number(part: PackedRows, name: str) -> PackedRows:
     table = part.table
     if texts := _texts(table, name):
         values = pa.array([None if text is None else float(_bare(text)) for text in texts], pa.float64())
         table = table.set_column(table.schema.get_field_index(name), name, values)
-    return Rows(table, {label: _schema_with_number(schema, name) for label, schema in part.layouts.items()})
+    return PackedRows(
+        table, {label: _schema_with_number(schema, name) for label, schema in part.layouts.items()}
+    )
 
 
 def _schema_with_number(schema: pa.Schema, name: str) -> pa.Schema:
@@ -201,7 +203,7 @@ def _schema_with_number(schema: pa.Schema, name: str) -> pa.Schema:
     return schema.set(place, schema.field(place).with_type(pa.float64()))
 
 
-def as_table(rows: Rows, folder: Path) -> pa.Table:
+def as_table(rows: PackedRows, folder: Path) -> pa.Table:
     """Return the rows in the columns and types that their own files, put together, have.
 
     Args:
@@ -220,7 +222,7 @@ def as_table(rows: Rows, folder: Path) -> pa.Table:
     return pa.table({field.name: _typed(rows.table[field.name], field.type) for field in fields})
 
 
-def write_packs(rows: Rows, folder: Path) -> list[Path]:
+def write_packs(rows: PackedRows, folder: Path) -> list[Path]:
     """Write rows into packs, each in one step, and return their paths.
 
     Args:

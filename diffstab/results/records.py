@@ -19,7 +19,7 @@ from diffstab.results.claims import held, is_held
 from diffstab.results.failures import Failure, read_failures, write_failure
 from diffstab.results.packs import (
     PACK_ROWS,
-    Rows,
+    PackedRows,
     as_table,
     gather,
     in_order,
@@ -143,7 +143,9 @@ class Records:
                 if packed_keys(path) & gone:
                     rows = gather([read_pack(path)], self.folder)
                     kept = [key not in gone for key in rows.table["key"].to_pylist()]
-                    new = write_packs(Rows(rows.table.filter(pa.array(kept)), rows.layouts), path.parent)
+                    new = write_packs(
+                        PackedRows(rows.table.filter(pa.array(kept)), rows.layouts), path.parent
+                    )
                     self._delete([path], but=new)
             self._delete(self._path("records", key) for key in gone)
 

@@ -28,7 +28,7 @@ _NEGLIGIBLE_STIFFNESS = 1e-3
 
 
 class NetFlow:
-    """The flow of one FCN on one training set (a `Problem`), its first layer written in the span of the inputs.
+    """The flow of one FCN on one training set (a `FlowProblem`), its first layer written in the span of the inputs.
 
     Args:
         model: Predictor F = alpha (f - xi f_0) with an FCN of one output inside.

@@ -1,4 +1,4 @@
-r"""Adaptive integration of a gradient flow: step-size control and the stop rule, for any `Problem`."""
+r"""Adaptive integration of a gradient flow: step-size control and the stop rule, for any `FlowProblem`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Cancellation(NamedTuple):
     output_terms: float
 
 
-class Problem(Protocol):
+class FlowProblem(Protocol):
     """A flow dy/dt = -grad of a loss of the predictor F(y) on a training set.
 
     Attributes:
@@ -107,7 +107,9 @@ def start_counters(settings: FlowSettings) -> dict[str, Any]:
     return {"time": 0.0, "step_size": settings.initial_step, "steps": 0, "rejected": 0}
 
 
-def advance(problem: Problem, counters: dict[str, Any], *, settings: FlowSettings, steps: int) -> FlowStatus:
+def advance(
+    problem: FlowProblem, counters: dict[str, Any], *, settings: FlowSettings, steps: int
+) -> FlowStatus:
     """Advance the problem's state and the counters by up to `steps` accepted steps.
 
     A flow whose gradient is zero to rounding ends as "stalled": more steps would follow the rounding alone.
@@ -125,7 +127,7 @@ def advance(problem: Problem, counters: dict[str, Any], *, settings: FlowSetting
 
 
 def integrate(
-    problem: Problem,
+    problem: FlowProblem,
     counters: dict[str, Any],
     *,
     settings: FlowSettings,
@@ -141,7 +143,7 @@ def integrate(
 
 
 def _accepted_step(
-    problem: Problem, point: Any, counters: dict[str, Any], settings: FlowSettings
+    problem: FlowProblem, point: Any, counters: dict[str, Any], settings: FlowSettings
 ) -> tuple[Any, FlowStatus]:
     outputs, rate = problem.predictor(point), problem.rate(point)
     while True:
@@ -168,7 +170,7 @@ def _accepted_step(
 
 
 def _halted(
-    problem: Problem, point: Any, rate: Tensor, counters: dict[str, Any], settings: FlowSettings
+    problem: FlowProblem, point: Any, rate: Tensor, counters: dict[str, Any], settings: FlowSettings
 ) -> FlowStatus:
     """Return the status of a flow that no step takes on; raise DegenerateError where its values are not finite."""
     if not (rate.isfinite().all() and problem.predictor(point).isfinite().all()):
@@ -176,7 +178,7 @@ def _halted(
     return _status(problem, point, counters, stop=settings.stop).stalled()
 
 
-def _is_stalled(problem: Problem, point: Any, status: FlowStatus, step_size: float) -> bool:
+def _is_stalled(problem: FlowProblem, point: Any, status: FlowStatus, step_size: float) -> bool:
     """Whether the gradient is zero to rounding, or a step as long as half the flow changes F by rounding only.
 
     At a minimum the steps grow until rounding alone decides what they do. The gradient then never falls to its own
@@ -196,7 +198,7 @@ def _is_stalled(problem: Problem, point: Any, status: FlowStatus, step_size: flo
 
 
 def _trial(
-    problem: Problem, point: Any, rate: Tensor, step_size: float, settings: FlowSettings
+    problem: FlowProblem, point: Any, rate: Tensor, step_size: float, settings: FlowSettings
 ) -> tuple[Tensor, float]:
     """Return the state after a step and its error over the tolerance (inf where it is not finite)."""
     change, error = rosenbrock_step(
@@ -217,7 +219,12 @@ def _trial(
 
 
 def _status(
-    problem: Problem, point: Any, counters: dict[str, Any], *, stop: StopRule, previous: Tensor | None = None
+    problem: FlowProblem,
+    point: Any,
+    counters: dict[str, Any],
+    *,
+    stop: StopRule,
+    previous: Tensor | None = None,
 ) -> FlowStatus:
     return flow_status(
         problem.predictor(point),

@@ -19,7 +19,7 @@ from diffstab.solvers.status import FlowStatus, check_batch, full_precision
 
 
 class KernelFlow:
-    """The flow of the dual coefficients (a `Problem`).
+    """The flow of the dual coefficients (a `FlowProblem`).
 
     Args:
         gram: Kernel matrix of the training points, shape (n, n), float64.

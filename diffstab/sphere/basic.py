@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, lstsq, qr, solve_triangular
 
 from diffstab.sphere.certificate import Floats
-from diffstab.sphere.problem import Problem
+from diffstab.sphere.problem import MinNormProblem
 from diffstab.sphere.restricted import Restricted
 from diffstab.sphere.support import independent_support, merge_cells
 
@@ -91,14 +91,14 @@ def vertex(solver: Restricted, cloud: Cloud, *, dual: Floats) -> Cloud | None:
     return _corrected(_Cost(solver, dual), atoms, exact=True).used()
 
 
-def _in_callers_coordinates(problem: Problem, cloud: Cloud) -> Cloud:
+def _in_callers_coordinates(problem: MinNormProblem, cloud: Cloud) -> Cloud:
     """The neurons in use, as atoms (k, d)."""
     used = cloud.used()
     atoms = used.neurons @ problem.basis
     return Cloud(atoms / np.linalg.norm(atoms, axis=1, keepdims=True), used.weights)
 
 
-def _merged(problem: Problem, cloud: Cloud) -> Cloud:
+def _merged(problem: MinNormProblem, cloud: Cloud) -> Cloud:
     """The atoms in use, those that are active on the same points merged to one."""
     used = cloud.used()
     return Cloud(*merge_cells(problem.given_points[problem.rows], used.neurons, used.weights))

@@ -6,7 +6,7 @@ import numpy as np
 
 from diffstab.sphere.basic import Cloud, basic_solution, vertex
 from diffstab.sphere.certificate import Floats, Maxima
-from diffstab.sphere.problem import Problem
+from diffstab.sphere.problem import MinNormProblem
 from diffstab.sphere.restricted import Restricted
 from diffstab.sphere.search import Search, first_neurons
 from diffstab.sphere.verdict import Verdict, judge
@@ -71,13 +71,13 @@ class _Bound(NamedTuple):
     value: float
 
 
-def features(problem: Problem, neurons: Floats) -> Floats:
+def features(problem: MinNormProblem, neurons: Floats) -> Floats:
     """Phi (m, k): relu of neurons (k, r) at the points."""
     phi: Floats = np.maximum(problem.points @ neurons.T, 0)
     return phi
 
 
-def generate_columns(problem: Problem, search: Search, *, tol: float, max_rounds: int) -> Solution:
+def generate_columns(problem: MinNormProblem, search: Search, *, tol: float, max_rounds: int) -> Solution:
     """Solve a problem to a relative gap, judged on the very atoms that are returned.
 
     Args:
@@ -114,7 +114,7 @@ class _Generation:
         tol: Relative gap to reach.
     """
 
-    def __init__(self, problem: Problem, search: Search, bound: _Bound, tol: float) -> None:
+    def __init__(self, problem: MinNormProblem, search: Search, bound: _Bound, tol: float) -> None:
         self.problem, self.search, self.bound, self.tol = problem, search, bound, tol
         self.neurons, self.spanning = first_neurons(problem, search)
         self.phi = features(problem, self.neurons)
@@ -183,20 +183,20 @@ def _reached(verdict: Verdict, tol: float) -> bool:
     return verdict.met and verdict.gap <= tol
 
 
-def _unpenalised_bound(problem: Problem, search: Search) -> tuple[_Bound, Maxima]:
+def _unpenalised_bound(problem: MinNormProblem, search: Search) -> tuple[_Bound, Maxima]:
     """The bound at the dual that the loss alone asks for (the direction of the targets), and its maxima."""
     dual = problem.targets / (problem.ridge or 1.0)
     maxima = search(dual, np.empty((0, search.dimension)))
     return _priced(problem, dual, maxima.largest), maxima
 
 
-def _better(problem: Problem, bound: _Bound, dual: Floats, largest: float) -> _Bound:
+def _better(problem: MinNormProblem, bound: _Bound, dual: Floats, largest: float) -> _Bound:
     """The better of a bound and of what another dual proves, its largest |g| being known."""
     other = _priced(problem, dual, largest)
     return other if other.value > bound.value else bound
 
 
-def _priced(problem: Problem, dual: Floats, largest: float) -> _Bound:
+def _priced(problem: MinNormProblem, dual: Floats, largest: float) -> _Bound:
     """The bound that the best feasible multiple of a dual proves."""
     scale = 1 / max(largest, 1.0)
     gain, curvature = float(problem.targets @ dual), problem.ridge * float(dual @ dual)
@@ -205,7 +205,7 @@ def _priced(problem: Problem, dual: Floats, largest: float) -> _Bound:
     return _Bound(dual, largest, scale * gain - scale**2 * curvature / 2)
 
 
-def _lagrangian(problem: Problem, phi: Floats, weights: Floats, dual: Floats) -> float:
+def _lagrangian(problem: MinNormProblem, phi: Floats, weights: Floats, dual: Floats) -> float:
     """Objective of weights that miss the targets a little, what they miss being priced by the dual."""
     missing = problem.targets - phi @ weights - problem.ridge * dual
     loss = problem.ridge * float(dual @ dual) / 2

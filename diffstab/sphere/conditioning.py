@@ -9,7 +9,7 @@ LEAST_SHIFT = 1e-15
 """Shift, relative to the size of Phi_0, that keeps L regular where mu does not."""
 
 
-class Conditioning:
+class RowConditioning:
     """Phi' = L^-1 Phi and y' = L^-1 y, with Phi_0 Phi_0^T + mu I = L L^T for the first columns Phi_0.
 
     Two close points have features that nearly agree, and duals that are large and nearly cancel. In the new rows

@@ -19,7 +19,7 @@ from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.kernels.arrays import as_array
 from diffstab.sphere.basic import Cloud
 from diffstab.sphere.columns import Solution, generate_columns
-from diffstab.sphere.problem import Problem, prepare
+from diffstab.sphere.problem import MinNormProblem, prepare
 from diffstab.sphere.search import ENUMERATED_DIMENSIONS, Search
 from diffstab.sphere.verdict import judge
 
@@ -138,7 +138,7 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
         if self.n_starts is not None and self.n_starts < 1:
             raise ArgumentError("n_starts", "be >= 1", self.n_starts)
 
-    def _solve(self, problem: Problem) -> Solution:
+    def _solve(self, problem: MinNormProblem) -> Solution:
         if not np.any(problem.targets):
             nothing = Cloud(np.empty((0, problem.basis.shape[1])), np.empty(0))
             return Solution(judge(problem, nothing, np.zeros(len(problem.targets)), 0.0), [])
@@ -156,5 +156,5 @@ def relu_sum(points: Floats, atoms: Floats, weights: Floats) -> Floats:
     return np.concatenate(parts)
 
 
-def _certificate_name(problem: Problem) -> Literal["exact", "heuristic"]:
+def _certificate_name(problem: MinNormProblem) -> Literal["exact", "heuristic"]:
     return "exact" if problem.points.shape[1] <= ENUMERATED_DIMENSIONS else "heuristic"

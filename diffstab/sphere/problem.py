@@ -14,7 +14,7 @@ SAME_TARGET = 1e-9
 """Difference, relative to the largest target, below which targets count as equal."""
 
 
-class Problem(NamedTuple):
+class MinNormProblem(NamedTuple):
     """Minimise |gamma| + |y - Phi gamma|^2 / (2 ridge), or |gamma| with Phi gamma = y where ridge = 0.
 
     Attributes:
@@ -53,7 +53,7 @@ class Problem(NamedTuple):
         return self.given_targets[self.rows].astype(np.longdouble) * self.scale.astype(np.longdouble)
 
 
-def prepare(points: Floats, targets: Floats, *, penalty: float) -> Problem:
+def prepare(points: Floats, targets: Floats, *, penalty: float) -> MinNormProblem:
     """Drop what is redundant in the data.
 
     The predictor is positively homogeneous: f(0) = 0, and with penalty 0 points on one ray are one equation. Its
@@ -85,7 +85,7 @@ def prepare(points: Floats, targets: Floats, *, penalty: float) -> Problem:
     on_lines = (lines.side * lines.norm)[:, None] * lines.directions[lines.line] @ basis
     displacement = np.linalg.norm(points[rows] * scale[:, None] - on_lines, axis=1)
     ridge = penalty * len(points)
-    return Problem(
+    return MinNormProblem(
         kept, targets[rows] * scale, ridge, rows, scale, basis, lines, displacement, points, targets
     )
 

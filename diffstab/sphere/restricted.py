@@ -5,8 +5,8 @@ from scipy.optimize import linprog
 
 from diffstab.sphere.basis_pursuit import BasisPursuit, basis_pursuit
 from diffstab.sphere.certificate import Floats
-from diffstab.sphere.conditioning import Conditioning
-from diffstab.sphere.problem import Problem
+from diffstab.sphere.conditioning import RowConditioning
+from diffstab.sphere.problem import MinNormProblem
 
 SHARE_OF_RESIDUAL = 1e-3
 """Residual asked for, over the largest target, as a share of the relative tolerance ..."""
@@ -26,9 +26,9 @@ class Restricted:
         features: (m, k) features of the first neurons.
     """
 
-    def __init__(self, problem: Problem, features: Floats) -> None:
+    def __init__(self, problem: MinNormProblem, features: Floats) -> None:
         self.problem = problem
-        self.conditioning = Conditioning(features, ridge=problem.ridge)
+        self.conditioning = RowConditioning(features, ridge=problem.ridge)
         self._targets = self.conditioning.rows(problem.targets)
 
     def __call__(self, features: Floats, *, tolerance: float, dual: Floats) -> BasisPursuit:

@@ -6,7 +6,7 @@ from scipy.spatial import KDTree
 from diffstab.sphere.arrangement import maxima_on_circle, maxima_on_line, maxima_on_sphere
 from diffstab.sphere.ascent import maxima_by_ascent
 from diffstab.sphere.certificate import Floats, Maxima, certificate
-from diffstab.sphere.problem import Problem
+from diffstab.sphere.problem import MinNormProblem
 
 ENUMERATED_DIMENSIONS = 3
 """Up to this dimension all local maxima of the certificate are enumerated."""
@@ -25,7 +25,7 @@ class Search:
         generator: Draws them.
     """
 
-    def __init__(self, problem: Problem, *, n_starts: int, generator: np.random.RandomState) -> None:
+    def __init__(self, problem: MinNormProblem, *, n_starts: int, generator: np.random.RandomState) -> None:
         self.problem = problem
         self.n_starts = n_starts
         self.generator = generator
@@ -51,7 +51,7 @@ class Search:
         return unit
 
 
-def first_neurons(problem: Problem, search: Search) -> tuple[Floats, int]:
+def first_neurons(problem: MinNormProblem, search: Search) -> tuple[Floats, int]:
     """Draw neurons to begin with.
 
     Random directions, the points and their antipodes; and between two close points the neuron that only one of them

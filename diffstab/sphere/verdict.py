@@ -6,7 +6,7 @@ import numpy as np
 
 from diffstab.sphere.basic import Cloud
 from diffstab.sphere.certificate import Floats
-from diffstab.sphere.problem import Problem
+from diffstab.sphere.problem import MinNormProblem
 
 ROUNDINGS = 16
 """Roundings of one term of g, besides those of its sum of n terms."""
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
     met: bool
 
 
-def judge(problem: Problem, cloud: Cloud, dual: Floats, largest: float) -> Verdict:
+def judge(problem: MinNormProblem, cloud: Cloud, dual: Floats, largest: float) -> Verdict:
     """Judge atoms by a dual.
 
     sum_j |w_j| >= sum_j w_j g(theta_j) = a . Phi w for a feasible a, so that the gap is not negative. Values of g at
@@ -70,13 +70,13 @@ def judge(problem: Problem, cloud: Cloud, dual: Floats, largest: float) -> Verdi
     return Verdict(cloud.neurons, cloud.weights, scaled, float(objective), gap, largest_residual, met)
 
 
-def _outputs(problem: Problem, cloud: Cloud) -> np.ndarray:
+def _outputs(problem: MinNormProblem, cloud: Cloud) -> np.ndarray:
     """F at the caller's points, in extended precision."""
     inner = problem.given_points.astype(np.longdouble) @ cloud.neurons.T.astype(np.longdouble)
     return np.maximum(inner, 0) @ cloud.weights
 
 
-def _feasible(problem: Problem, cloud: Cloud, dual: Floats, largest: float) -> Floats:
+def _feasible(problem: MinNormProblem, cloud: Cloud, dual: Floats, largest: float) -> Floats:
     """The best multiple of a dual that is feasible on the caller's points, in the caller's rows."""
     given = np.zeros(len(problem.given_targets))
     given[problem.rows] = dual * problem.scale

@@ -6,7 +6,7 @@ The metrics are loaded when first asked for: torchmetrics takes seconds to impor
 from typing import TYPE_CHECKING
 
 from diffstab.lazy import lazily
-from diffstab.stability.bootstrap import Interval, Samples, bootstrap_interval
+from diffstab.stability.bootstrap import Samples, StabilityInterval, bootstrap_interval
 from diffstab.stability.deformations import (
     Deform,
     Deformed,
@@ -27,7 +27,7 @@ from diffstab.stability.layers import fcn_layer_outputs, layer_outputs, layer_st
 from diffstab.stability.measures import Moments, Stability, output_moments, squared_changes
 from diffstab.stability.noise import add_noise, change_norms, noise_norms
 from diffstab.stability.numbered import numbered_pairs
-from diffstab.stability.probes import Draw, Probes, draw_pairs
+from diffstab.stability.probes import ProbeDraw, Probes, draw_pairs
 from diffstab.stability.sums import StabilitySums, stability, stability_sums
 from diffstab.stability.transforms import rotate, rotate_towards, translate
 
@@ -45,15 +45,15 @@ __all__ = [
     "Deform",
     "DeformationStability",
     "Deformed",
-    "Draw",
-    "Interval",
     "Moments",
     "NoiseStability",
     "PairedDifference",
+    "ProbeDraw",
     "Probes",
     "RelativeStability",
     "Samples",
     "Stability",
+    "StabilityInterval",
     "StabilityReport",
     "StabilitySums",
     "add_noise",

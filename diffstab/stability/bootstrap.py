@@ -50,7 +50,7 @@ class Samples(NamedTuple):
         return cls(deformation, noise, sums.spread.cpu())
 
 
-class Interval(NamedTuple):
+class StabilityInterval(NamedTuple):
     """Lower and upper ends for each of the numbers of a `Stability`."""
 
     low: Stability
@@ -59,7 +59,7 @@ class Interval(NamedTuple):
 
 def bootstrap_interval(
     samples: Samples, *, resamples: int, confidence: float, generator: torch.Generator
-) -> Interval:
+) -> StabilityInterval:
     """Interval over images of each number of a `Stability`.
 
     Args:
@@ -86,12 +86,12 @@ def bootstrap_interval(
     scale = torch.cat([_scale(len(columns)), torch.ones(3, dtype=torch.float64)])
     logarithmic = torch.arange(len(scale)) < len(_POWERS)
     ends = (torch.where(logarithmic, torch.stack(end).exp() * scale, torch.stack(end)) for end in interval)
-    return Interval(*[Stability(*end) for end in ends])
+    return StabilityInterval(*[Stability(*end) for end in ends])
 
 
 def paired_intervals(
     samples_a: Samples, samples_b: Samples, *, resamples: int, confidence: float, generator: torch.Generator
-) -> tuple[Interval, Interval]:
+) -> tuple[StabilityInterval, StabilityInterval]:
     """Intervals of a - b and of ln(a / b) of each number, over the same resamples of the common images.
 
     Differences are studentised as they are, log ratios as logarithms.
@@ -231,11 +231,11 @@ def _delta(moments: _Moments, slopes: Tensor) -> Tensor:
     return variance.clamp(min=0).sqrt()
 
 
-def _interval(draws: list[_Draws], estimate: _Statistics, *, confidence: float) -> Interval:
+def _interval(draws: list[_Draws], estimate: _Statistics, *, confidence: float) -> StabilityInterval:
     """Studentised ends of the statistics, percentiles of the medians."""
     if not draws:
         nan = Stability(*torch.full((9,), torch.nan, dtype=torch.float64))
-        return Interval(nan, nan)
+        return StabilityInterval(nan, nan)
     levels = torch.tensor([(1 - confidence) / 2, (1 + confidence) / 2], dtype=torch.float64)
     values, errors = (torch.cat([draw.statistics[i] for draw in draws]) for i in range(2))
     scores = torch.where(errors > 0, (values - estimate.values) / errors, torch.nan)
@@ -243,7 +243,7 @@ def _interval(draws: list[_Draws], estimate: _Statistics, *, confidence: float) 
     reach = torch.where(estimate.errors > 0, scores.nanquantile(levels, dim=0) * estimate.errors, 0)
     medians = torch.cat([draw.medians for draw in draws]).nanquantile(levels, dim=0)
     low, high = estimate.values - reach[1], estimate.values - reach[0]
-    return Interval(Stability(*low, *medians[0]), Stability(*high, *medians[1]))
+    return StabilityInterval(Stability(*low, *medians[0]), Stability(*high, *medians[1]))
 
 
 def _medians(sets: list[Samples], counts: Tensor) -> list[Tensor]:

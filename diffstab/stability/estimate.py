@@ -32,7 +32,7 @@ from diffstab.stability.predictors import (
     images_again,
     tell_if_unsteady,
 )
-from diffstab.stability.probes import Draw, Probes, draw_pairs
+from diffstab.stability.probes import ProbeDraw, Probes, draw_pairs
 from diffstab.stability.sums import sums_from_changes
 
 _HEAVY = 0.5  # a mean of squares of a normal variable has 0.28
@@ -57,7 +57,7 @@ class StabilityReport(NamedTuple):
     high: Stability
     confidence: float
     samples: Samples
-    draw: Draw
+    draw: ProbeDraw
     deformation_top_share: float
     noise_top_share: float
 

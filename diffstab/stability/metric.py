@@ -9,7 +9,7 @@ from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities.exceptions import TorchMetricsUserError
 
 from diffstab.errors import ArgumentError, DegenerateError
-from diffstab.stability.bootstrap import Interval, Samples, bootstrap_interval
+from diffstab.stability.bootstrap import Samples, StabilityInterval, bootstrap_interval
 from diffstab.stability.measures import Stability, double_device
 from diffstab.stability.sums import StabilitySums, stability_sums
 
@@ -100,7 +100,7 @@ class StabilityMetric(Metric):
 
     def interval(
         self, *, resamples: int = 1000, confidence: float = 0.95, generator: torch.Generator
-    ) -> Interval:
+    ) -> StabilityInterval:
         """Bootstrap intervals over the images of D, G, R and their parts.
 
         Raises:

@@ -9,7 +9,7 @@ from torch import Tensor
 from diffstab.errors import ArgumentError
 from diffstab.stability.deformations import Deform
 from diffstab.stability.noise import NoiseKind
-from diffstab.stability.probes import Draw, Probes, draw_pairs
+from diffstab.stability.probes import ProbeDraw, Probes, draw_pairs
 
 BLOCK = 64
 """Images that are drawn together; part of the convention, as other blocks give other draws."""
@@ -92,7 +92,7 @@ def _joined(images: Tensor, parts: Sequence[Probes]) -> Probes:
         images.detach(),
         torch.cat([part.deformed for part in parts], 1),
         torch.cat([part.noisy for part in parts], 1),
-        Draw(
+        ProbeDraw(
             deformation_norms=torch.cat([draw.deformation_norms for draw in draws], 1),
             noise_norms=torch.cat([draw.noise_norms for draw in draws], 1),
             delta_px=draws[0].delta_px,

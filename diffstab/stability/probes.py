@@ -19,7 +19,7 @@ from diffstab.stability.noise import NoiseKind, add_noise, change_norms, noise_n
 from diffstab.stability.reachable import reachable
 
 
-class Draw(NamedTuple):
+class ProbeDraw(NamedTuple):
     """How probes were drawn; the five numbers are NaN unless they are random diffeomorphisms.
 
     Attributes:
@@ -54,7 +54,7 @@ class Probes(NamedTuple):
     clean: Tensor
     deformed: Tensor
     noisy: Tensor
-    draw: Draw
+    draw: ProbeDraw
 
 
 def draw_pairs(
@@ -93,7 +93,7 @@ def draw_pairs(
         noisy = torch.empty_like(deformed)
         for slot, norms in zip(noisy, noise_norms(deformation, noise=noise), strict=True):
             slot.copy_(add_noise(images, norms, generator=generator))
-        draw = Draw(
+        draw = ProbeDraw(
             deformation_norms=deformation,
             noise_norms=change_norms(images, noisy)
             if _is_half(images)

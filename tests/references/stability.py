@@ -19,6 +19,11 @@ def stability_by_loops(f_clean, f_deformed, f_noisy):
         statistics.fmean(squared_distance(field[i], f_clean[i]) for field in f_deformed) for i in images
     ]
     noise = [statistics.fmean(squared_distance(field[i], f_clean[i]) for field in f_noisy) for i in images]
+    return _nine_numbers(deformation, noise, denominator)
+
+
+def _nine_numbers(deformation, noise, denominator):
+    """D, G, R by means, what they consist of, and the three by medians, from a number per image."""
     means = statistics.fmean(deformation), statistics.fmean(noise)
     medians = statistics.median(deformation), statistics.median(noise)
     return (
@@ -38,18 +43,7 @@ def resampled_by_loops(f_clean, deformation_squares, noise_squares, drawn):
     pairs = [squared_distance(f_clean[i], f_clean[j]) for i in drawn for j in drawn if i != j]
     denominator = statistics.fmean(pairs)
     deformation, noise = [deformation_squares[i] for i in drawn], [noise_squares[i] for i in drawn]
-    means = statistics.fmean(deformation), statistics.fmean(noise)
-    medians = statistics.median(deformation), statistics.median(noise)
-    return (
-        means[0] / denominator,
-        means[1] / denominator,
-        means[0] / means[1],
-        *means,
-        denominator,
-        medians[0] / denominator,
-        medians[1] / denominator,
-        medians[0] / medians[1],
-    )
+    return _nine_numbers(deformation, noise, denominator)
 
 
 def bilinear(image, row, column):

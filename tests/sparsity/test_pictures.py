@@ -4,9 +4,7 @@ import sys
 
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.sparsity import (
@@ -19,16 +17,6 @@ from diffstab.sparsity import (
 )
 
 BLUE, VERMILION = "#0072b2", "#d55e00"
-
-
-@pytest.fixture
-def axes():
-    def make(projection=None):
-        figure = Figure(figsize=(3, 3))
-        FigureCanvasAgg(figure)
-        return figure.add_subplot(projection=projection)
-
-    return make
 
 
 def discs(ax):

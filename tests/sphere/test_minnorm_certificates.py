@@ -15,7 +15,7 @@ from diffstab.sphere import MinNormReLU
 from diffstab.sphere.arrangement import maxima_on_circle, maxima_on_sphere
 from diffstab.sphere.basic import Cloud
 from diffstab.sphere.certificate import certificate, group_by_line
-from diffstab.sphere.conditioning import Conditioning
+from diffstab.sphere.conditioning import RowConditioning
 from diffstab.sphere.problem import prepare
 from diffstab.sphere.verdict import judge
 from tests.references.minnorm import bounds, certificate_values, extrema
@@ -146,11 +146,11 @@ def test_conditioned_rows_are_orthonormal_and_keep_gains():
     rng = np.random.default_rng(4)
     features = rng.standard_normal((6, 40))
     features[1] = features[0] + 1e-6 * features[1]
-    rows = Conditioning(features, ridge=0.0)
+    rows = RowConditioning(features, ridge=0.0)
     new = rows.rows(features)
     np.testing.assert_allclose(new @ new.T, np.eye(6), atol=1e-8)
     dual, targets = rng.standard_normal(6), rng.standard_normal(6)
     assert rows.new_dual(dual) @ rows.rows(targets) == pytest.approx(dual @ targets, rel=1e-8)
     np.testing.assert_allclose(rows.old_dual(rows.new_dual(dual)), dual, rtol=1e-8)
-    loss = Conditioning(features, ridge=0.5)
+    loss = RowConditioning(features, ridge=0.5)
     assert loss.new_dual(dual) @ loss.ridge @ loss.new_dual(dual) == pytest.approx(0.5 * dual @ dual)

@@ -4,8 +4,6 @@ import time
 import matplotlib.image
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from diffstab.errors import ArgumentError
 from diffstab.sphere import (
@@ -15,16 +13,6 @@ from diffstab.sphere import (
     write_field_picture,
 )
 from diffstab.sphere.pictures import field_on_circle, field_on_sphere
-
-
-@pytest.fixture
-def axes():
-    def make(projection=None):
-        figure = Figure(figsize=(3, 3))
-        FigureCanvasAgg(figure)
-        return figure.add_subplot(projection=projection)
-
-    return make
 
 
 def grid_points(count):
