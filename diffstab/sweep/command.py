@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from diffstab.progress import Tally
 from diffstab.sweep.cluster import Engine
-from diffstab.sweep.display import Tally
 from diffstab.sweep.engine import run_sweep
 from diffstab.sweep.file import read_sweep
 from diffstab.sweep.folder import estimate, remove, status

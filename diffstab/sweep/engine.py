@@ -16,9 +16,9 @@ from rich.console import Console
 
 from diffstab import __version__
 from diffstab.errors import ResultsError
+from diffstab.progress import Tally, progress
 from diffstab.results import Records
 from diffstab.sweep.cluster import Engine, connected
-from diffstab.sweep.display import Display, Tally
 from diffstab.sweep.forecast import Forecast, Place, place
 from diffstab.sweep.plan import Job, Plan, check_data, check_place, coordinates_of, open_plan
 from diffstab.sweep.task import Answer, MakeObserver, Task, run_task, unfit
@@ -183,7 +183,6 @@ class _Loop:
         self._submitted = 0
         # How often another sweep left a batch that it had begun: most often its worker died too.
         self._left: Counter[str] = Counter()
-        self._workers = 0
         self._next_look = 0.0
         self._forecast = Forecast()
         self._next_forecast = 0.0
@@ -197,17 +196,16 @@ class _Loop:
         self._probe()
         waiting = deque(jobs)
         self._tally = Tally(len(jobs))
-        with Display(self._console, self._tally).shown() as self._display, self._cancelling():
+        with progress(self._console, self._tally) as self._display, self._cancelling():
             while waiting or self._running or self._elsewhere or self._suspects:
-                self._workers = self._threads()
+                self._tally.workers = self._threads()
                 self._submit(waiting)
                 for future in self._ready():
                     self._take(future, self._running.pop(future))
                 waiting.extend(self._given_up())
                 self._foresee(waiting)
                 self._tally.waiting = len(self._elsewhere)
-                self._tally.running = min(len(self._running), self._workers)
-                self._display.refresh(self._workers)
+                self._tally.running = min(len(self._running), self._tally.workers)
         self._records.pack(at_least=WORTH_PACKING)
         return self._tally
 
@@ -238,7 +236,7 @@ class _Loop:
     def _submit(self, waiting: deque[Job]) -> None:
         # Few batches go out one per thread: only many of them queue at the scheduler, and one that waited at a worker
         # would be suspected when the worker dies.
-        threads = self._workers
+        threads = self._tally.workers
         limit = threads if self._tally.total <= 2 * threads else 3 * threads + _AHEAD
         self._alone &= bool(self._running)
         while waiting and len(self._running) < limit and not self._alone:
@@ -302,7 +300,7 @@ class _Loop:
                 self._forecast.add(self._place(job), answer.seconds)
                 if self._tally.left_seconds is not None:
                     self._tally.left_seconds = max(0.0, self._tally.left_seconds - answer.seconds)
-            self._display.finished(job.label, answer.seconds, self._workers)
+            self._display.ended(job.label, answer.seconds)
 
     def _place(self, job: Job) -> Place:
         return place(coordinates_of(self._command, job, job.batch[0]))

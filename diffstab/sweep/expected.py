@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from diffstab.errors import ArgumentError
+from diffstab.progress import duration
 from diffstab.results import Records
-from diffstab.sweep.display import duration
 from diffstab.sweep.forecast import Forecast, place
 
 _TIMES = (["wall_seconds"], ["train_seconds", "runs_together"])

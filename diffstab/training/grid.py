@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -13,9 +14,10 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVa
 from rich.console import Console
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.progress import Tally, numbers_text, progress
 from diffstab.results import Provenance, Records, RecordStore, provenance, record_key
 from diffstab.training.failing import note_failure, reason_of, runs_failed
-from diffstab.training.running import limited_threads, progress_bar
+from diffstab.training.running import limited_threads
 
 Outcome = Literal["done", "recorded", "busy"]
 """Of a batch: run here; nothing was missing; or another process runs it now."""
@@ -180,7 +182,7 @@ class Display(Observer):
 
     def progressed(self, values: Mapping[str, float]) -> None:
         """Show how far it has come."""
-        self._show(", ".join([self._label, *(f"{name} {value:.4g}" for name, value in values.items())]))
+        self._show(f"{self._label}, {numbers_text(values)}")
         self._then.progressed(values)
 
     def recorded(self, cell: Any, row: Mapping[str, Any]) -> None:
@@ -337,19 +339,21 @@ def run_grid(
     # Read once: the checkout may move on while a long grid runs the code that it started with.
     origin = provenance()
     busy, failures = [], []
-    with progress_bar(console, len(missing)) as shown:
+    with progress(console, tally := Tally(len(missing))) as shown:
         told = Display(shown.describe, observer or Observer())
         for batch in missing:
+            begun = time.monotonic()
             try:
                 outcome = run_noted(command, experiment, batch, store, origin=origin, observer=told)
                 busy += [batch] if outcome == "busy" else []
+                tally.done += 1
+                shown.ended(command.label(batch), time.monotonic() - begun)
             except ResultsError:
                 raise
             except (Exception, SystemExit) as error:
                 failures.append(error)
-                text = f"failed: {command.label(batch)}: {reason_of(error)}"
-                console.print(text, markup=False, highlight=False, soft_wrap=True)
-            shown.advance()
+                tally.failed += 1
+                shown.say(f"failed: {command.label(batch)}: {reason_of(error)}")
     store.pack(at_least=WORTH_PACKING)
     if failures:
         raise runs_failed(len(failures), len(missing), store.folder) from failures[0]

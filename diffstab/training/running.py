@@ -1,19 +1,9 @@
-"""A bounded number of threads, and a progress bar."""
+"""A bounded number of threads."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 
 @contextmanager
@@ -31,30 +21,3 @@ def limited_threads(count: int | None) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
-
-
-class Shown(NamedTuple):
-    """A progress bar at work.
-
-    Attributes:
-        describe: Say what is going on.
-        advance: One run is finished.
-    """
-
-    describe: Callable[[str], None]
-    advance: Callable[[], None]
-
-
-@contextmanager
-def progress_bar(console: Console, total: int) -> Iterator[Shown]:
-    """Show a bar over `total` runs on the console."""
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("starting", total=total)
-        yield Shown(lambda text: bar.update(task, description=text), lambda: bar.advance(task))

@@ -1,11 +1,9 @@
 """`diffstab sweep` as it is typed."""
 
 import pytest
-from rich.console import Console
 
 from diffstab.cli import main
 from diffstab.results import Records, read_records
-from diffstab.sweep.display import Display, Tally
 
 GRID = {"numbers": {"values": [[1], [2], [3]]}, "factor": {"values": [1.0, 2.0]}}
 
@@ -56,33 +54,3 @@ def test_another_base_configuration_is_refused(write_sweep, place, scheduler, ca
     assert main(["sweep", changed, *options]) == 2
     assert "power (2 there, 3 now)" in capsys.readouterr().err
     assert list(read_records("results/sweep_grid")["result"]) == [1.0]
-
-
-def test_time_left_is_shared_by_the_workers():
-    tally = Tally(10, running=2)
-    assert tally.text(2) == "2 running"
-    tally.done, tally.failed, tally.left_seconds = 3, 1, 24.0
-    assert tally.text(2) == "1 failed, 2 running, about 0:00:12 left"
-    assert "waiting for workers" in tally.text(0)
-    tally.done, tally.left_seconds = 8, 12.0
-    assert tally.text(2) == "1 failed, 2 running, about 0:00:12 left"
-    tally.done = 9
-    assert "left" not in tally.text(2)
-    tally.waiting = 1
-    assert "1 in another sweep" in tally.text(2)
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_a_bar_on_a_terminal_and_lines_elsewhere(terminal, capsys):
-    console = Console(force_terminal=terminal, width=100, stderr=True)
-    tally = Tally(2)
-    with Display(console, tally).shown() as display:
-        for number in (1, 2):
-            tally.done = number
-            display.finished(f"[run] {number}", 0.5, 1)
-        display.refresh(1)
-    shown = capsys.readouterr().err
-    assert ("1 of 2: [run] 1, 0.5 s" in shown) != terminal
-    # The last one is told whenever it comes.
-    assert ("2 of 2: [run] 2" in shown) != terminal
-    assert ("━" in shown) == terminal
