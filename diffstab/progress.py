@@ -30,13 +30,14 @@ class Tally:
     """How far the work has come, in batches of runs.
 
     Attributes:
-        total: All batches to do.
+        total: All batches to do; 0 if nobody knows.
         done: Batches that ended well.
         failed: Batches that did not.
         running: Batches at work here.
         waiting: Batches at work in another sweep.
         workers: Processes at work; with 0 the work waits for them.
         left_seconds: Expected time of what is left, one batch after another; None if nobody has worked it out.
+        is_bound: Whether the work may end before the total.
     """
 
     total: int
@@ -46,6 +47,7 @@ class Tally:
     waiting: int = 0
     workers: int = 1
     left_seconds: float | None = None
+    is_bound: bool = False
 
     @property
     def finished(self) -> int:
@@ -59,7 +61,7 @@ class Tally:
             elapsed: Seconds since the work began, for an estimate by the mean where there is no better one.
         """
         open_batches = self.total - self.finished
-        if not open_batches:
+        if open_batches <= 0:
             return None
         if self.left_seconds is not None:
             return self.left_seconds / max(1, min(self.workers, open_batches))
@@ -68,7 +70,7 @@ class Tally:
     def status(self) -> str:
         """Return what has failed, runs and waits, in a few words."""
         parts = [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{self.running} running"] if self.running else []
+        parts += [f"{self.running} running"] if self.running and self.finished < self.total else []
         parts += [] if self.workers else ["waiting for workers"]
         parts += [f"{self.waiting} in another sweep"] if self.waiting else []
         return ", ".join(parts)
@@ -96,15 +98,15 @@ class Progress:
         """Show what is going on."""
         self._text = text
 
-    def ended(self, text: str, seconds: float) -> None:
+    def ended(self, text: str, seconds: float | None = None) -> None:
         """Show that a batch has ended: where there is no terminal now and then, but always of the last.
 
         Args:
             text: What the batch is.
-            seconds: Time that it took.
+            seconds: Time that it took; None at the end of a work that is not told by batches.
         """
-        now, self._text = time.monotonic(), f"{text}, {seconds:.1f} s"
-        is_last = self._tally.finished == self._tally.total
+        now, self._text = time.monotonic(), text if seconds is None else f"{text}, {seconds:.1f} s"
+        is_last = seconds is None or self._tally.finished == self._tally.total
         if not self._console.is_terminal and (is_last or now - self._last_line >= SHORTEST_PAUSE):
             self._last_line = now
             self._line(self._text)
@@ -119,10 +121,12 @@ class Progress:
         fixed = [Column(no_wrap=True) for _ in range(4)]
         status = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         row = Table.grid(*fixed, status, padding=(0, 1), expand=True)
-        bar = ProgressBar(total=self._tally.total, completed=self._tally.finished, width=_BAR_WIDTH)
-        count = f"{self._tally.finished}/{self._tally.total}"
+        total = self._tally.total or None
+        bar = ProgressBar(total=total, completed=self._tally.finished, width=_BAR_WIDTH)
+        count = f"{self._tally.finished}/{total}" if total else str(self._tally.finished)
         row.add_row(bar, count, duration(self._elapsed), self._left(), self._tally.status())
-        return Group(Text(self._text, no_wrap=True, overflow="ellipsis"), row)
+        text = [Text(self._text, no_wrap=True, overflow="ellipsis")] if self._text else []
+        return Group(*text, row)
 
     @property
     def _elapsed(self) -> float:
@@ -130,11 +134,17 @@ class Progress:
 
     def _left(self) -> str:
         seconds = self._tally.remaining(self._elapsed)
-        return "" if seconds is None else f"about {duration(seconds)} left"
+        words = "at most" if self._tally.is_bound else "about"
+        return "" if seconds is None else f"{words} {duration(seconds)} left"
 
     def _line(self, text: str) -> None:
         parts = [text, self._tally.status(), f"{duration(self._elapsed)} so far", self._left()]
-        self.say(f"{self._tally.finished} of {self._tally.total}: {'; '.join(filter(None, parts))}")
+        count = (
+            f"{self._tally.finished} of {self._tally.total}"
+            if self._tally.total
+            else str(self._tally.finished)
+        )
+        self.say(f"{count}: {'; '.join(filter(None, parts))}")
 
     def _break_silences(self, over: threading.Event) -> None:
         while not over.wait(max(0.0, self._due - time.monotonic())):

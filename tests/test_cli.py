@@ -241,11 +241,7 @@ def test_a_checkpoint_is_tested_and_predicts(place, capsys):
     assert main(["test", *options]) == 0
     again = capsys.readouterr().out
     numbers = [
-        {
-            line.split("│")[1].strip().split("_", 1)[1]: line.split("│")[2].strip()
-            for line in text.splitlines()
-            if "val_" in line or "test_" in line
-        }
+        {line.split()[0].split("_", 1)[1]: line.split()[1] for line in text.splitlines() if "_" in line}
         for text in (shown, again)
     ]
     assert numbers[0] == numbers[1]

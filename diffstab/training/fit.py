@@ -7,7 +7,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from diffstab.results import Provenance, canonical_json, parse_yaml, write_atomi
 from diffstab.results.scratch import scratch_folder
 from diffstab.training.grid import Asked, GridCommand, Report
 from diffstab.training.lightning import ProjectCLI, run_lightning
+from diffstab.training.terminal import without_remarks
 from diffstab.training.zipped import split_zipped
 
 FITS = "fits"
@@ -103,7 +103,7 @@ def _fitted(config: Mapping[str, Any], place: Path, report: Report) -> dict[str,
     """Train in a folder of its own, and return the final numbers."""
     # What a killed process has left there is not gone on with.
     shutil.rmtree(place, ignore_errors=True)
-    with scratch_folder() as folder, _quiet():
+    with scratch_folder() as folder, without_remarks(logging.WARNING):
         asked = write_atomically(folder / "config.yaml", yaml.safe_dump(_logging_to(place, config)).encode())
         args = ["fit", "--config", str(asked)]
         return run_lightning(args, LightningDataModule, command_line=_Measured, report=report).numbers
@@ -189,17 +189,3 @@ def _plain(trainer: Trainer) -> dict[str, float]:
         name: float(value) if value is not None else math.nan
         for name, value in trainer.callback_metrics.items()
     }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's remarks on devices and loaders off a display that many runs share."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -24,6 +23,7 @@ from diffstab.training.callbacks import FinalCheckpoint, run_folder
 from diffstab.training.checkpoints import check_checkpoint
 from diffstab.training.config_files import check_configs, strict_reading, told
 from diffstab.training.tasks import ImageTask, at_least_single
+from diffstab.training.terminal import results_text, show_progress, without_remarks
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -132,6 +132,7 @@ class ProjectCLI(LightningCLI):
             options["logger"] = CSVLogger("results", name="fit")
         with told_in_a_line(ValueError, ImportError, RuntimeError, TypeError):
             trainer = super().instantiate_trainer(**options)
+        show_progress(trainer, self._get(self.config_init, "trainer")["callbacks"] or [])
         stage = str(self.subcommand)
         # Here, before any process is started; the task looks again in each.
         if hasattr(self.model, "check_trainer"):
@@ -155,7 +156,20 @@ class ProjectCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Measure the predictor that training ended with."""
-        self.trainer.validate(self.model, datamodule=self.datamodule, weights_only=True)
+        self.validate(model=self.model, datamodule=self.datamodule, weights_only=True)
+
+    def validate(self, **arguments: Any) -> None:
+        """Measure on the validation images, and print the numbers."""
+        self._evaluate(self.trainer.validate, **arguments)
+
+    def test(self, **arguments: Any) -> None:
+        """Measure on the test images, and print the numbers."""
+        self._evaluate(self.trainer.test, **arguments)
+
+    def _evaluate(self, measure: Callable[..., Any], *, verbose: bool = True, **arguments: Any) -> None:
+        results = measure(verbose=False, **arguments)
+        if verbose and self.trainer.is_global_zero:
+            print(results_text(results))
 
     def predict(self, **arguments: Any) -> None:
         """Write the outputs F on the test images, in their order, to predictions.npz of the run's folder."""
@@ -198,11 +212,7 @@ def run_lightning(
     args = with_configs(args)
     check_configs(args)
     register_type(torch.dtype, _dtype_name, _dtype, fail_already_registered=False)
-    with warnings.catch_warnings(), told_in_a_line():
-        # Of Lightning's own use of torch, nothing a user could act on.
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated", category=FutureWarning)
-        # What the task and the probe log is merged over the processes before it is logged.
-        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
+    with without_remarks(), told_in_a_line():
         return command_line(
             task_class,
             data_class,
