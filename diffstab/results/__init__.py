@@ -1,6 +1,7 @@
 """Results on disk: one record per run, written atomically and keyed by its configuration, read as a tidy frame."""
 
 from diffstab.results.atomic import write_atomically
+from diffstab.results.config_files import INCLUDE, read_config
 from diffstab.results.failures import Failure
 from diffstab.results.hashing import canonical_json, config_hash, flatten
 from diffstab.results.provenance import Provenance, provenance
@@ -10,6 +11,7 @@ from diffstab.results.yaml_text import parse_yaml
 
 __all__ = [
     "GRID_KEYS",
+    "INCLUDE",
     "Failure",
     "Provenance",
     "RecordStore",
@@ -20,6 +22,7 @@ __all__ = [
     "flatten",
     "parse_yaml",
     "provenance",
+    "read_config",
     "read_records",
     "record_key",
     "stored_config",

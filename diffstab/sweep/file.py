@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from diffstab.errors import ArgumentError
-from diffstab.results import flatten, parse_yaml
+from diffstab.results import flatten, read_config
 from diffstab.shipped import config_path
 from diffstab.training.grid import COMMANDS
 from diffstab.training.zipped import flag
@@ -98,7 +98,7 @@ def read_sweep(path: str | Path) -> SweepFile:
 
 def _content(path: Path) -> Mapping[str, Any]:
     try:
-        content = parse_yaml(path.read_bytes(), name=path)
+        content = read_config(path)
     except OSError as error:
         raise ArgumentError("sweep file", "be readable", f"{path} ({error.strerror})") from error
     except yaml.YAMLError as error:

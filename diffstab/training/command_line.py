@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from diffstab.errors import ArgumentError
 from diffstab.results import flatten
 from diffstab.shipped import with_configs
-from diffstab.training.config_files import check_configs, strict_reading, told
+from diffstab.training.config_files import read_arguments, strict_reading, told
 from diffstab.training.grid import Asked, GridExperiment
 from diffstab.training.zipped import split_zipped
 
@@ -60,8 +60,7 @@ def parse_experiment(
     add_part(parser)
     parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip={part})
     try:
-        args = with_configs(split_zipped(args))
-        check_configs(args)
+        args = read_arguments(with_configs(split_zipped(args)))
         options = parser.parse_args(args)
         _refuse_new_labels(parser, args, options)
         described = _described(options.pop(part), part)

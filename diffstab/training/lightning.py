@@ -21,7 +21,7 @@ from diffstab.results import flatten, parse_yaml, write_atomically
 from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
 from diffstab.training.checkpoints import check_checkpoint
-from diffstab.training.config_files import check_configs, strict_reading, told
+from diffstab.training.config_files import read_arguments, strict_reading, told
 from diffstab.training.tasks import ImageTask, at_least_single
 from diffstab.training.terminal import results_text, show_progress, without_remarks
 
@@ -209,8 +209,7 @@ def run_lightning(
         ArgumentError: If an option or a value is wrong.
         SystemExit: After --help.
     """
-    args = with_configs(args)
-    check_configs(args)
+    args = read_arguments(with_configs(args))
     register_type(torch.dtype, _dtype_name, _dtype, fail_already_registered=False)
     with without_remarks(), told_in_a_line():
         return command_line(

@@ -6,7 +6,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import yaml
 from rich.console import Console
 
 from diffstab.cli import main
@@ -15,7 +14,7 @@ from diffstab.l2 import weight_loss
 from diffstab.l2.descent import DescentSettings
 from diffstab.l2.network import apply
 from diffstab.l2.projected import ProjectedSettings
-from diffstab.results import read_records
+from diffstab.results import read_config, read_records
 from diffstab.training.l2 import cell
 from diffstab.training.l2 import plateau as module
 from diffstab.training.l2.experiment import PlateauCell, PlateauExperiment, PlateauPlace
@@ -246,7 +245,7 @@ def test_every_file_says_what_it_is_for():
         starts = [line[2:].split(":")[0] for line in header]
         assert {"Figure", "Command", "Time", "Expected"} <= set(starts), path.name
         assert f"configs/plateau/{path.name}" in path.read_text()
-        assert yaml.safe_load(path.read_text())["data"]
+        assert read_config(path)["data"]
 
 
 def test_the_command_runs_from_its_file(place, capsys):
