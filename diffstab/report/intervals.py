@@ -9,13 +9,18 @@ from scipy import stats
 from diffstab.errors import ArgumentError
 
 
-class Interval(NamedTuple):
+class Estimate(NamedTuple):
     """A mean and its confidence interval; the limits are NaN where there are fewer than two values."""
 
     mean: float
     low: float
     high: float
     draws: int
+
+
+def exact(value: float, draws: int = 1) -> Estimate:
+    """A number that is known without spread: its limits are the number itself."""
+    return Estimate(value, value, value, draws)
 
 
 class SignTest(NamedTuple):
@@ -27,7 +32,7 @@ class SignTest(NamedTuple):
     p_value: float
 
 
-def mean_interval(values: Iterable[float], *, confidence: float = 0.95) -> Interval:
+def mean_interval(values: Iterable[float], *, confidence: float = 0.95) -> Estimate:
     """Mean of the finite values with its Student interval.
 
     mean +- t_{(1 + confidence) / 2, count - 1} * s / sqrt(count), with s^2 the unbiased variance.
@@ -47,12 +52,12 @@ def mean_interval(values: Iterable[float], *, confidence: float = 0.95) -> Inter
     finite = _finite(values)
     count = len(finite)
     if count == 0:
-        return Interval(np.nan, np.nan, np.nan, 0)
+        return Estimate(np.nan, np.nan, np.nan, 0)
     mean = float(finite.mean())
     if count == 1:
-        return Interval(mean, np.nan, np.nan, 1)
+        return Estimate(mean, np.nan, np.nan, 1)
     half = float(stats.t.ppf((1 + confidence) / 2, count - 1) * finite.std(ddof=1) / np.sqrt(count))
-    return Interval(mean, mean - half, mean + half, count)
+    return Estimate(mean, mean - half, mean + half, count)
 
 
 def sign_test(differences: Iterable[float]) -> SignTest:

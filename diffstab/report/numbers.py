@@ -2,7 +2,7 @@
 
 import math
 
-from diffstab.results.schema import describe
+from diffstab.results.schema import Column, describe
 
 
 def number_text(value: float, *, decimals: int | None = None, signed: bool = False) -> str:
@@ -18,13 +18,15 @@ def number_text(value: float, *, decimals: int | None = None, signed: bool = Fal
     return format(value, f"{sign}z,.{decimals}f").replace("-", "−").replace(",", "\u202f")
 
 
-def interval_text(name: str, mean: float, low: float, high: float, *, difference: bool = False) -> str:
+def interval_text(
+    name: str | Column, mean: float, low: float, high: float, *, difference: bool = False
+) -> str:
     """A recorded mean with its interval in display units: ``12.34 % [11.90, 12.78]``.
 
     The half-width of the interval sets the decimals: one significant digit of it, two if it begins with 1 or 2.
 
     Args:
-        name: Column of the record, which sets factor and unit.
+        name: Column of the record, or what it means: sets factor and unit.
         mean: Recorded value.
         low: Lower limit, NaN for none.
         high: Upper limit, NaN for none.
@@ -33,7 +35,7 @@ def interval_text(name: str, mean: float, low: float, high: float, *, difference
     Returns:
         The text, without brackets where there is no interval.
     """
-    shown = describe(name)
+    shown = name if isinstance(name, Column) else describe(name)
     mean, low, high = (shown.factor * value for value in (mean, low, high))
     unit = (shown.difference_unit if difference else shown.unit) if math.isfinite(mean) else ""
     half = (high - low) / 2
@@ -46,3 +48,13 @@ def interval_text(name: str, mean: float, low: float, high: float, *, difference
         places = places if places <= 5 else None
     texts = [number_text(value, decimals=places, signed=difference) for value in (mean, low, high)]
     return f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]"
+
+
+def percent(share: float, *, signed: bool = False) -> str:
+    """A share as a percentage of two digits; what is below a millionth as zero, above a thousand as a factor."""
+    value = 100 * share if abs(share) >= 1e-6 else 0.0
+    if share > 1000:
+        return f"{number_text(share)}-fold" if math.isfinite(share) else "infinitely"
+    sign = "+" if signed and value else ""
+    digits = f"{value:{sign}.2g}".replace("-", "−")
+    return f"{digits if abs(value) < 100 else number_text(value, decimals=0, signed=signed)} %"

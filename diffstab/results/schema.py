@@ -96,6 +96,9 @@ _LISTED = {
     "squared_norm": Column("Squared norm of the weights", "squared norm", "Squared norm"),
     "representation_cost": Column("Representation cost, C", "representation cost", "C"),
     "stationarity": Column("Relative size of the gradient", "relative gradient", "Gradient"),
+    "hidden_layers": Column("Hidden layers", "number of hidden layers", "Hidden layers"),
+    "known_width": Column("Neurons by theory", "number of neurons of theory", "Theory"),
+    "known_cost": Column("Norm by theory", "norm of theory", "Theory"),
     "delta_px": Column("Displacement δ (px)", "displacement", "δ (px)"),
     "cutoff": Column("Cut-off frequency c", "cut-off", "c"),
     "temperature": Column("Temperature T", "temperature", "T"),
@@ -166,6 +169,11 @@ def describe(name: str) -> Column:
         label, noun = f"{one.label}, layer {found[2]}", f"{one.noun} of layer {found[2]}"
         return one._replace(label=label, noun=noun, heading=f"{one.heading} {found[2]}")
     return Column(name, name, name)
+
+
+def is_listed(name: str) -> bool:
+    """Return whether a column, or the one that it belongs to, is listed here."""
+    return describe(name) != Column(name, name, name)
 
 
 def is_axis(name: str) -> bool:

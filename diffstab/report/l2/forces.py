@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from diffstab.errors import ResultsError
-from diffstab.l2.forces import AT_REST
 from diffstab.report.document import Cell, Section, Table
 from diffstab.report.l2 import forces_pictures as pictures
 from diffstab.report.numbers import number_text
 from diffstab.report.provenance import cautions, provenance
+from diffstab.report.statistics.forces import moving_runs
 from diffstab.report.swept import swept_options
 from diffstab.report.writing import read_config, refuse_others, write_page
 from diffstab.results import read_records
@@ -105,11 +105,6 @@ def _cancellation(frame: pd.DataFrame) -> str:
         opening = f"Undecided: {moving} of {len(frame)} runs had not come to a minimum"
     parts = [f"layer {layer}: {_course(frame, f'imbalance_{layer}')}" for layer in layers]
     return f"{opening} (imbalance at most {CANCELLED:g} counts as cancelled). Imbalance, {'; '.join(parts)}."
-
-
-def moving_runs(frame: pd.DataFrame) -> int:
-    """Return how many nets are not at rest at the end of training: their forces decide nothing."""
-    return int((~(frame["stationarity"].astype("float64") <= AT_REST)).sum())
 
 
 def _rises(frame: pd.DataFrame, name: str) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from diffstab.report.claims.section import claims_section
 from diffstab.report.document import Section
-from diffstab.report.l2.plateau_claims import GENERAL_CLAIMS, claims, claims_section
 from diffstab.report.l2.plateau_pictures import case_pictures
 from diffstab.report.l2.plateau_runs import (
     WITHOUT_WIDTH,
@@ -95,14 +95,9 @@ def grid_size(config: Mapping[str, Any]) -> int:
 def findings(title: str, part: pd.DataFrame, found: list[Start], settings: Mapping[str, Any]) -> Section:
     """Where a plateau starts, what theory says, whether optimisers agree and pruned nets keep their loss."""
     tolerance = float(settings["plateau_tolerance"])
-    theory = [
-        f"{claim.said} {claim.verdict.capitalize()}: {claim.measured}."
-        for claim in claims(part, found, settings)
-    ]
     verdicts = {
         "Where does the plateau start?": start_verdict(found, tolerance=tolerance),
         "Do fewer neurons suffice?": fewest_verdict(part, found, tolerance=tolerance),
-        "Is it what the source says?": " ".join(theory[GENERAL_CLAIMS:]),
         "Do the optimisers agree?": agreement_verdict(part),
         "How low can it be?": bound_verdict(part),
         "Is the pruned wide net as good?": pruning_verdict(part, settings),
@@ -125,11 +120,9 @@ def case_sections(
     )
     if not found:
         return [Section(title), tables]
-    return [
-        Section(title, pictures=case_pictures(part, found, settings)),
-        claims_section(claims(part, found, settings)),
-        tables,
-    ]
+    said = claims_section(part, "plateau", level=3)
+    pictures = Section(title, pictures=case_pictures(part, found, settings))
+    return [pictures, *([said] if said else []), tables]
 
 
 def plateau_cautions(frame: pd.DataFrame, found: Mapping[str, list[Start]]) -> list[str]:

@@ -78,6 +78,7 @@ def plateau_frame(records: pd.DataFrame) -> pd.DataFrame:
     frame["loss"] = frame["loss"].astype("float64").fillna(np.inf)
     frame["method"] = frame["optimiser"]
     frame["wall_seconds"] = column(frame, "train_seconds") / column(frame, "runs_together")
+    frame["hidden_layers"] = [len(one) if _is_list(one) else 0 for one in column(frame, "hidden_widths")]
     layers = {
         f"{name}_{layer}": [_entry(value, layer) for value in column(frame, name)]
         for name in PER_LAYER
@@ -220,6 +221,24 @@ def relative_heights(losses: Sequence[float] | pd.Series, floor: float) -> np.nd
 def floors(part: pd.DataFrame) -> dict[int, float]:
     """Return the smallest loss of each seed, whichever optimiser found it."""
     return {int(str(seed)): float(loss) for seed, loss in part.groupby("seed")["loss"].min().items()}
+
+
+def excess_of_optimisers(part: pd.DataFrame) -> pd.DataFrame:
+    """Return seed, optimiser and how far its best loss lies above the best of all, as a share of that."""
+    smallest = floors(part)
+    best = part.groupby(["seed", "optimiser"], sort=True)["loss"].min().reset_index()
+    best["excess"] = [
+        float(relative_heights([loss], smallest[int(seed)])[0])
+        for seed, loss in zip(best["seed"], best["loss"], strict=True)
+    ]
+    return best
+
+
+def start_text(start: Start) -> str:
+    """The width at which a plateau starts, with its interval, and whether the plateau was seen."""
+    found = start.found
+    interval = f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) else ""
+    return f"{found.width}{interval}" + ("" if found.reached else " (no plateau seen)")
 
 
 def _entry(value: Any, layer: int) -> float:

@@ -6,9 +6,15 @@ import numpy as np
 import pandas as pd
 
 from diffstab.report.document import Cell, Table
-from diffstab.report.l2.plateau_runs import Start, floors, hidden_layers, relative_heights
-from diffstab.report.l2.plateau_verdicts import excess_of_optimisers, percent, start_text
-from diffstab.report.numbers import number_text
+from diffstab.report.l2.plateau_runs import (
+    Start,
+    excess_of_optimisers,
+    floors,
+    hidden_layers,
+    relative_heights,
+    start_text,
+)
+from diffstab.report.numbers import number_text, percent
 from diffstab.report.tables import column, is_recorded
 
 

@@ -10,12 +10,13 @@ from diffstab.report.l2.plateau_runs import (
     Start,
     best_runs,
     earliest,
+    excess_of_optimisers,
     fewest_neurons,
     floors,
     optimisers,
     relative_heights,
 )
-from diffstab.report.numbers import number_text
+from diffstab.report.numbers import number_text, percent
 
 AGREED = 0.01
 """Relative difference up to which two minima are said to agree."""
@@ -61,13 +62,6 @@ def _one_start(start: Start, *, named: bool) -> str:
     if not np.isfinite(start.excess):
         return f"{head}; no net of {start.narrower} met the targets."
     return f"{head}; the best net of up to {start.narrower} lies {percent(start.excess)} higher."
-
-
-def start_text(start: Start) -> str:
-    """The width at which a plateau starts, with its interval, and whether the plateau was seen."""
-    found = start.found
-    interval = f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) else ""
-    return f"{found.width}{interval}" + ("" if found.reached else " (no plateau seen)")
 
 
 def fewest_verdict(part: pd.DataFrame, starts: Sequence[Start], *, tolerance: float) -> str:
@@ -134,17 +128,6 @@ def agreement_verdict(part: pd.DataFrame) -> str:
     seeds = part["seed"].nunique()
     over = f" over {seeds} seeds" if seeds > 1 else ""
     return f"{opening}, within {percent(AGREED)}{over}: {'; '.join(texts)}."
-
-
-def excess_of_optimisers(part: pd.DataFrame) -> pd.DataFrame:
-    """Return seed, optimiser and how far its best loss lies above the best of all, as a share of that."""
-    smallest = floors(part)
-    best = part.groupby(["seed", "optimiser"], sort=True)["loss"].min().reset_index()
-    best["excess"] = [
-        float(relative_heights([loss], smallest[int(seed)])[0])
-        for seed, loss in zip(best["seed"], best["loss"], strict=True)
-    ]
-    return best
 
 
 def bound_verdict(part: pd.DataFrame) -> str:
@@ -214,16 +197,6 @@ def convergence_verdict(part: pd.DataFrame) -> str:
             text += f" (stationarity {number_text(median)} in the median, {number_text(worst)} at worst)"
         texts.append(text)
     return f"{'; '.join(texts)}."
-
-
-def percent(share: float, *, signed: bool = False) -> str:
-    """A share as a percentage of two digits; what is below a millionth as zero, above a thousand as a factor."""
-    value = 100 * share if abs(share) >= 1e-6 else 0.0
-    if share > 1000:
-        return f"{number_text(share)}-fold" if np.isfinite(share) else "infinitely"
-    sign = "+" if signed and value else ""
-    digits = f"{value:{sign}.2g}".replace("-", "−")
-    return f"{digits if abs(value) < 100 else number_text(value, decimals=0, signed=signed)} %"
 
 
 def _span(values: Sequence[float]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,16 +11,18 @@ import numpy as np
 import pandas as pd
 
 from diffstab.errors import DiffstabError, ResultsError
+from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.judging import Judgement, judge
+from diffstab.report.claims.listing import NAME, verdicts_csv
+from diffstab.report.claims.wording import counts_text, rule_text, source_text
 from diffstab.report.document import BADGES, Cell, Section, Table
 from diffstab.report.numbers import number_text
-from diffstab.report.paper.claims import CLAIMS, Judged, judge
-from diffstab.report.paper.claims_evidence import Claim
 from diffstab.report.paper.drawn import has_records
 from diffstab.report.paper.figures import FIGURES, PaperFigure
 from diffstab.report.provenance import provenance
 from diffstab.report.tables import column
 from diffstab.report.writing import write_page
-from diffstab.results import read_records
+from diffstab.results import read_records, write_atomically
 
 TITLE = "Claims of the sources and their verdicts"
 SOURCES = (
@@ -73,10 +74,10 @@ def write_paper(
     root: str | Path,
     stages: Sequence[StageRun],
     *,
-    claims: Sequence[Claim] = CLAIMS,
+    claims: Sequence[Claim] | None = None,
     figures: Mapping[str, PaperFigure] = FIGURES,
 ) -> Path:
-    """Write ``report/index.html`` and ``report/figures/*.png|pdf``: claims, figures, rules and runs.
+    """Write ``report/index.html``, ``report/figures/*.png|pdf`` and ``report/claims.csv``: claims, figures and runs.
 
     The page needs no other file and no network. What was not run or has failed is said at its top; claims and figures
     that need it say so too.
@@ -84,7 +85,7 @@ def write_paper(
     Args:
         root: Folder of the results folders.
         stages: What became of each stage.
-        claims: Claims to judge.
+        claims: Claims to judge; those of the sources for None.
         figures: Figures to draw, by name.
 
     Returns:
@@ -102,9 +103,11 @@ def write_paper(
     parts += [_figure_section(figure, judged, folders) for figure in figures.values()]
     parts += _further_sections(judged, figures)
     parts += [runs_section(stages, seconds), *_provenance_section(frames)]
-    return write_page(
+    page = write_page(
         Path(root), _line(judged), title=TITLE, parts=parts, notes=[*damaged, *cautions(stages)]
     )
+    write_atomically(page.parent / NAME, verdicts_csv(judged))
+    return page
 
 
 def _readable(folders: Mapping[str, Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:
@@ -135,7 +138,7 @@ def read_provenance(folder: Path) -> pd.DataFrame:
 
 
 def verdicts_section(
-    judged: Sequence[Judged], seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
+    judged: Sequence[Judgement], seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
 ) -> Section:
     """The table of all claims."""
     headers = ["Verdict", "Claim", "Measured [95 % interval]", "Predicted", "Draws", "Time (s)", "Source"]
@@ -144,22 +147,23 @@ def verdicts_section(
     return Section("Claims and verdicts", [_counts(judged), _READING], tables=[table], anchor="claims")
 
 
-def _claim_line(one: Judged, seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]) -> list[Cell]:
-    claim, finding = one.claim, one.finding
-    spent = sum(seconds.get(stage, 0.0) for stage in claim.stages) + one.seconds
-    source = f"{claim.document}, {claim.place}"
+def _claim_line(
+    one: Judgement, seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
+) -> list[Cell]:
+    claim = one.claim
+    spent = sum(seconds.get(stage, 0.0) for stage in claim.stage) + one.seconds
     # Sorted from holds to not tested rather than by the alphabet.
-    rank = f"{list(BADGES).index(finding.verdict)} {finding.verdict}"
+    rank = f"{list(BADGES).index(one.verdict)} {one.verdict}"
     return [
-        Cell(finding.verdict, rank, finding.verdict, _anchor(claim, figures)),
+        Cell(one.verdict, rank, one.verdict, _anchor(claim, figures)),
         Cell(claim.statement, claim.statement),
-        Cell(_unbroken(finding.measured) or "–", finding.value),
-        Cell(finding.predicted or "–", finding.predicted),
-        Cell(finding.draws or "–", finding.draws),
-        Cell(number_text(spent, decimals=0 if spent >= 1 else 1), spent)
-        if claim.check
-        else Cell("–", np.nan),
-        Cell(source, source),
+        Cell(_unbroken(one.measured) or "–", one.value),
+        Cell(one.predicted or "–", one.predicted),
+        Cell(one.draws or "–", one.draws),
+        Cell("–", np.nan)
+        if claim.untested
+        else Cell(number_text(spent, decimals=0 if spent >= 1 else 1), spent),
+        Cell(source_text(claim), source_text(claim)),
     ]
 
 
@@ -171,36 +175,31 @@ def _unbroken(text: str) -> str:
 def _anchor(claim: Claim, figures: Mapping[str, PaperFigure]) -> str:
     if claim.figure in figures:
         return claim.figure
-    return _ELSEWHERE if claim.check else _OPEN
+    return _OPEN if claim.untested else _ELSEWHERE
 
 
-def _counts(judged: Sequence[Judged]) -> str:
-    found = Counter(one.finding.verdict for one in judged)
-    return (
-        f"{len(judged)} claims. "
-        + ", ".join(f"{name}: {found[name]}" for name in BADGES if found[name])
-        + "."
-    )
+def _counts(judged: Sequence[Judgement]) -> str:
+    return f"{len(judged)} claims: {counts_text(one.verdict for one in judged)}."
 
 
-def _line(judged: Sequence[Judged]) -> str:
+def _line(judged: Sequence[Judgement]) -> str:
     return f"{' · '.join(SOURCES)} · {_counts(judged)}"
 
 
-def _findings(judged: Sequence[Judged]) -> list[tuple[str, str]]:
+def _findings(judged: Sequence[Judgement]) -> list[tuple[str, str]]:
     """Verdict, claim, numbers and rule of each claim, for reading."""
     found = []
-    for claim, finding, _ in judged:
-        numbers = {"Measured": finding.measured, "Predicted": finding.predicted, "Draws": finding.draws}
-        texts = [claim.statement, *(f"{name}: {text}." for name, text in numbers.items() if text)]
-        texts += [f"Rule: {claim.rule}"] if claim.check else []
-        texts += [f"In detail: {finding.detail.rstrip('.')}."] if finding.detail else []
-        texts.append(f"({claim.document}, {claim.place}.)")
-        found.append((f"{BADGES[finding.verdict]} {finding.verdict}", " ".join(texts)))
+    for one in judged:
+        numbers = {"Measured": one.measured, "Predicted": one.predicted, "Draws": one.draws}
+        texts = [one.claim.statement, *(f"{name}: {text}." for name, text in numbers.items() if text)]
+        texts += [] if one.claim.untested else [f"Rule: {rule_text(one.claim)}"]
+        texts += [f"In detail: {one.detail.rstrip('.')}."] if one.detail else []
+        texts.append(f"({source_text(one.claim)}.)")
+        found.append((f"{BADGES[one.verdict]} {one.verdict}", " ".join(texts)))
     return found
 
 
-def _figure_section(figure: PaperFigure, judged: Sequence[Judged], folders: Mapping[str, Path]) -> Section:
+def _figure_section(figure: PaperFigure, judged: Sequence[Judgement], folders: Mapping[str, Path]) -> Section:
     """A figure with the claims that it shows; a sentence in its place where its records are missing."""
     mine = _findings([one for one in judged if one.claim.figure == figure.name])
     sentences = [f"{figure.source}." + (f" Runs: {', '.join(figure.stages)}." if figure.stages else "")]
@@ -211,10 +210,10 @@ def _figure_section(figure: PaperFigure, judged: Sequence[Judged], folders: Mapp
     return Section(figure.title, sentences, mine, drawn.pictures, drawn.tables, anchor=figure.name)
 
 
-def _further_sections(judged: Sequence[Judged], figures: Mapping[str, PaperFigure]) -> list[Section]:
+def _further_sections(judged: Sequence[Judgement], figures: Mapping[str, PaperFigure]) -> list[Section]:
     """Claims without a figure: those computed on the spot, and those that nothing here tests."""
     rest = [one for one in judged if one.claim.figure not in figures]
-    checked, unchecked = ([one for one in rest if bool(one.claim.check) is kind] for kind in (True, False))
+    checked, unchecked = ([one for one in rest if bool(one.claim.untested) is kind] for kind in (False, True))
     parts = []
     if checked:
         says = "No runs stand behind these: they are computed while this page is written."

@@ -5,30 +5,27 @@ import re
 import pytest
 
 from diffstab.errors import ResultsError
+from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.listing import read_verdicts
 from diffstab.report.document import Picture
-from diffstab.report.paper.claims_evidence import Claim, Evidence, Finding
 from diffstab.report.paper.drawn import Drawn
 from diffstab.report.paper.figures import PaperFigure
 from diffstab.report.paper.page import StageRun, cautions, read_provenance, write_paper
 from diffstab.report.rendering import render
+from diffstab.report.rules import read_rule
 
 
-def check(verdict, value=1.0):
-    def found(evidence: Evidence) -> Finding:
-        return Finding(verdict, f"{value:g} [0, 2]", value, "1", "5 draws", "more numbers")
-
-    return found
+def claim(name, statement, rule="", value="D", statistic="each", **fields):
+    given = {"source": "Source A", "place": f"page {len(name)}", "kind": "images", "stage": ("images_mnist",)}
+    given |= {"statistic": statistic, "value": value, "method": "feature"}
+    return Claim(id=name, statement=statement, rule=read_rule(rule) if rule else None, **(given | fields))
 
 
 CLAIMS = (
-    Claim(
-        "first", "Source A", "page 1", "A holds.", "Holds if A.", check("holds"), ("images_mnist",), "curve"
-    ),
-    Claim(
-        "second", "Source A", "page 2", "B <b>fails</b>.", "Holds if B.", check("does not", 7), (), "curve"
-    ),
-    Claim("third", "Source B", "page 3", "C is open.", "Holds if C.", check("undecided")),
-    Claim("fourth", "Source B", "page 4", "D is not tested.", "Needs a telescope."),
+    claim("first", "A holds.", "at least 0", figure="curve"),
+    claim("second", "B <b>fails</b>.", "at least 100", figure="curve", note="Numbers of B."),
+    claim("third", "C is open.", "above 0", value="D - D", statistic="mean"),
+    claim("fourth", "D is not tested.", untested="Needs a telescope."),
 )
 
 
@@ -77,11 +74,16 @@ def test_every_claim_stands_in_the_table_with_its_verdict(page):
     assert table.count("<tr>") == 1 + len(CLAIMS)
     for name in ("holds", "does-not", "undecided", "not-tested"):
         assert table.count(f'class="badge {name}"') == 1
-    assert "4 claims. holds: 1, does not: 1, undecided: 1, not tested: 1." in table
-    assert "Source A, page 1" in table
+    assert "4 claims: 1 hold, 1 are undecided, 1 do not hold, 1 are not tested." in table
+    assert "Source A, page 5" in table
     # The time of the runs behind the first claim: four records of nine seconds.
     assert 'data-sort="36.' in table
     assert "B &lt;b&gt;fails&lt;/b&gt;." in table
+
+
+def test_the_verdicts_stand_in_a_file_beside_the_page(page):
+    lines = read_verdicts(page.parent / "claims.csv")
+    assert [line["verdict"] for line in lines] == ["holds", "does not", "undecided", "not tested"]
 
 
 def test_a_verdict_leads_to_the_figure_and_the_rule(page):
@@ -91,8 +93,8 @@ def test_a_verdict_leads_to_the_figure_and_the_rule(page):
     for target in targets:
         assert f'<section id="{target}"' in html
     section = re.search(r'<section id="curve".*?</section>', html, re.DOTALL)[0]
-    assert "Rule: Holds if A." in section
-    assert "In detail: more numbers." in section
+    assert "Rule: D, feature. Holds if the number of every run is at least 0;" in section
+    assert "Numbers of B." in section
     assert "A line that rises." in section
     assert "Needs a telescope." in re.search(r'<section id="untested".*?</section>', html, re.DOTALL)[0]
 

@@ -4,11 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffstab.report.paper.claims_evidence import Evidence
-from diffstab.report.paper.claims_forms import FORM_CLAIMS
-
-CLAIMS = {claim.identifier: claim for claim in FORM_CLAIMS}
-
 
 def records(imbalance=0.01, rise=0.5, seeds=5):
     """Runs of two hidden layers; shares rise from 0.2 by about `rise`."""
@@ -25,10 +20,10 @@ def records(imbalance=0.01, rise=0.5, seeds=5):
 
 
 @pytest.fixture
-def finding(make_folder, tmp_path):
+def finding(make_folder, tmp_path, judged):
     def make(identifier, frame):
         folder = make_folder(tmp_path / f"{identifier}-{len(list(tmp_path.iterdir()))}", frame)
-        return CLAIMS[identifier].check(Evidence({"forces_mnist": folder}))
+        return judged(identifier, {"forces_mnist": folder})
 
     return make
 

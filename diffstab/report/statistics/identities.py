@@ -1,11 +1,12 @@
-"""Claims about L2-regularised nets that need no runs: identities, examples of the source, small minimisations."""
+"""Statistics of L2-regularised nets that need no runs: identities, examples of the source, small minimisations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -19,16 +20,16 @@ from diffstab.l2.network import draw_weights, forward, squared_norm, weight_loss
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.prune import prune
 from diffstab.l2.representations import representation_loss, weights_of
+from diffstab.report.claims.claim import Claim
+from diffstab.report.intervals import Estimate, exact
 from diffstab.report.numbers import number_text
-from diffstab.report.paper.claims_evidence import JACOT, UNDECIDED, Claim, Evidence, Finding
-from diffstab.report.paper.claims_rules import always
+from diffstab.report.statistics.registry import Measurement, statistic
 from diffstab.streams import stream
 
 SEED, TRIALS = 100, 20
 ROUNDING = 1e-8
 """Relative difference up to which identities hold in float64."""
-FITTED = 1e-3
-"""Relative difference up to which a minimum found by descent is the one of theory."""
+_LARGEST = "the largest relative difference"
 
 
 def _draws(claim: str) -> torch.Generator:
@@ -41,22 +42,16 @@ def _problem(generator: torch.Generator, *, depth: int = 3, points: int = 6, bia
     return L2Problem(inputs, targets, penalty=0.03, depth=depth, bias=bias)
 
 
-def _largest(
-    values: list[float], *, most: float, predicted: str = "0", detail: str = "", draws: str = ""
-) -> Finding:
-    """A finding about the largest of some relative differences."""
+def _largest(values: Sequence[float], *, detail: str, sample: str = "") -> Measurement:
+    """The largest of some relative differences."""
     worst = float(np.max(values))
-    return Finding(
-        always([worst <= most]) if np.isfinite(worst) else UNDECIDED,
-        f"at most {number_text(worst)}",
-        worst,
-        predicted,
-        draws or f"{len(values)} trials",
-        detail,
+    return Measurement(
+        {"": exact(worst, len(values))}, sample=sample or f"{len(values)} trials", detail=detail
     )
 
 
-def losses_equal(evidence: Evidence) -> Finding:
+@statistic("losses_equal", _LARGEST)
+def losses_equal(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether the three losses are one at the weights of least norm, and lower than at other weights."""
     generator, differences = _draws("losses equal"), []
     for trial in range(TRIALS):
@@ -70,10 +65,13 @@ def losses_equal(evidence: Evidence) -> Finding:
             min(loss, float(weight_loss(problem, weights))),
         ]
         differences.append(max(abs(other / loss - 1) for other in others))
-    return _largest(differences, most=ROUNDING, detail="relative difference of the losses, depths 2 to 4")
+    return _largest(differences, detail="relative difference of the losses, depths 2 to 4")
 
 
-def partially_convex(evidence: Evidence) -> Finding:
+@statistic(
+    "partially_convex", "the largest excess of the loss midway over the mean of both ends, as a share of it,"
+)
+def partially_convex(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether the loss in covariances is convex in the pair of one layer."""
     generator, excesses = _draws("partially convex"), []
     for _ in range(TRIALS):
@@ -87,12 +85,11 @@ def partially_convex(evidence: Evidence) -> Finding:
                 for pair in (one, between, other)
             ]
             excesses.append(2 * ends[1] / (ends[0] + ends[2]) - 1)
-    return _largest(
-        excesses, most=ROUNDING, predicted="≤ 0", detail="loss midway over the mean of both ends, less 1"
-    )
+    return _largest(excesses, detail="loss midway over the mean of both ends, less 1")
 
 
-def dead_neurons(evidence: Evidence) -> Finding:
+@statistic("dead_neurons", _LARGEST)
+def dead_neurons(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether a net can be widened without a change of its function and norm."""
     generator, differences = _draws("dead neurons"), []
     for _ in range(TRIALS):
@@ -103,12 +100,11 @@ def dead_neurons(evidence: Evidence) -> Finding:
         norms = [float(squared_norm(net)) for net in (weights, wide)]
         change = float((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max())
         differences.append(max(change, abs(norms[1] / norms[0] - 1)))
-    return _largest(
-        differences, most=ROUNDING, detail="relative change of outputs and norm from width 4 to 9"
-    )
+    return _largest(differences, detail="relative change of outputs and norm from width 4 to 9")
 
 
-def aligned_neurons(evidence: Evidence) -> Finding:
+@statistic("aligned_neurons", _LARGEST)
+def aligned_neurons(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether neurons in proportion to each other can be replaced by one without a change of the function."""
     generator, differences, widths = _draws("aligned neurons"), [], []
     for _ in range(TRIALS):
@@ -121,12 +117,14 @@ def aligned_neurons(evidence: Evidence) -> Finding:
         size = float(forward(problem, doubled)[-1].abs().max())
         differences.append(pruned.max_change / size)
         widths.append(pruned.widths[0])
+    # Too many neurons left count as a difference too.
+    differences.append(max(widths) / 3 - 1)
     detail = f"relative change of the outputs; six neurons become {max(widths)}"
-    found = _largest(differences, most=ROUNDING, detail=detail)
-    return found if max(widths) <= 3 else found._replace(verdict=always([False]))
+    return _largest(differences, detail=detail, sample=f"{TRIALS} trials")
 
 
-def proportional_forces(evidence: Evidence) -> Finding:
+@statistic("proportional_forces", _LARGEST)
+def proportional_forces(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether neurons in proportion have forces in the same proportion."""
     generator, differences = _draws("proportional forces"), []
     for _ in range(TRIALS):
@@ -140,12 +138,12 @@ def proportional_forces(evidence: Evidence) -> Finding:
             differences.append(float(change))
     return _largest(
         differences,
-        most=ROUNDING,
         detail="relative difference of the forces on two neurons from their proportion",
     )
 
 
-def losses_explode(evidence: Evidence) -> Finding:
+@statistic("losses_explode", "the exponent with which the loss grows as the distance to the constraint falls")
+def losses_explode(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether the loss in representations diverges where the row space constraint is about to break."""
     generator = _draws("losses explode")
     problem = _problem(generator, depth=2, points=4, bias=0.0)
@@ -157,33 +155,26 @@ def losses_explode(evidence: Evidence) -> Finding:
         hidden = torch.cat([start[:3], start[:1] + step * (start[3:] - start[:1])])
         penalties.append(float(representation_loss(problem, [hidden, problem.targets])))
     slope = -float(np.polyfit(np.log(steps[1:]), np.log(penalties[1:]), 1)[0])
-    return Finding(
-        always([abs(slope / 2 - 1) <= 0.1]),
-        number_text(slope),
-        slope,
-        "2",
-        "1 path",
-        "exponent with which the loss grows as the distance to the constraint falls from 0.01 to 0.001",
-    )
+    detail = "the distance falls from 0.01 to 0.001"
+    return Measurement({"": exact(slope)}, {"": 2.0}, sample="1 path", detail=detail)
 
 
-def linear_interpolation(evidence: Evidence) -> Finding:
+@statistic("linear_interpolation", _LARGEST)
+def linear_interpolation(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether hidden covariances of deep linear nets interpolate geometrically between inputs and outputs."""
     _, differences = _linear_minimum()
     return _largest(
         differences,
-        most=FITTED,
-        draws="2 hidden layers",
+        sample="2 hidden layers",
         detail="relative difference of K_l from X^T (M^T M)^(l/L) X in a net of depth 3",
     )
 
 
-def schatten_norm(evidence: Evidence) -> Finding:
+@statistic("schatten_norm", _LARGEST)
+def schatten_norm(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether the representation cost of a deep linear net is L sum s^(2/L) over the singular values."""
     cost, _ = _linear_minimum()
-    return _largest(
-        [abs(cost - 1)], most=FITTED, draws="1 map", detail="relative difference from 3 sum s^(2/3)"
-    )
+    return _largest([abs(cost - 1)], sample="1 map", detail="relative difference from 3 sum s^(2/3)")
 
 
 @cache
@@ -203,20 +194,20 @@ def _linear_minimum(depth: int = 3) -> tuple[float, list[float]]:
     return run.loss / (depth * float((values ** (2 / depth)).sum())), differences
 
 
-def tight_rank(evidence: Evidence) -> Finding:
+@statistic("tight_rank", "the lower and upper bound of the CP-rank for each N")
+def tight_rank(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether the matrix of the complete bipartite graph has CP-rank N^2 / 4."""
     found = {n: cp_rank_bounds(bipartite_gram(n)) for n in (4, 6, 8, 10)}
-    return Finding(
-        always([bounds.exact and bounds.lower == n * n // 4 for n, bounds in found.items()]),
-        ", ".join(f"{bounds.lower}" for bounds in found.values()),
-        float(found[4].lower),
-        ", ".join(str(n * n // 4) for n in found),
-        "N = 4, 6, 8, 10",
-        found[4].reason,
+    return Measurement(
+        {f"N = {n}": Estimate(one.lower, one.lower, one.upper, 1) for n, one in found.items()},
+        {f"N = {n}": n * n / 4 for n in found},
+        sample=f"N = {', '.join(map(str, found))}",
+        detail=found[4].reason,
     )
 
 
-def local_minimum(evidence: Evidence) -> Finding:
+@statistic("local_minimum", "the loss at the local minimum less the least one over covariances")
+def local_minimum(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Whether the example of Proposition 19 is a local minimum in weights and none in covariances."""
     penalty = 0.1
     problem, weights = _example(0.5, penalty)
@@ -237,13 +228,12 @@ def local_minimum(evidence: Evidence) -> Finding:
     same = abs(float(weight_loss(problem, other)) / least - 1)
     gain = least - float(weight_loss(problem, escaped))
     lowest = minimise_covariances(problem, generator=_draws("least loss of a local minimum")).loss
-    return Finding(
-        always([max(gains) <= 1e-12, still < 1e-10, same < ROUNDING, gain > 1e-6, lowest < least - 1e-3]),
-        f"{number_text(least)} and {number_text(lowest)}",
-        least - lowest,
-        "apart",
-        f"{len(gains)} moves",
-        f"loss at the local minimum, and least loss over covariances; largest gain of small moves of the weights "
+    is_local = max(gains) <= 1e-12 and still < 1e-10 and same < ROUNDING and gain > 1e-6
+    gap = least - lowest if is_local else -np.inf
+    return Measurement(
+        {"": exact(gap)},
+        sample=f"{len(gains)} moves",
+        detail=f"losses {number_text(least)} and {number_text(lowest)}; largest gain of small moves of the weights "
         f"{number_text(max(gains))}; gain of a move from other weights of the same covariances {number_text(gain)}",
     )
 
@@ -254,48 +244,3 @@ def _example(share: float, penalty: float) -> tuple[L2Problem, list[Tensor]]:
     mass = 1 - 4 * penalty
     sides = torch.tensor([share * mass, (1 - share) * mass], dtype=torch.float64).sqrt()
     return problem, [sides[:, None], sides[None]]
-
-
-_ROUNDING_RULE = (
-    "Random nets. Holds if the largest relative difference is one of rounding (1e-8); does not otherwise."
-)
-_FITTED_RULE = (
-    "Norm of a net that meets its targets, minimised. Holds if the relative difference is at most 0.1 %."
-)
-_LISTED: tuple[tuple[str, str, str, str, Callable[[Evidence], Finding]], ...] = (
-    ("losses-equal", "Propositions 1 and 3",
-     "At weights of least norm the losses of weights, representations and covariances are the same; others are higher.",
-     _ROUNDING_RULE, losses_equal),
-    ("linear-interpolation", "Section 3.1, item 2",
-     "In deep linear nets the hidden covariances interpolate geometrically between those of inputs and outputs.",
-     _FITTED_RULE, linear_interpolation),
-    ("schatten", "Introduction",
-     "In deep linear nets the penalty on weights is one on the singular values to the power 2 / L.",
-     _FITTED_RULE, schatten_norm),
-    ("forces-proportional", "Section 3.1",
-     "Neurons of proportional activations have proportional attraction and repulsion.",
-     _ROUNDING_RULE, proportional_forces),
-    ("aligned-merge", "Section 3.1", "Aligned neurons can be replaced by a single one of the same function.",
-     _ROUNDING_RULE, aligned_neurons),
-    ("dead-neurons", "Proposition 6", "Dead neurons make a net wider without a change of its function and norm.",
-     _ROUNDING_RULE, dead_neurons),
-    ("partially-convex", "Proposition 5", "The loss in covariances is convex in each pair alone.",
-     "Pairs of random nets and the pair midway. Holds if the loss midway is at most the mean of both ends, to rounding "
-     "(1e-8), on every trial; does not otherwise.", partially_convex),
-    ("constraint", "Appendix B.1",
-     "The loss in representations explodes in the vicinity of points that break the constraint.",
-     "One neuron tends to a copy of another that the outputs need. Holds if the loss grows as the distance to the "
-     "power −2, within 10 %.", losses_explode),
-    ("cp-rank", "Proposition 13", "The matrix of the complete bipartite graph on N vertices has CP-rank N²/4.",
-     "Lower and upper bound by the graph. Holds if both are N²/4 for N = 4, 6, 8, 10.", tight_rank),
-    ("local-minimum", "Proposition 19",
-     "A local minimum in weights (widths 1-2-1) whose covariances are no local minimum of the second reformulation.",
-     "Holds if no small move of the weights lowers the loss, a small move from other weights of the same covariances "
-     "does, and the least loss over covariances is lower; does not otherwise.", local_minimum),
-)  # fmt: skip
-
-NET_CLAIMS: tuple[Claim, ...] = tuple(
-    Claim(identifier, JACOT, place, statement, rule, check)
-    for identifier, place, statement, rule, check in _LISTED
-)
-"""Claims that are computed on the spot, about nets."""

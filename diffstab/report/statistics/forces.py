@@ -1,0 +1,57 @@
+"""Statistics of attraction and repulsion during training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from diffstab.errors import ResultsError
+from diffstab.l2.forces import AT_REST
+from diffstab.report.claims.claim import Claim
+from diffstab.report.intervals import exact, mean_interval
+from diffstab.report.numbers import number_text
+from diffstab.report.statistics.registry import Measurement, statistic
+
+
+@statistic("imbalance", "the largest imbalance over runs, in each layer,")
+def imbalance(records: pd.DataFrame, claim: Claim) -> Measurement:
+    """Largest |attraction + repulsion| / (|attraction| + |repulsion|) over runs in each layer, at the end."""
+    names = sorted(str(name) for name in records if str(name).startswith("imbalance_"))
+    if not names or not np.isfinite(records[names].to_numpy(dtype=np.float64)).all():
+        raise ResultsError("The records do not hold the forces of every layer.")
+    layers = {f"layer {name[-1]}": records[name].astype("float64") for name in names}
+    texts = [f"{layer}: {number_text(float(values.mean()))}" for layer, values in layers.items()]
+    if flat := [f"fixed_{name}" for name in names if f"fixed_{name}" in records]:
+        largest = float(records[flat].to_numpy(dtype=np.float64).max())
+        texts.append(f"with slope 0 at kinks up to {number_text(largest)}")
+    moving = moving_runs(records)
+    return Measurement(
+        {layer: exact(float(values.max()), len(records)) for layer, values in layers.items()},
+        detail=f"mean over draws: {'; '.join(texts)}",
+        doubt=f"{moving} of {len(records)} nets were not at rest" if moving else "",
+    )
+
+
+@statistic("rise", "the 95 % Student interval of the mean rise over draws, in each hidden layer,")
+def rise(records: pd.DataFrame, claim: Claim, *, trace: str) -> Measurement:
+    """Rise of a share from the start to the end of training in each hidden layer."""
+    layers = sorted(str(name).removeprefix("rank_") for name in records if str(name).startswith("rank_"))
+    ends = {
+        f"layer {layer}": np.array(
+            [(values[0], values[-1]) for values in records[f"trace_{trace}_{layer}"]], dtype=np.float64
+        )
+        for layer in layers
+    }
+    if not ends or not all(np.isfinite(pair).all() for pair in ends.values()):
+        raise ResultsError(f"The records do not hold the {trace} of every layer.")
+    texts = [
+        f"{layer}: {number_text(100 * pair[:, 0].mean())} % → {number_text(100 * pair[:, 1].mean())} %"
+        for layer, pair in ends.items()
+    ]
+    rises = {layer: mean_interval(pair[:, 1] - pair[:, 0]) for layer, pair in ends.items()}
+    return Measurement(rises, detail=f"start → end of training, mean over draws; {'; '.join(texts)}")
+
+
+def moving_runs(records: pd.DataFrame) -> int:
+    """Return how many nets are not at rest at the end of training: their forces decide nothing."""
+    return int((~(records["stationarity"].astype("float64") <= AT_REST)).sum())

@@ -1,0 +1,90 @@
+"""The list of statistics, and what each of them returns."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pandas as pd
+
+from diffstab.errors import ArgumentError
+from diffstab.report.claims.claim import Claim
+from diffstab.report.intervals import Estimate
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Numbers that a claim is judged by.
+
+    Attributes:
+        estimates: Number with interval at each place that is judged.
+        predicted: What theory says at a place.
+        others: Numbers at places that are not judged.
+        sample: What they rest on in words; "" for the draws of the estimates.
+        detail: Further numbers in words.
+        doubt: Why nothing is decided whatever the numbers are; "" where something is.
+    """
+
+    estimates: Mapping[str, Estimate]
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, Estimate] = field(default_factory=dict)
+    sample: str = ""
+    detail: str = ""
+    doubt: str = ""
+
+
+class Statistic(NamedTuple):
+    """A named statistic.
+
+    Attributes:
+        name: As claims call it.
+        subject: What it judges, in the words of a rule: "the 95 % interval of the mean over draws".
+        measure: Makes the numbers of the records that a claim selects.
+        options: Names of the further arguments that it takes.
+        needed: Those of them without a default.
+    """
+
+    name: str
+    subject: str
+    measure: Callable[..., Measurement]
+    options: frozenset[str]
+    needed: frozenset[str]
+
+
+_REGISTERED: dict[str, Statistic] = {}
+
+
+def statistic(name: str, subject: str) -> Callable[[Callable[..., Measurement]], Callable[..., Measurement]]:
+    """Register a function of records and a claim as a statistic.
+
+    Args:
+        name: As claims call it.
+        subject: What it judges, for the sentence of the rule.
+    """
+
+    def register(measure: Callable[..., Measurement]) -> Callable[..., Measurement]:
+        further = list(inspect.signature(measure).parameters.values())[2:]
+        needed = {one.name for one in further if one.default is one.empty}
+        names = {one.name for one in further}
+        _REGISTERED[name] = Statistic(name, subject, measure, frozenset(names), frozenset(needed))
+        return measure
+
+    return register
+
+
+def statistic_named(name: str) -> Statistic:
+    """Return a statistic by its name.
+
+    Raises:
+        ArgumentError: If there is none of that name.
+    """
+    if name not in _REGISTERED:
+        raise ArgumentError("statistic", f"be one of {', '.join(sorted(_REGISTERED))}", repr(name))
+    return _REGISTERED[name]
+
+
+def measure(claim: Claim, records: pd.DataFrame) -> Measurement:
+    """Return the numbers of the records that a claim is judged by."""
+    return statistic_named(claim.statistic).measure(records, claim, **claim.options)

@@ -1,0 +1,137 @@
+"""Statistics of regression on the sphere: exponents of curves, power of single modes, shape between cusps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from diffstab.errors import ArgumentError, ResultsError
+from diffstab.report.claims.claim import Claim
+from diffstab.report.intervals import Estimate, exact
+from diffstab.report.numbers import interval_text
+from diffstab.report.rules import HOLDS
+from diffstab.report.statistics.draws import draws, mean, of_method
+from diffstab.report.statistics.registry import Measurement, statistic
+from diffstab.results.schema import value_name
+from diffstab.sphere.curves import fit_exponent, predicted_exponent
+
+
+@statistic("exponent", "the 95 % interval of the exponent β fitted to n^−β")
+def exponent(records: pd.DataFrame, claim: Claim, *, control: str = "") -> Measurement:
+    """Exponent with which a number falls with n.
+
+    Args:
+        records: Selected by the claim.
+        claim: What is judged; without `predicted` the exponent of theory is that of the records' target and regime.
+        control: Method that must have the predicted exponent at the same sizes: otherwise these are too small.
+    """
+    part = draws(records, claim)
+    try:
+        fit = fit_exponent(part["n_train"], part["value"])
+    except ArgumentError as error:
+        raise ResultsError(f"No exponent can be fitted: {error}") from error
+    place = f"n = {fit.sizes[0]} to {fit.sizes[-1]}"
+    used = part[part["n_train"].isin(fit.sizes)].groupby("n_train").size()
+    one = Estimate(fit.exponent, fit.low, fit.high, int(used.min()))
+    predicted = float(claim.predicted) if claim.predicted else theory(part.iloc[0])
+    of_all = interval_text("", fit.exponent_of_all, fit.low_of_all, fit.high_of_all)
+    found = Measurement({place: one}, {place: predicted}, detail=f"on all sizes {of_all}")
+    return _controlled(found, records, replace(claim, method=control)) if control else found
+
+
+def _controlled(found: Measurement, records: pd.DataFrame, claim: Claim) -> Measurement:
+    """The measurement, in doubt where another method misses what is predicted for it too."""
+    name = value_name("method", claim.method)
+    text, passes = f"No curve of {name} is recorded", False
+    try:
+        other = exponent(records, claim)
+    except ResultsError:
+        pass
+    else:
+        ((place, one),) = other.estimates.items()
+        text = f"{name} on the same draws: {interval_text('', *one[:3])}"
+        passes = claim.rule is not None and claim.rule.verdict(one, other.predicted[place]) == HOLDS
+    doubt = "" if passes else f"The sizes are too small for {name} to have the predicted exponent"
+    return replace(found, detail=f"{found.detail}; {text}", doubt=doubt)
+
+
+def theory(first: pd.Series) -> float:
+    """Return the exponent that theory predicts for a record; NaN for an anisotropic target."""
+    if first.get("isotropic", 1) == 0:
+        return math.nan
+    smoothness = first.get("smoothness", np.nan)
+    regime = str(first["regime"])
+    return predicted_exponent(
+        int(first["dimension"]),
+        math.inf if pd.isna(smoothness) else float(smoothness),
+        regime=regime,
+        kernel=str(first["predictor"]) if regime == "lazy" else "ntk",
+    )
+
+
+@statistic("power_share", "the 95 % Student interval of the mean over draws")
+def power_share(records: pd.DataFrame, claim: Claim, *, least: float, most: float = math.inf) -> Measurement:
+    """Power of the error over that of the target, summed over degrees from `least` k_c to `most` k_c."""
+    part = of_method(records, claim.method)
+    if absent := [name for name in ("error_power", "target_power", "learnt_degree") if name not in part]:
+        raise ResultsError(f"The records have no column {', '.join(absent)}.")
+    shares = [_power_share(row, least, most) for _, row in part.iterrows()]
+    return mean(part.assign(share=np.array(shares, dtype=np.float64)), replace(claim, value="share"))
+
+
+def _power_share(row: pd.Series, least: float, most: float) -> float:
+    error, target = np.asarray(row["error_power"]), np.asarray(row["target_power"])
+    degrees, cut = np.arange(len(error)), float(row["learnt_degree"])
+    kept = (degrees >= least * cut) & (degrees <= most * cut)
+    whole = float(target[kept].sum())
+    return float(error[kept].sum()) / whole if whole > 0 else np.nan
+
+
+@statistic("parabola_residual", "the largest share of the variance in a gap that no parabola explains")
+def parabola_residual(records: pd.DataFrame, claim: Claim) -> Measurement:
+    """How far the stored predictor of the largest n is from a parabola in each gap between its cusps."""
+    part = of_method(records, claim.method)
+    centres = part["centres"] if "centres" in part else pd.Series(dtype=object)
+    stored = part.loc[[index for index, one in centres.items() if isinstance(one, np.ndarray | list)]]
+    if stored.empty:
+        raise ResultsError("No predictor is stored.")
+    row = stored.sort_values("n_train").iloc[-1]
+    atoms = np.asarray(row["centres"], dtype=np.float64).reshape(-1, 2)
+    shares = parabola_residuals(atoms, np.asarray(row["coefficients"], dtype=np.float64))
+    if not len(shares):
+        raise ResultsError("The stored predictor has no gap in which it varies.")
+    worst = float(shares.max())
+    return Measurement(
+        {f"n = {int(row['n_train'])}": exact(worst, len(shares))}, sample=f"{len(shares)} gaps"
+    )
+
+
+def parabola_residuals(atoms: np.ndarray, weights: np.ndarray, *, points_per_gap: int = 25) -> np.ndarray:
+    """Share of the variance within each gap between cusps that the best parabola leaves.
+
+    Args:
+        atoms: Directions of the neurons on the circle, shape (m, 2).
+        weights: Signed masses, shape (m,).
+        points_per_gap: Angles per gap.
+
+    Returns:
+        One share for each gap in which the predictor varies by more than rounding, shape (gaps,).
+    """
+    edge = np.arctan2(atoms[:, 1], atoms[:, 0]) + np.pi / 2
+    edges = np.unique(np.concatenate([edge, edge + np.pi]) % (2 * np.pi))
+    edges = np.append(edges, edges[:1] + 2 * np.pi)
+    found = []
+    for left, right in pairwise(edges):
+        angles = np.linspace(left, right, points_per_gap)
+        values = np.maximum(np.stack([np.cos(angles), np.sin(angles)], axis=1) @ atoms.T, 0) @ weights
+        scatter = float(((values - values.mean()) ** 2).sum())
+        if right - left < 1e-6 or scatter < 1e-20:
+            continue
+        centred = (angles - angles.mean()) / (right - left)
+        rest = values - np.polyval(np.polyfit(centred, values, 2), centred)
+        found.append(float((rest**2).sum()) / scatter)
+    return np.array(found)

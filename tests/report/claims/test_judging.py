@@ -1,0 +1,127 @@
+"""The judge: missing and damaged stages, doubt, the same verdict on the page of a folder."""
+
+import pandas as pd
+import pytest
+
+from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.entries import sources_claims
+from diffstab.report.claims.judging import judge, judge_records
+from diffstab.report.claims.section import claims_section
+from diffstab.report.l2.plateau_runs import plateau_frame
+from diffstab.report.rules import read_rule
+from diffstab.results import read_records
+from tests.references.plateau_records import write_plateau_records
+
+
+def claim(rule="above 0", **fields):
+    given = {
+        "id": "one",
+        "source": "a",
+        "place": "b",
+        "statement": "c.",
+        "kind": "images",
+        "stage": ("one", "two"),
+    }
+    given |= {"statistic": "mean", "value": "D", "method": "feature", "rule": read_rule(rule)}
+    return Claim(**(given | fields))
+
+
+@pytest.fixture
+def folder(make_records, make_folder, tmp_path):
+    return make_folder(tmp_path / "run", make_records(sizes=(8,)))
+
+
+def test_without_any_stage_only_what_is_computed_on_the_spot_is_tested():
+    found = judge({}, claims=[one for one in sources_claims() if one.stage or one.untested])
+    assert {one.verdict for one in found} == {"not tested"}
+    assert all(one.detail for one in found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "part", "whole"), [("above 0", "undecided", "holds"), ("below 0", "does not", "does not")]
+)
+def test_a_claim_of_several_stages_holds_only_if_all_were_run(rule, part, whole, folder):
+    (found,) = judge({"one": folder}, claims=[claim(rule)])
+    assert found.verdict == part
+    assert ("The stage two was not run." in found.detail) == (part == "undecided")
+    (found,) = judge({"one": folder, "two": folder}, claims=[claim(rule)])
+    assert found.verdict == whole
+
+
+def test_a_damaged_stage_is_said_and_the_other_claims_are_judged(folder, make_folder, make_records, tmp_path):
+    damaged = make_folder(tmp_path / "damaged", make_records(sizes=(8,), seeds=(0,)))
+    next((damaged / "records").iterdir()).write_bytes(b"not a record")
+    one, other = judge({"one": damaged, "two": folder}, claims=[claim(stage=("one",)), claim(stage=("two",))])
+    assert one.verdict == "not tested"
+    assert "damaged" in one.detail
+    assert other.verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"where": {"dataset": "mnist"}}, "No record has dataset = mnist."),
+        ({"where": {"dimension": 3}}, "The records have no column dimension."),
+        ({"value": "D / n_colours"}, "The records have no column n_colours."),
+        ({"method": "lazy_svc"}, "No record has D of lazy_svc."),
+    ],
+)
+def test_what_records_lack_is_said(fields, detail, folder):
+    (found,) = judge({"one": folder}, claims=[claim(stage=("one",), **fields)])
+    assert (found.verdict, found.detail) == ("not tested", detail)
+
+
+def test_a_place_that_decides_stands_beside_the_last(folder, make_folder, make_records, tmp_path):
+    records = make_records(sizes=(8, 16, 32), methods=("feature",))
+    records["D"] = records["seed"] / 100 + records["n_train"].map({8: 1.0, 16: -0.02, 32: 3.0})
+    folder = make_folder(tmp_path / "sizes", records)
+    (found,) = judge({"one": folder}, claims=[claim(stage=("one",), by="n_train", show="last")])
+    assert found.verdict == "undecided"
+    first, second = found.measured.split("; ")
+    assert first.endswith("at n = 32")
+    assert second.endswith("at n = 16")
+    assert found.value == pytest.approx(3.02)
+
+
+def missed(row):
+    return row | {"loss": row["loss"] * (1.2 if row["width"] == 8 else 1.0)}
+
+
+def test_a_loss_that_rises_is_judged_alike_on_both_pages(tmp_path):
+    # A rise of 20 % at the widest net is a minimum that the restarts missed.
+    folder = write_plateau_records(tmp_path / "run", cone=False, change=missed)
+    claims = [one for one in sources_claims() if one.id == "falling"]
+    (paper,) = judge({"plateau_teacher": folder}, claims=claims)
+    page = {one.claim.id: one for one in judge_records(plateau_frame(read_records(folder)), "plateau")}
+    assert page["falling"].verdict == paper.verdict == "undecided"
+    assert page["falling"].value == paper.value == pytest.approx(20)
+
+
+def test_the_page_of_a_folder_shows_what_fits_its_records(tmp_path):
+    def known(row):
+        return row | {"known_width": 4, "known_cost": 2.0}
+
+    def names(dataset, **options):
+        folder = write_plateau_records(tmp_path / dataset, dataset=dataset, cone=False, **options)
+        return {one.claim.id for one in judge_records(plateau_frame(read_records(folder)), "plateau")}
+
+    general = {"falling", "start-latest"}
+    assert names("digits") == general
+    assert names("teacher") == general | {"teacher-trials"}
+    assert names("complete_bipartite", change=known) == general | {"start-bipartite"}
+    assert names("one_hot", change=known, config={"interpolation": True}) == general | {
+        "start-onehot",
+        "norm-onehot",
+        "rank-onehot",
+    }
+    assert names("scalar") == general | {"start-scalar"}
+    assert names("mnist", classes=True) == general | {"start-mnist-shallow"}
+
+
+def test_a_part_of_a_page_lists_them(make_records):
+    section = claims_section(make_records(datasets=("mnist",)), "images")
+    assert section is not None
+    signs = dict.fromkeys(sign for sign, _ in section.verdicts)
+    assert "✓ holds" in signs
+    assert all("Holds if" in text for _, text in section.verdicts)
+    assert claims_section(pd.DataFrame({"dataset": ["digits"], "n_train": [1]}), "images") is None
