@@ -4,12 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from diffstab.report.paper.claims import CLAIMS
 from rich.console import Console
 
 from diffstab.errors import ArgumentError
 from diffstab.paper import stages
 from diffstab.paper.stages import STAGES, chosen
-from diffstab.report.paper.claims import CLAIMS
 from diffstab.report.paper.figures import FIGURES
 from diffstab.results import read_records
 from diffstab.training.grid import run_grid
