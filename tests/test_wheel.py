@@ -32,6 +32,7 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_code_types_and_configurations_alone(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"diffstab/py.typed", "datamodules/py.typed", "diffstab/report/templates/page.css"} <= names
+    assert {"diffstab/report/claims/petrini2022.yaml", "diffstab/report/claims/jacot2022.yaml"} <= names
     shipped = {
         name.removeprefix("diffstab/configs/") for name in names if name.startswith("diffstab/configs/")
     }

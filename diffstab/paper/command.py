@@ -11,6 +11,8 @@ from rich.console import Console
 
 from diffstab.paper.running import Planned, plan_stages, run_planned, with_data
 from diffstab.paper.stages import STAGES
+from diffstab.report.claims.listing import NAME as VERDICTS
+from diffstab.report.claims.listing import read_verdicts, write_marked
 from diffstab.report.paper.page import StageRun, write_paper
 from diffstab.results import Records
 
@@ -42,7 +44,10 @@ def main(args: Sequence[str]) -> int:
     now = {one.stage.name: one for one in planned}
     listed = plan_stages((), options.results, full=options.full)
     stages = [state(now.get(one.stage.name, one)) for one in listed]
-    print(f"Report: {write_paper(options.results, stages).resolve()}")
+    page = write_paper(options.results, stages)
+    print(f"Report: {page.resolve()}")
+    for document in options.write:
+        write_marked(document, read_verdicts(page.parent / VERDICTS))
     return int(any(stage.failures for stage in stages))
 
 
@@ -108,4 +113,12 @@ def _parser() -> argparse.ArgumentParser:
         "--without-images", action="store_true", help="leave out stages whose data are missing"
     )
     parser.add_argument("--dry-run", action="store_true", help="tell the stages and their time; make nothing")
+    parser.add_argument(
+        "--write",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="FILE",
+        help="texts whose marked numbers of verdicts are written anew",
+    )
     return parser

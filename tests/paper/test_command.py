@@ -147,3 +147,13 @@ def test_sizes_in_words():
     assert sizes_text(config) == "d = 2, 3; n = 8, 16; hidden widths = 1000; 2 seeds"
     more = {**config, "more_seeds": {"8": [3, 4, 5]}}
     assert sizes_text(more) == "d = 2, 3; n = 8, 16; hidden widths = 1000; 2 seeds; 5 at n = 8"
+
+
+def test_documents_get_the_numbers_of_the_verdicts(toys):
+    document = toys / "text.md"
+    document.write_text("Of <!-- claims total -->9<!-- end --> claims.\n")
+    assert (
+        cli.main(["paper", "--results", str(toys / "results"), "--workers", "1", "--write", str(document)])
+        == 0
+    )
+    assert document.read_text() == "Of <!-- claims total -->0<!-- end --> claims.\n"

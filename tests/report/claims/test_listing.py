@@ -1,5 +1,7 @@
 """Verdicts in a file, and their numbers in documents."""
 
+from pathlib import Path
+
 import pytest
 
 from diffstab.errors import ResultsError
@@ -7,6 +9,8 @@ from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.judging import Judgement
 from diffstab.report.claims.listing import read_verdicts, verdicts_csv, write_marked
 from diffstab.report.claims.wording import counts_text
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def judgement(name, verdict):
@@ -61,3 +65,11 @@ def test_a_missing_file_is_said(tmp_path):
 def test_counts_in_words():
     verdicts = ["holds", "holds", "undecided", "not tested"]
     assert counts_text(verdicts) == "2 hold, 1 are undecided, 1 are not tested"
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/paper.md"])
+def test_the_numbers_of_the_documents_are_written_by_a_command(name, verdicts, tmp_path):
+    copy = tmp_path / "copy.md"
+    copy.write_bytes((ROOT / name).read_bytes())
+    assert write_marked(copy, read_verdicts(verdicts)) >= 1
+    assert "1 hold, 1 do not hold" in copy.read_text()
