@@ -21,11 +21,14 @@ from typing import Any
 
 from rich.console import Console
 
+from diffstab.experiments.sphere import SphereExperiment
+from diffstab.experiments.unit import Experiment
+from diffstab.grid.cluster import Engine, connected
+from diffstab.grid.dask_loop import run_on_dask
+from diffstab.grid.options import parse
+from diffstab.grid.running import run_grid
 from diffstab.results import provenance
-from diffstab.sweep import Engine, run_on_dask
-from diffstab.sweep.cluster import connected
-from diffstab.training.grid import GridCommand, grid_command, run_grid
-from tests.references.sweep_grid import Numbers, NumbersExperiment
+from tests.references.numbers_experiment import Numbers
 
 OVERHEAD_TARGET_MS = 50.0
 GAIN_TARGET = 1.7
@@ -40,9 +43,9 @@ def timed(act: Callable[[Path], object]) -> float:
         return time.perf_counter() - start
 
 
-def on(client: Any, command: GridCommand[Any, Any], experiment: Any) -> Callable[[Path], object]:
+def on(client: Any, experiment: Experiment) -> Callable[[Path], object]:
     def act(folder: Path) -> None:
-        tally = run_on_dask(command, experiment, folder, workers=1, client=client, console=QUIET)
+        tally = run_on_dask(experiment, folder, workers=1, client=client, console=QUIET)
         assert tally.failed == 0
 
     return act
@@ -54,13 +57,13 @@ def line(name: str, past: list[float], unit: str, scale: float = 1.0) -> None:
 
 
 def overhead(cells: int, repeats: int) -> None:
-    command, experiment = Numbers(), NumbersExperiment(numbers=list(range(cells)), threads=1)
+    experiment = Numbers(numbers=list(range(cells)), threads=1)
     here, there = [], []
     with connected(Engine(workers=1)) as client:
-        timed(on(client, command, NumbersExperiment(numbers=list(range(20)), threads=1)))
+        timed(on(client, Numbers(numbers=list(range(20)), threads=1)))
         for _ in range(repeats):
-            here.append(timed(lambda folder: run_grid(command, experiment, folder, console=QUIET)) / cells)
-            there.append(timed(on(client, command, experiment)) / cells)
+            here.append(timed(lambda folder: run_grid(experiment, folder, console=QUIET)) / cells)
+            there.append(timed(on(client, experiment)) / cells)
     print(f"overhead: {cells} cells that do nothing, on a warm worker")
     line("run_grid, per cell", here, "ms", 1e3)
     line("sweep, per cell", there, "ms", 1e3)
@@ -69,17 +72,16 @@ def overhead(cells: int, repeats: int) -> None:
 
 
 def gain(repeats: int) -> None:
-    command = grid_command("sphere curve")
     options = ["--dimensions=[3]", "--n_train=[256]", "--n_test=20000", "--seeds=[0, 1, 2, 3, 4, 5, 6, 7]"]
-    experiment = command.parse(options).experiment
-    warm = command.parse([*options, "--n_train=[8]"]).experiment
+    experiment = parse(SphereExperiment, options).experiment
+    warm = parse(SphereExperiment, [*options, "--n_train=[8]"]).experiment
     past: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(repeats):  # round robin, so that a busy machine slows both alike
         for workers, seconds in past.items():
             with connected(Engine(workers=workers)) as client:
-                timed(on(client, command, warm))
-                seconds.append(timed(on(client, command, experiment)))
-    print(f"gain: {len(list(command.batches(experiment)))} cells of the sphere, n = 256")
+                timed(on(client, warm))
+                seconds.append(timed(on(client, experiment)))
+    print(f"gain: {len(list(experiment.cells()))} cells of the sphere, n = 256")
     for workers, seconds in past.items():
         line(f"{workers} worker(s)", seconds, "s")
     ratios = [one / two for one, two in zip(past[1], past[2], strict=True)]

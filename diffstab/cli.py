@@ -69,7 +69,7 @@ def _run(args: list[str]) -> int:
         print(text, end="")
         return 0
     with _log_shown():
-        return COMMANDS[name].run(name, rest) or 0
+        return commands()[name].run(name, rest) or 0
 
 
 def _one_line(error: Exception) -> str:
@@ -125,7 +125,7 @@ def _split(args: list[str]) -> tuple[str, list[str]]:
     """Return the command and what follows it; exits after --help, --version or an unknown command."""
     about = "How stable is a predictor of images to small deformations relative to noise, and why."
     # Only the first argument is the front's; a command's own --help must reach the command.
-    return _chosen(args, COMMANDS, prog="diffstab", about=about), args[1:]
+    return _chosen(args, commands(), prog="diffstab", about=about), args[1:]
 
 
 def _chosen(args: list[str], commands: Mapping[str, Command], *, prog: str, about: str) -> str:
@@ -154,36 +154,29 @@ def _lightning(command: str, args: list[str]) -> None:
 
 def _grid(command: str, args: list[str]) -> int:
     check_data_modules()
-    from diffstab.training.grid import grid_command, run_grid
+    from diffstab.experiments import experiment_class
+    from diffstab.grid.command import run
+    from diffstab.tracking import wandb_observers
 
-    grid = grid_command(command)
-    asked = grid.parse(args)
-    make_observer = None
-    if asked.wandb:
-        from diffstab.tracking import wandb_observers
+    return run(experiment_class(command), args, wandb_observers)
 
-        make_observer = wandb_observers(asked.wandb)
-    if asked.workers > 1:
-        from diffstab.sweep import run_on_dask
-        from diffstab.training.failing import runs_failed
 
-        tally = run_on_dask(
-            grid, asked.experiment, asked.folder, workers=asked.workers, make_observer=make_observer
+def _any_experiment(command: str, args: list[str]) -> int:
+    if not args or args[0].startswith("-"):
+        parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=COMMANDS[command].summary)
+        parser.add_argument(
+            "experiment", metavar="package.module:Class", help="its options follow; see its --help"
         )
-        if tally.failed:
-            raise runs_failed(tally.failed, tally.total, asked.folder)
-    else:
-        observer = make_observer() if make_observer else None
-        run_grid(grid, asked.experiment, asked.folder, observer=observer)
-    print(f"Results in {asked.folder}. Next: diffstab report {asked.folder}")
-    return 0
+        parser.parse_args(args[:1])
+    return _grid(args[0], args[1:])
 
 
 def _sweep(command: str, args: list[str]) -> int:
     check_data_modules()
-    from diffstab.sweep import command as sweep
+    from diffstab.grid.command import sweep
+    from diffstab.tracking import wandb_observers
 
-    return sweep.main(args)
+    return sweep(args, wandb_observers)
 
 
 def _report(command: str, args: list[str]) -> None:
@@ -198,8 +191,9 @@ def _report(command: str, args: list[str]) -> None:
 
 def _sphere(command: str, args: list[str]) -> int | None:
     prog = f"diffstab {command}"
-    name = _chosen(args, SPHERE, prog=prog, about=COMMANDS[command].summary)
-    return SPHERE[name].run(f"{command} {name}", args[1:])
+    known = commands("sphere")
+    name = _chosen(args, known, prog=prog, about=COMMANDS[command].summary)
+    return known[name].run(f"{command} {name}", args[1:])
 
 
 def _sphere_lightning(command: str, args: list[str]) -> None:
@@ -280,10 +274,8 @@ COMMANDS = {
     "validate": Command("measure a checkpoint on the validation images", _lightning),
     "test": Command("measure a checkpoint on the test images", _lightning),
     "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
-    "compare": Command("train both regimes over seeds and sizes, and measure their stability", _grid),
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
-    "plateau": Command("find the least loss of L2-regularised nets at every width", _grid),
-    "forces": Command("follow attraction and repulsion in L2-regularised nets during training", _grid),
+    "run": Command("run an experiment of your own, a class package.module:Class", _any_experiment),
     "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "dashboard": Command("make a W&B workspace and report of the project's runs", _dashboard),
@@ -293,7 +285,6 @@ COMMANDS = {
 }
 
 SPHERE = {
-    "curve": Command("fit both regimes over dimensions, targets, sizes and seeds", _grid),
     "fit": Command("train the feature predictor by descent", _sphere_lightning),
     "validate": Command("measure a checkpoint on the test points", _sphere_lightning),
     "test": Command("measure a checkpoint on the test points", _sphere_lightning),
@@ -303,3 +294,19 @@ SPHERE = {
         "turn the results folder of a curve into a page with figures and exponents", _sphere_report
     ),
 }
+
+
+def commands(group: str = "") -> dict[str, Command]:
+    """Return the commands, or those of a group, by name: every listed experiment is one.
+
+    Args:
+        group: First word of a command of two words, as "sphere"; "" for the commands of one.
+    """
+    from diffstab.experiments import listed
+
+    found = {}
+    for name, experiment in listed().items():
+        *before, last = name.split(maxsplit=1)
+        if " ".join(before) == group:
+            found[last] = Command(f"{experiment.summary[:1].lower()}{experiment.summary[1:]}", _grid)
+    return {**found, **(SPHERE if group == "sphere" else COMMANDS)}

@@ -14,12 +14,13 @@ import torch
 import yaml
 
 from diffstab import __version__
-from diffstab.cli import COMMANDS, SPHERE, main
+from diffstab.cli import COMMANDS, commands, main
 from diffstab.errors import DiffstabError, ResultsError
+from diffstab.experiments.images import ImageExperiment
+from diffstab.grid import command as grid_command
+from diffstab.grid.options import Request
 from diffstab.results import flatten
-from diffstab.training import grid
-from diffstab.training.cell import run_cell
-from tests.references.toy_grid import Toy
+from tests.references.toy_experiment import Toy
 
 ROOT = Path(__file__).resolve().parents[1]
 FIT_CONFIGS = sorted((ROOT / "configs" / "fit").glob("*.yaml"))
@@ -49,7 +50,7 @@ sys.exit(f"imported {heavy}" if heavy else code)
 """
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (answer.returncode, answer.stderr) == (0, "")
-    for name, command in COMMANDS.items():
+    for name, command in commands().items():
         assert f"  {name}" in answer.stdout
         assert command.summary in answer.stdout
 
@@ -75,8 +76,13 @@ def test_own_commands_get_their_arguments(monkeypatch):
 @pytest.mark.parametrize("words", [["compare"], ["sphere", "curve"], ["plateau"], ["forces"]], ids=" ".join)
 def test_commands_that_run_a_grid_parse_run_and_say_what_is_next(words, monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr(grid, "grid_command", lambda name: seen.append(name) or Toy())
-    monkeypatch.setattr(grid, "run_grid", lambda command, experiment, folder, observer: folder)
+
+    def parsed(experiment, args):
+        seen.append(experiment.name)
+        return Request(Toy(), Path("results/toy"))
+
+    monkeypatch.setattr(grid_command, "parse", parsed)
+    monkeypatch.setattr(grid_command, "run_grid", lambda experiment, folder, observer: folder)
     assert main([*words, "--config", "x.yaml"]) == 0
     assert seen == [" ".join(words)]
     assert capsys.readouterr().out == "Results in results/toy. Next: diffstab report results/toy\n"
@@ -98,7 +104,7 @@ def test_sphere_has_commands_of_its_own(monkeypatch, capsys, tmp_path):
     assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
     assert main(["sphere", "--help"]) == 0
     listing = capsys.readouterr().out
-    assert all(f"  {name} " in listing for name in SPHERE)
+    assert all(f"  {name} " in listing for name in commands("sphere"))
     assert main(["sphere", "bogus"]) == 2
     assert "diffstab sphere: error:" in capsys.readouterr().err
 
@@ -117,12 +123,14 @@ def test_our_errors_are_one_line_and_status_2(monkeypatch, capsys):
 
 
 def failing(monkeypatch, place, args):
-    def fail(experiment, cell, *rest, **options):
-        if cell.method == "feature":
-            raise RuntimeError("out of luck")
-        return run_cell(experiment, cell, *rest, **options)
+    run = ImageExperiment.run
 
-    monkeypatch.setattr("diffstab.training.compare.run_cell", fail)
+    def fail(experiment, cell, *rest):
+        if cell["method"] == "feature":
+            raise RuntimeError("out of luck")
+        return run(experiment, cell, *rest)
+
+    monkeypatch.setattr(ImageExperiment, "run", fail)
     small = [
         "--n_train=[8]",
         "--seeds=[0]",
@@ -276,7 +284,7 @@ def test_an_interrupted_command_says_so_in_one_line(monkeypatch, capsys):
 
 def test_what_the_library_logs_is_a_line_for_the_user(monkeypatch, capsys):
     def tell(args):
-        logging.getLogger("diffstab.sweep").info("waiting for %s", "a job")
+        logging.getLogger("diffstab.grid").info("waiting for %s", "a job")
 
     monkeypatch.setattr("diffstab.demo.main", tell)
     before = list(logging.getLogger("diffstab").handlers)

@@ -10,8 +10,7 @@ import pytest
 from diffstab.cli import main
 from diffstab.errors import ArgumentError
 from diffstab.extras import EXTRAS, require
-from diffstab.sweep import Engine
-from diffstab.sweep.cluster import connected
+from diffstab.grid.cluster import Engine, connected
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -22,7 +22,6 @@ LEVELS = [
     {"grid"},
     {"report"},
     {"tracking"},
-    {"sweep"},
     {"paper"},
     {"demo"},
     {"cli"},

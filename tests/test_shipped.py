@@ -7,9 +7,10 @@ import pytest
 from diffstab import shipped
 from diffstab.cli import main
 from diffstab.errors import ArgumentError
+from diffstab.experiments.images import ImageExperiment
+from diffstab.grid.options import parse
+from diffstab.grid.sweep_file import read_sweep
 from diffstab.shipped import CONFIGS, check_data_modules, config_path, with_configs
-from diffstab.sweep import read_sweep
-from diffstab.training.grid import grid_command
 
 pytestmark = pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
 
@@ -18,19 +19,17 @@ pytestmark = pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.Jsonar
 def test_a_shipped_configuration_is_found_from_any_folder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert config_path(name) == CONFIGS / "experiment" / "fashion_small.yaml"
-    asked = grid_command("compare").parse(["--config", name])
+    asked = parse(ImageExperiment, ["--config", name])
     assert asked.experiment.data["class_path"].endswith("FashionMNIST")
     assert str(asked.folder) == "results/fashion_small"
-    assert grid_command("compare").parse([f"--config={name}"]) == asked
+    assert parse(ImageExperiment, [f"--config={name}"]) == asked
 
 
 def test_a_file_of_the_working_directory_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "fashion_small.yaml").write_text("seeds: [7]")
-    assert grid_command("compare").parse(["--config", "experiment/fashion_small.yaml"]).experiment.seeds == [
-        7
-    ]
+    assert parse(ImageExperiment, ["--config", "experiment/fashion_small.yaml"]).experiment.seeds == [7]
 
 
 @pytest.mark.parametrize("name", ["experiment/fashon.yaml", "../pyproject.yaml"])
@@ -56,7 +55,7 @@ def test_a_shipped_sweep_and_its_base_are_found_from_any_folder(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     sweep = read_sweep("configs/sweep/digits_small.yaml")
     assert sweep.name == "digits_small"
-    assert grid_command(sweep.command).parse(sweep.arguments(next(sweep.combinations())))
+    assert parse(sweep.experiment, sweep.arguments(next(sweep.combinations())))
 
 
 def test_a_file_that_is_missing_is_one_line(tmp_path, monkeypatch, capsys):

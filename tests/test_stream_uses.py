@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from datamodules import Digits
+from diffstab.experiments.image_training import train
+from diffstab.experiments.images import ImageExperiment, Method, NetChoice
+from diffstab.experiments.unit import Cell
+from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.solvers.stopping import StopRule
 from diffstab.streams import stream
-from diffstab.training.cell import train
-from diffstab.training.experiment import Cell, Experiment, Method, NetChoice, OptimiserSettings
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(
@@ -105,10 +107,12 @@ def initial_weights(method, n_train, seed=0):
     """The initial weights of each member of a method trained for one step."""
     settings = OptimiserSettings(stop=StopRule(max_steps=1))
     choice = Method(trainer=method, ensemble=2, optimiser=settings)
-    experiment = Experiment(methods={"a": choice}, net=NetChoice(hidden=[8]), n_train=[n_train], seeds=[seed])
+    experiment = ImageExperiment(
+        methods={"a": choice}, net=NetChoice(hidden=[8]), n_train=[n_train], seeds=[seed]
+    )
     data = Digits(n_train=n_train, n_test=10, seed=seed, size=8)
     data.setup()
-    models = train(experiment, Cell("a", n_train, seed), data).models
+    models = train(experiment, Cell(n_train=n_train, seed=seed, method="a"), data).models
     return [torch.cat([w.flatten() for w in model.initial.weights]) for model in models]
 
 

@@ -62,9 +62,10 @@ def test_its_metadata(wheel):
 
 INSTALLED = """
 from diffstab.shipped import config_path
-from diffstab.training.grid import grid_command
+from diffstab.experiments import experiment_class
+from diffstab.grid.options import parse
 
-print(grid_command("compare").parse(["--config", "configs/experiment/mnist.yaml"]).folder)
+print(parse(experiment_class("compare"), ["--config", "configs/experiment/mnist.yaml"]).folder)
 print(config_path("experiment/mnist.yaml"))
 """
 

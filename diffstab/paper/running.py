@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 
 from diffstab.errors import DataError
+from diffstab.experiments.unit import Experiment
 from diffstab.paper.stages import Stage, chosen
 from diffstab.results import Records, check_folder
-from diffstab.training.grid import GridCommand
 
 
 class Planned(NamedTuple):
@@ -19,23 +19,20 @@ class Planned(NamedTuple):
 
     Attributes:
         stage: The stage.
-        command: Its command.
         experiment: Configuration of the chosen size.
         folder: Results folder.
         absent: Why data that its missing runs need are not there; "" where they are, or have not been looked for.
     """
 
     stage: Stage
-    command: GridCommand[Any, Any]
-    experiment: Any
+    experiment: Experiment
     folder: Path
     absent: str = ""
 
     @property
     def keys(self) -> list[str]:
         """Names of the records of all of its cells."""
-        batches = self.command.batches(self.experiment)
-        return [self.command.key(self.experiment, cell) for batch in batches for cell in batch]
+        return [self.experiment.key(cell) for cell in self.experiment.cells()]
 
     @property
     def missing(self) -> list[str]:
@@ -56,8 +53,8 @@ def plan_stages(names: Sequence[str], root: str | Path, *, full: bool = False) -
     """
     planned = []
     for stage in chosen(names):
-        command, asked = stage.asked(Path(root), full=full)
-        planned.append(Planned(stage, command, asked.experiment, asked.folder))
+        request = stage.request(Path(root), full=full)
+        planned.append(Planned(stage, request.experiment, request.folder))
     return planned
 
 
@@ -85,7 +82,7 @@ def with_data(planned: Sequence[Planned], *, without_images: bool) -> list[Plann
 
 def _absent(planned: Planned) -> str:
     try:
-        planned.command.check(planned.experiment)
+        planned.experiment.check_data()
     except DataError as error:
         return str(error)
     return ""
@@ -125,14 +122,14 @@ def run_stages(
 
 def run_planned(planned: Sequence[Planned], *, workers: int | None, console: Console) -> None:
     """Run the missing cells of stages whose data are there; see `run_stages`."""
-    from diffstab.sweep.cluster import Engine, connected
-    from diffstab.sweep.engine import run_on_dask
+    from diffstab.grid.cluster import Engine, connected
+    from diffstab.grid.dask_loop import run_on_dask
 
     engine = Engine(workers=workers)
     ready = [one for one in planned if not one.absent]
     for one in ready:
         # Refused now rather than when its turn comes.
-        check_folder(one.folder, one.experiment.resolved(), grid_keys=one.command.grid_keys)
+        check_folder(one.folder, one.experiment.resolved(), grid_keys=one.experiment.grid_keys())
     to_do = [one for one in ready if one.missing]
     if not to_do:
         return
@@ -141,7 +138,6 @@ def run_planned(planned: Sequence[Planned], *, workers: int | None, console: Con
             name = f"[{number}/{len(to_do)}] {one.stage.name}: {len(one.missing)} runs"
             console.print(name, markup=False, highlight=False)
             run_on_dask(
-                one.command,
                 one.experiment,
                 one.folder,
                 workers=engine.processes,

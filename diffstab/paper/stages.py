@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from diffstab.errors import ArgumentError
+from diffstab.experiments import experiment_class
+from diffstab.grid.options import Request, parse
 from diffstab.shipped import CONFIGS
-from diffstab.training.grid import Asked, GridCommand, grid_command
 
 
 class Stage(NamedTuple):
@@ -41,11 +42,10 @@ class Stage(NamedTuple):
             raise ArgumentError("configuration", "come with diffstab", str(path), "Install it anew.")
         return path
 
-    def asked(self, root: Path, *, full: bool = False) -> tuple[GridCommand[Any, Any], Asked[Any]]:
-        """Return the command and what it is asked for, with a results folder below `root`."""
-        command = grid_command(self.command)
+    def request(self, root: Path, *, full: bool = False) -> Request:
+        """Return what is to run, with a results folder below `root`."""
         arguments = ["--config", str(self.path(full=full)), "--results", str(root / self.name)]
-        return command, command.parse(arguments)
+        return parse(experiment_class(self.command), arguments)
 
 
 _FULL = "paper/full"

@@ -7,6 +7,7 @@ from diffstab.results.hashing import canonical_json, config_hash, flatten
 from diffstab.results.provenance import Provenance, provenance
 from diffstab.results.records import Records, read_records
 from diffstab.results.store import GRID_KEYS, RecordStore, check_folder, record_key, stored_config
+from diffstab.results.times import run_seconds, wall_seconds
 from diffstab.results.yaml_text import parse_yaml
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "read_config",
     "read_records",
     "record_key",
+    "run_seconds",
     "stored_config",
+    "wall_seconds",
     "write_atomically",
 ]

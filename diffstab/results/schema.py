@@ -7,6 +7,7 @@ under its own name, as a number where its values are numbers.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Role = Literal["number", "axis", "text", "list", "origin"]
@@ -174,6 +175,12 @@ def describe(name: str) -> Column:
 def is_listed(name: str) -> bool:
     """Return whether a column, or the one that it belongs to, is listed here."""
     return describe(name) != Column(name, name, name)
+
+
+def declare(columns: Mapping[str, Column]) -> None:
+    """Say what further columns mean, as those of an experiment of one's own; what is listed here already stays."""
+    for name, column in columns.items():
+        _LISTED.setdefault(name, column)
 
 
 def is_axis(name: str) -> bool:

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from diffstab.errors import ArgumentError
-
 if TYPE_CHECKING:
     import pandas as pd
 
+    from diffstab.experiments.unit import Experiment
     from diffstab.report.document import Picture
 
 Row = Mapping[str, Any]
@@ -73,15 +72,10 @@ CURVES = {
 }
 
 
-def curves_of(command: str) -> Curves:
-    """Return what is drawn of a command's runs.
-
-    Raises:
-        ArgumentError: If no command of that name is logged.
-    """
-    if command not in CURVES:
-        raise ArgumentError("command", f"be one of {', '.join(CURVES)}", repr(command))
-    return CURVES[command]
+def curves_of(experiment: type[Experiment]) -> Curves:
+    """Return what is drawn of an experiment's runs."""
+    own = Curves(f"{experiment.kind}/", experiment.curve, experiment.measures)
+    return CURVES.get(experiment.name, own)
 
 
 def point(curves: Curves, row: Row) -> dict[str, float]:
@@ -195,12 +189,10 @@ def pictures(command: str, frame: pd.DataFrame, folder: Path) -> dict[str, Pictu
         folder: Results folder, for the files beside the records.
 
     Raises:
-        ArgumentError: If no command of that name is logged.
         ResultsError: If a file beside the records is damaged.
     """
-    if command == "fit":
-        found: Mapping[str, Picture | None] = {}
-    elif command == "compare":
+    found: Mapping[str, Picture | None] = {}
+    if command == "compare":
         found = _image_pictures(frame, folder)
     elif command == "sphere curve":
         found = _sphere_pictures(frame)
@@ -208,8 +200,6 @@ def pictures(command: str, frame: pd.DataFrame, folder: Path) -> dict[str, Pictu
         found = _plateau_pictures(frame)
     elif command == "forces":
         found = _forces_pictures(frame, folder)
-    else:
-        raise ArgumentError("command", f"be one of {', '.join(CURVES)}", repr(command))
     return {name: picture for name, picture in found.items() if picture is not None}
 
 

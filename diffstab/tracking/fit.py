@@ -12,6 +12,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
 from diffstab.errors import DegenerateError, ResultsError
+from diffstab.experiments.image_columns import neuron_columns
 from diffstab.extras import require
 from diffstab.nets import FCN
 from diffstab.results import flatten
@@ -20,7 +21,6 @@ from diffstab.streams import stream
 from diffstab.tracking import content
 from diffstab.tracking.session import choose_mode, harmless, log_file, run_settings, tell_once
 from diffstab.training.callbacks import StabilityProbe, run_folder
-from diffstab.training.cell import neuron_columns
 from diffstab.training.lightning import ProjectCLI, SaveResolvedConfig
 from diffstab.training.tasks import ImageTask
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.experiments import experiment_class, listed
 from diffstab.extras import require
 from diffstab.results import (
     Records,
@@ -23,9 +24,7 @@ from diffstab.results import (
     write_atomically,
 )
 from diffstab.results.scratch import scratch_folder
-from diffstab.tracking.content import CURVES
 from diffstab.tracking.runs import FoundRun, Reading, offline_runs, online_runs
-from diffstab.training.grid import grid_command
 
 PLAIN = "plain"
 """Group of the runs that belong to no results folder: single fits, and runs of other programs."""
@@ -131,7 +130,7 @@ def _group(run: FoundRun) -> str:
 def _command(run: FoundRun) -> str:
     """Return the command that runs a grid whose batch this is; "" for any other run."""
     command = run.config.get("command")
-    return command if isinstance(command, str) and command in CURVES else ""
+    return command if isinstance(command, str) and command in listed() else ""
 
 
 def _gather(runs: Sequence[FoundRun], damaged: dict[str, str]) -> Found:
@@ -177,7 +176,7 @@ def _kept_config(kept: Path) -> Mapping[str, Any]:
 
 def _fixed(command: str, config: Mapping[str, Any]) -> str:
     """Return a name of what all runs of a results folder have in common."""
-    return record_key(config, {}, grid_keys=grid_command(command).grid_keys)
+    return record_key(config, {}, grid_keys=experiment_class(command).grid_keys())
 
 
 def row_of(run: FoundRun) -> dict[str, Any]:
@@ -250,7 +249,7 @@ def _opened(found: Found, folder: Path) -> Records:
         there = stored_config(path)
         if _fixed(found.command, there) == _fixed(found.command, config):
             config = there
-    return RecordStore(folder, config, grid_keys=grid_command(found.command).grid_keys)
+    return RecordStore(folder, config, grid_keys=experiment_class(found.command).grid_keys())
 
 
 def main(args: Sequence[str]) -> None:

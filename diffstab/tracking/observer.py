@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from diffstab.extras import require
+from diffstab.grid.observers import Batch, Observer
 from diffstab.results import Records
 from diffstab.tracking import content
 from diffstab.tracking.session import Mode, check_project, choose_mode, log_file, open_run, tell_once
-from diffstab.training.grid import Observer, Watched
 
 KEPT = "results"
 """Folder in a run's files that is a results folder of its own: configuration, records and what lies beside them."""
@@ -44,12 +44,12 @@ class WandbObserver(Observer):
         self.project, self.mode = project, mode or choose_mode()
         self._open: dict[int, _BatchRun] = {}
 
-    def started(self, watched: Watched) -> None:
+    def started(self, batch: Batch, folder: Path) -> None:
         """Open the W&B run of a batch."""
         if self.mode == "disabled" or self.project in _unreachable:
             return
         try:
-            self._open[threading.get_ident()] = _BatchRun(self.project, self.mode, watched)
+            self._open[threading.get_ident()] = _BatchRun(self.project, self.mode, batch, folder.absolute())
         except Exception as error:
             _unreachable.add(self.project)
             tell_once(self.project, error, "this process logs nothing more there")
@@ -102,21 +102,21 @@ def wandb_observers(project: str) -> Callable[[], WandbObserver]:
 class _BatchRun:
     """The W&B run of one batch."""
 
-    def __init__(self, project: str, mode: Mode, watched: Watched) -> None:
-        self.watched = watched
+    def __init__(self, project: str, mode: Mode, batch: Batch, folder: Path) -> None:
+        self.batch, self.folder = batch, folder
         self.rows: list[Mapping[str, Any]] = []
-        self._curves = content.curves_of(watched.command.name)
+        self._name = batch.experiment.name
+        self._curves = content.curves_of(type(batch.experiment))
         self._axis = ""
-        folder = watched.folder.absolute()
         self.handle = open_run(
             project,
             mode=mode,
             folder=folder,
-            key=watched.keys[watched.batch[0]],
-            name=watched.command.label(watched.batch),
+            key=batch.keys[batch.cells[0]],
+            name=batch.experiment.label(batch.cells),
             group=folder.name,
-            job_type=watched.command.name,
-            config=_config(watched, self._curves.axis),
+            job_type=self._name,
+            config=_config(batch, self._curves.axis),
         )
         self._define(self._curves.prefix, self._curves.axis)
 
@@ -130,20 +130,19 @@ class _BatchRun:
 
     def record(self, cell: Any, row: Mapping[str, Any]) -> None:
         """Keep a record in the run's files, and log it."""
-        key = self.watched.keys[cell]
+        key = self.batch.keys[cell]
         self.rows.append({**row, "key": key})
         self._keep(key, row)
         # Trainings of several cells would be drawn as one line.
-        if len(self.watched.batch) == 1 and not self._axis:
+        if len(self.batch.cells) == 1 and not self._axis:
             for values in content.training_history(row):
                 self.progress(values)
         self.handle.log(content.point(self._curves, row))
 
     def complete(self) -> None:
         """Log what is made of all records of the batch."""
-        name = self.watched.command.name
         self.handle.summary.update(content.summary(self.rows))
-        for values in content.best_points(name, self.rows):
+        for values in content.best_points(self._name, self.rows):
             self._define(content.BEST, "width")
             self.handle.log(values)
         tables = {
@@ -160,7 +159,7 @@ class _BatchRun:
         if not self.rows:
             return {}
         with content.DRAWING:
-            drawn = content.pictures(self.watched.command.name, pd.DataFrame(self.rows), self.watched.folder)
+            drawn = content.pictures(self._name, pd.DataFrame(self.rows), self.folder)
         return content.images(drawn)
 
     def _define(self, prefix: str, axis: str) -> None:
@@ -174,7 +173,7 @@ class _BatchRun:
     def _keep(self, key: str, row: Mapping[str, Any]) -> None:
         """Copy the record, and what belongs to it, into the run's files."""
         names = (f"records/{key}.parquet", "config.yaml", "examples.npz", f"snapshots/{key}.npz")
-        copies = {self._kept / name: self.watched.folder / name for name in names}
+        copies = {self._kept / name: self.folder / name for name in names}
         for copy, source in copies.items():
             if not copy.exists():
                 copy.parent.mkdir(parents=True, exist_ok=True)
@@ -188,8 +187,8 @@ class _BatchRun:
                 self.handle.save(str(copy), base_path=self.handle.dir, policy="now")
 
     def _log_checkpoints(self) -> None:
-        for key in self.watched.keys.values():
-            checkpoint = self.watched.folder / "fits" / key / "checkpoints" / "final.ckpt"
+        for key in self.batch.keys.values():
+            checkpoint = self.folder / "fits" / key / "checkpoints" / "final.ckpt"
             log_file(self.handle, checkpoint, kind="model")
 
     def _log_records(self) -> None:
@@ -203,15 +202,15 @@ class _BatchRun:
         self.handle.log_artifact(artifact)
 
 
-def _config(watched: Watched, axis: str) -> dict[str, Any]:
+def _config(batch: Batch, axis: str) -> dict[str, Any]:
     """Return the nested configuration of a batch, and what its lines are grouped by."""
-    command, experiment = watched.command, watched.experiment
-    cells = [command.cell_config(experiment, cell) for cell in watched.batch]
+    experiment = batch.experiment
+    cells = [experiment.settings(cell) for cell in batch.cells]
     method = getattr(experiment, "methods", {}).get(cells[0].get("method"))
     return {
         **experiment.resolved(),
-        "command": command.name,
-        "line": content.line_name(cells[0], axis=axis) or command.name,
+        "command": experiment.name,
+        "line": content.line_name(cells[0], axis=axis) or experiment.name,
         "regime": getattr(method, "regime", None),
         **({"cells": cells} if len(cells) > 1 else {"cell": cells[0]}),
     }

@@ -104,7 +104,7 @@ def no_download(*args, **kwargs):
 
 def test_stages_without_data_are_refused_or_marked_unless_all_is_recorded(toys, monkeypatch):
     (one,) = plan_stages(["plateau_onehot"], toys / "results")
-    monkeypatch.setattr(type(one.command), "check", no_download)
+    monkeypatch.setattr(type(one.experiment), "check_data", no_download)
     lost = "not downloaded here (nowhere). Copy it."
     message = rf"The data of stages are missing \(plateau_onehot\). {re.escape(lost)} Or leave"
     with pytest.raises(DataError, match=message):

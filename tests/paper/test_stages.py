@@ -8,11 +8,11 @@ from diffstab.report.paper.claims import CLAIMS
 from rich.console import Console
 
 from diffstab.errors import ArgumentError
+from diffstab.grid.running import run_grid
 from diffstab.paper import stages
 from diffstab.paper.stages import STAGES, chosen
 from diffstab.report.paper.figures import FIGURES
 from diffstab.results import read_records
-from diffstab.training.grid import run_grid
 
 FILES = sorted((stages.CONFIGS / "paper").rglob("*.yaml"))
 DIGITS = {"class_path": "datamodules.Digits", "init_args": {"n_test": 20}}
@@ -49,11 +49,11 @@ def small_method(method):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(stages.CONFIGS / "paper")))
 def test_a_configuration_runs_in_small(path, tmp_path):
-    command, asked = STAGES[path.stem].asked(tmp_path, full=path.parent.name == "full")
-    assert asked.folder == tmp_path / path.stem
-    experiment = in_seconds(command.name, asked.experiment)
-    records = read_records(run_grid(command, experiment, asked.folder, console=Console(quiet=True)))
-    assert len(records) == sum(len(batch) for batch in command.batches(experiment))
+    request = STAGES[path.stem].request(tmp_path, full=path.parent.name == "full")
+    assert request.folder == tmp_path / path.stem
+    experiment = in_seconds(request.experiment.name, request.experiment)
+    records = read_records(run_grid(experiment, request.folder, console=Console(quiet=True)))
+    assert len(records) == len(list(experiment.cells()))
     assert set(records["seed"]) == {experiment.seeds[0]}
 
 
@@ -75,7 +75,7 @@ def test_headers_say_what_it_is(path):
 @pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
 def test_no_draw_of_the_paper_was_seen_while_its_rules_were_made(stage):
     # Experiments of the project draw from seeds below 100.
-    experiment = stage.asked(Path("x"))[1].experiment
+    experiment = stage.request(Path("x")).experiment
     more = [seed for seeds in getattr(experiment, "more_seeds", {}).values() for seed in seeds]
     assert min([*experiment.seeds, *more]) >= 100
 

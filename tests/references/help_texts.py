@@ -6,7 +6,7 @@ import sys
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
-from diffstab.cli import COMMANDS, SPHERE
+from diffstab.cli import commands
 from diffstab.helptext import FOLDER, help_path, made_with
 
 KEPT = ("compare", "fit", "forces", "plateau", "sphere curve", "sphere fit")
@@ -18,7 +18,7 @@ def made_help(command):
     group, _, name = command.partition(" ")
     shown = io.StringIO()
     with redirect_stdout(shown), suppress(SystemExit):
-        (SPHERE[name] if name else COMMANDS[group]).run(command, ["--help"])
+        (commands(group)[name] if name else commands()[group]).run(command, ["--help"])
     return shown.getvalue()
 
 

@@ -1,10 +1,10 @@
-"""`diffstab` in a process of its own, with the command `numbers`."""
+"""`diffstab` in a process of its own, with the experiment `numbers`."""
 
 import sys
 
 from diffstab.cli import main
-from diffstab.training.grid import COMMANDS
+from diffstab.experiments import Listed, listed
 
 if __name__ == "__main__":
-    COMMANDS["numbers"] = "tests.references.sweep_grid:Numbers"
+    listed()["numbers"] = Listed("tests.references.numbers_experiment:Numbers", "Square numbers")
     sys.exit(main(sys.argv[1:]))

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
+from diffstab.experiments.forces import ForcesExperiment
+from diffstab.experiments.images import ImageExperiment, Method, NetChoice, StabilityChoice
+from diffstab.experiments.plateau import PlateauExperiment
+from diffstab.experiments.sphere import SphereExperiment
 from diffstab.l2.descent import DescentSettings
 from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.solvers.stopping import StopRule
-from diffstab.training.experiment import Experiment, Method, NetChoice, StabilityChoice
-from diffstab.training.l2.experiment import PlateauExperiment
-from diffstab.training.l2.forces_experiment import ForcesExperiment
-from diffstab.training.sphere.experiment import SphereExperiment
 
 VARIABLES = ("WANDB_MODE", "WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_BASE_URL", "NETRC")
 FAST = DescentSettings(adam_steps=20, finish_steps=20)
@@ -30,7 +30,7 @@ def images(**changes):
         "net": NetChoice(hidden=[20]),
         "stability": StabilityChoice(images=40, fields_per_image=1, bootstrap=20),
     }
-    return Experiment(**{**settings, **changes})
+    return ImageExperiment(**{**settings, **changes})
 
 
 def sphere(**changes):

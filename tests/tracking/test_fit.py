@@ -11,12 +11,14 @@ from pandas.testing import assert_frame_equal
 from rich.console import Console
 
 from diffstab.cli import main
+from diffstab.experiments.fit import FitExperiment
+from diffstab.grid.options import parse
+from diffstab.grid.running import run_grid
 from diffstab.results import flatten, read_records
 from diffstab.tracking import WandbObserver
 from diffstab.tracking import fit as module
 from diffstab.tracking.importing import import_runs
 from diffstab.tracking.session import run_settings
-from diffstab.training.grid import grid_command, run_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "f00dfeed" * 5
@@ -112,13 +114,10 @@ def test_a_fit_comes_back_as_a_record(quiet_place, monkeypatch, settle):
 
 def test_a_fit_of_a_grid_is_told_whole(quiet_place, monkeypatch, logged):
     monkeypatch.setenv("WANDB_MODE", "offline")
-    command = grid_command("fit")
     config = str(ROOT / "configs" / "fit" / "digits_adam.yaml")
     small = ["--trainer.max_epochs=2", "--model.net.init_args.hidden=[10]", "--data.init_args.n_test=50"]
-    experiment = command.parse(["--config", config, *small]).experiment
-    folder = run_grid(
-        command, experiment, "fits", console=Console(quiet=True), observer=WandbObserver("tests")
-    )
+    experiment = parse(FitExperiment, ["--config", config, *small]).experiment
+    folder = run_grid(experiment, "fits", console=Console(quiet=True), observer=WandbObserver("tests"))
     (log,) = Path(folder).glob("wandb/offline-run-*/*.wandb")
     records = logged(log)
     (row,) = read_records(folder).to_dict("records")

@@ -11,11 +11,11 @@ from rich.console import Console
 
 from diffstab.cli import main
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.grid.running import missing_cells, run_grid
 from diffstab.results import Records
 from diffstab.tracking import WandbObserver
 from diffstab.tracking.importing import import_runs, row_of
 from diffstab.tracking.runs import FoundRun, online_runs
-from diffstab.training.grid import grid_command, run_grid
 
 QUIET = Console(quiet=True)
 
@@ -35,8 +35,7 @@ def made(settle):
             patch.setenv("HOME", str(folder.parent))
             # Pictures take longest and no part in what is read back.
             patch.setattr("diffstab.tracking.content.pictures", lambda *given: {})
-            command, observer = grid_command("plateau"), WandbObserver("tests")
-            run_grid(command, experiment, folder, console=QUIET, observer=observer)
+            run_grid(experiment, folder, console=QUIET, observer=WandbObserver("tests"))
             settle()
         return folder
 
@@ -62,10 +61,7 @@ def test_offline_runs_come_back_as_they_were(quiet_place, folder, tiny, capsys):
     assert_frame_equal(Records(again).read(), Records(folder).read())
     assert (again / "config.yaml").read_bytes() == (folder / "config.yaml").read_bytes()
     # It is a results folder like any other: the same command finds all of its runs there.
-    records, command = Records(again), grid_command("plateau")
-    cells = [cell for batch in command.batches(tiny["plateau"](seeds=[0, 1])) for cell in batch]
-    experiment = tiny["plateau"](seeds=[0, 1])
-    assert records.missing([command.key(experiment, cell) for cell in cells]) == []
+    assert missing_cells(tiny["plateau"](seeds=[0, 1]), Records(again)) == []
 
 
 def test_what_is_there_stays(quiet_place, folder, tiny, made):

@@ -10,9 +10,11 @@ from pandas.testing import assert_frame_equal
 from rich.console import Console
 
 from diffstab.errors import ArgumentError, RunError
-from diffstab.results import Records, provenance
+from diffstab.experiments.plateau import PlateauExperiment
+from diffstab.grid.observers import make_batch
+from diffstab.grid.running import run_batch, run_grid
+from diffstab.results import Records
 from diffstab.tracking import WandbObserver, wandb_observers
-from diffstab.training.grid import grid_command, run_batch, run_grid
 
 QUIET = Console(quiet=True)
 KEY = "f00dfeed" * 5
@@ -29,9 +31,9 @@ def unpictured(monkeypatch):
     monkeypatch.setattr("diffstab.tracking.content.pictures", lambda *given: {})
 
 
-def run(command, experiment, folder):
+def run(experiment, folder):
     """Run a grid on W&B; return the logs of its runs."""
-    run_grid(grid_command(command), experiment, folder, console=QUIET, observer=WandbObserver("tests"))
+    run_grid(experiment, folder, console=QUIET, observer=WandbObserver("tests"))
     return sorted(Path(folder).glob("wandb/offline-run-*/*.wandb"))
 
 
@@ -125,7 +127,7 @@ def test_a_comparison_is_told_whole(quiet_place, monkeypatch, tiny, logged):
 
 
 def test_a_plateau_is_drawn_against_the_width(quiet_place, tiny, logged):
-    (log,) = run("plateau", tiny["plateau"](), quiet_place / "plateau")
+    (log,) = run(tiny["plateau"](), quiet_place / "plateau")
     records = logged(log)
     frame = Records(quiet_place / "plateau").read().sort_values(["width", "restart"])
     assert items(records, "plateau/width") == [1, 1, 2, 2]
@@ -139,7 +141,7 @@ def test_a_plateau_is_drawn_against_the_width(quiet_place, tiny, logged):
 
 
 def test_forces_are_drawn_against_the_step(quiet_place, tiny, logged):
-    (log,) = run("forces", tiny["forces"](), quiet_place / "forces")
+    (log,) = run(tiny["forces"](), quiet_place / "forces")
     records = logged(log)
     (row,) = Records(quiet_place / "forces").read().to_dict("records")
     assert ("forces/*", "forces/steps") in axes(records)
@@ -152,7 +154,7 @@ def test_forces_are_drawn_against_the_step(quiet_place, tiny, logged):
 
 
 def test_the_sphere_is_drawn_against_n(quiet_place, tiny, logged):
-    logs = run("sphere curve", tiny["sphere curve"](), quiet_place / "sphere")
+    logs = run(tiny["sphere curve"](), quiet_place / "sphere")
     found = [logged(log) for log in logs]
     assert len({config(records)["line"] for records in found}) == len(found) == 2
     for records in found:
@@ -164,11 +166,10 @@ def test_the_sphere_is_drawn_against_n(quiet_place, tiny, logged):
 
 def test_threads_with_one_observer_never_mix(quiet_place, unpictured, tiny, logged):
     shared = pickle.loads(pickle.dumps(wandb_observers("tests")))()
-    command = grid_command("plateau")
 
     def grid(seed):
         experiment = tiny["plateau"](seeds=[seed])
-        run_grid(command, experiment, quiet_place / f"seed{seed}", console=QUIET, observer=shared)
+        run_grid(experiment, quiet_place / f"seed{seed}", console=QUIET, observer=shared)
 
     threads = [threading.Thread(target=grid, args=(seed,)) for seed in (1, 2)]
     for thread in threads:
@@ -183,15 +184,10 @@ def test_threads_with_one_observer_never_mix(quiet_place, unpictured, tiny, logg
         assert items(records, "plateau/loss") == frame["loss"].tolist()
 
 
-def test_columns_that_a_store_adds_are_kept_too(quiet_place, unpictured, tiny):
-    class Extended(Records):
-        def write(self, key, row):
-            return super().write(key, {"swept": 0.5, **row})
-
-    command, experiment, folder = grid_command("plateau"), tiny["plateau"](), quiet_place / "plateau"
-    for batch in command.batches(experiment):
-        observer = WandbObserver("tests")
-        run_batch(command, experiment, batch, Extended(folder), origin=provenance(), observer=observer)
+def test_columns_that_a_sweep_adds_are_kept_too(quiet_place, unpictured, tiny):
+    experiment, folder = tiny["plateau"](), quiet_place / "plateau"
+    for cells in experiment.batches():
+        run_batch(make_batch(experiment, cells, {"swept": 0.5}), Records(folder), WandbObserver("tests"))
     (kept,) = folder.glob("wandb/offline-run-*/files/results")
     assert_frame_equal(Records(kept).read(), Records(folder).read())
     assert set(Records(kept).read()["swept"]) == {0.5}
@@ -199,7 +195,7 @@ def test_columns_that_a_store_adds_are_kept_too(quiet_place, unpictured, tiny):
 
 def test_disabled_means_nothing(quiet_place, monkeypatch, tiny):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert run("plateau", tiny["plateau"](), quiet_place / "plateau") == []
+    assert run(tiny["plateau"](), quiet_place / "plateau") == []
     assert not (quiet_place / "plateau" / "wandb").exists()
     assert len(Records(quiet_place / "plateau").read()) == 4
 
@@ -212,33 +208,31 @@ def test_a_failure_of_wandb_costs_no_record_and_is_told_once(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(f"diffstab.tracking.observer.{where}", fail)
-    run("plateau", tiny["plateau"](seeds=[0, 1]), quiet_place / "plateau")
+    run(tiny["plateau"](seeds=[0, 1]), quiet_place / "plateau")
     assert len(Records(quiet_place / "plateau").read()) == 8
     assert sum("No space left on device" in message for message in caplog.messages) == 1
 
 
 def test_a_failed_batch_closes_its_run(quiet_place, monkeypatch, tiny, logged):
-    command = grid_command("plateau")
-
     def fail(*args, **options):
         raise ArgumentError("width", "be found", "none")
         yield
 
-    monkeypatch.setattr(type(command), "run", fail)
+    monkeypatch.setattr(PlateauExperiment, "run_together", fail)
     with pytest.raises(RunError, match="1 of 1 failed"):
-        run("plateau", tiny["plateau"](), quiet_place / "plateau")
+        run(tiny["plateau"](), quiet_place / "plateau")
     (log,) = (quiet_place / "plateau").glob("wandb/offline-run-*/*.wandb")
     assert [one["exit_code"] for one in logged(log)["exit"]] == [1]
 
 
 def test_a_second_start_writes_into_no_earlier_run(quiet_place, unpictured, tiny, settle):
     folder = quiet_place / "plateau"
-    (first,) = run("plateau", tiny["plateau"](), folder)
+    (first,) = run(tiny["plateau"](), folder)
     settle()
     before = first.read_bytes()
     records = Records(folder)
     records.remove(records.keys())
-    assert len(run("plateau", tiny["plateau"](), folder)) == 2
+    assert len(run(tiny["plateau"](), folder)) == 2
     settle()
     assert first.read_bytes() == before
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 import yaml
+from diffstab.sweep import read_sweep
+from diffstab.training.grid import grid_command
 
 from diffstab.cli import main
 from diffstab.errors import ArgumentError
 from diffstab.results import read_config
-from diffstab.sweep import read_sweep
 from diffstab.training.config_files import read_arguments
-from diffstab.training.grid import grid_command
 
 pytestmark = pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
 

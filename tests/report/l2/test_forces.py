@@ -9,6 +9,8 @@ from matplotlib.quiver import Quiver
 from rich.console import Console
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.experiments.forces import ForcesExperiment
+from diffstab.grid.running import run_grid
 from diffstab.l2.descent import DescentSettings
 from diffstab.l2.forces import AT_REST
 from diffstab.report.l2 import forces as page
@@ -18,8 +20,6 @@ from diffstab.report.numbers import number_text
 from diffstab.report.page import write_report
 from diffstab.report.style import Look
 from diffstab.results import read_records
-from diffstab.training.l2.forces import forces_during_training
-from diffstab.training.l2.forces_experiment import ForcesExperiment
 
 DIGITS = {"class_path": "datamodules.Digits", "init_args": {"labels": "classes", "n_test": 10}}
 TEACHER = {"class_path": "datamodules.TeacherNetwork", "init_args": {"widths": [2, 2, 1], "n_test": 5}}
@@ -28,9 +28,7 @@ TEACHER = {"class_path": "datamodules.TeacherNetwork", "init_args": {"widths": [
 def run(folder, **changes):
     settings = {"data": DIGITS, "n_train": 20, "hidden": [6, 5], "gd_steps": 20, "snapshots": [0, 6]}
     settings |= {"seeds": [0, 1], "descent": DescentSettings(adam_steps=60, finish_steps=0)}
-    return forces_during_training(
-        ForcesExperiment(**{**settings, **changes}), folder, console=Console(quiet=True)
-    )
+    return run_grid(ForcesExperiment(**{**settings, **changes}), folder, console=Console(quiet=True))
 
 
 @pytest.fixture(scope="module")

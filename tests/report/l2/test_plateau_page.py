@@ -5,11 +5,11 @@ import pytest
 from rich.console import Console
 
 from diffstab.errors import ResultsError
+from diffstab.experiments.plateau import PlateauExperiment
+from diffstab.grid.running import run_grid
 from diffstab.l2.descent import DescentSettings
 from diffstab.report.l2.plateau import grid_size, plateau_cautions, write_plateau_report
 from diffstab.report.page import write_report
-from diffstab.training.l2.experiment import PlateauExperiment
-from diffstab.training.l2.plateau import plateau
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
         descent=DescentSettings(adam_steps=300, finish_steps=100),
     )
     folder = tmp_path_factory.mktemp("results") / "run"
-    plateau(experiment, folder, console=Console(quiet=True))
+    run_grid(experiment, folder, console=Console(quiet=True))
     write_plateau_report(folder)
     return folder
 

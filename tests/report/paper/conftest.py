@@ -27,22 +27,22 @@ def stage_folders(make_records, make_folder, tmp_path_factory):
         folders[stage] = make_folder(root / stage, records, examples=2)
     for stage, options in PLATEAUS.items():
         folders[stage] = write_plateau_records(root / stage, widths=(2, 4, 6, 8), restarts=2, **options)
-    for stage, (name, experiment) in small_experiments().items():
-        folders[stage] = run(name, experiment, root / stage)
+    for stage, experiment in small_experiments().items():
+        folders[stage] = run(experiment, root / stage)
     return folders
 
 
-def run(name, experiment, folder):
-    from diffstab.training.grid import grid_command, run_grid
+def run(experiment, folder):
+    from diffstab.grid.running import run_grid
 
-    return run_grid(grid_command(name), experiment, folder, console=Console(quiet=True))
+    return run_grid(experiment, folder, console=Console(quiet=True))
 
 
 def small_experiments():
-    """The command and configuration of each stage that is cheaper to run than to make up."""
+    """The configuration of each stage that is cheaper to run than to make up."""
+    from diffstab.experiments.forces import ForcesExperiment
+    from diffstab.experiments.sphere import SphereExperiment, SphereMethod
     from diffstab.l2.descent import DescentSettings
-    from diffstab.training.l2.forces_experiment import ForcesExperiment
-    from diffstab.training.sphere.experiment import SphereExperiment, SphereMethod
 
     exact = {"lazy_ntk": SphereMethod(), "feature_exact": SphereMethod(predictor="exact")}
     options = {"n_train": [6, 20], "seeds": [0, 1], "methods": exact}
@@ -69,9 +69,9 @@ def small_experiments():
         descent=DescentSettings(adam_steps=60, finish_steps=100),
     )
     return {
-        "sphere_constant": ("sphere curve", SphereExperiment(dimensions=[2, 3], **options)),
-        "sphere_trained": ("sphere curve", SphereExperiment(dimensions=[5], **options)),
-        "sphere_gaussian": ("sphere curve", SphereExperiment(dimensions=[3], targets=fields, **options)),
-        "sphere_anisotropic": ("sphere curve", SphereExperiment(dimensions=[4], targets=teachers, **options)),
-        "forces_mnist": ("forces", forces),
+        "sphere_constant": SphereExperiment(dimensions=[2, 3], **options),
+        "sphere_trained": SphereExperiment(dimensions=[5], **options),
+        "sphere_gaussian": SphereExperiment(dimensions=[3], targets=fields, **options),
+        "sphere_anisotropic": SphereExperiment(dimensions=[4], targets=teachers, **options),
+        "forces_mnist": forces,
     }

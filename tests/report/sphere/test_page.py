@@ -4,12 +4,12 @@ import pytest
 from rich.console import Console
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.experiments.sphere import SphereExperiment, SphereMethod
+from diffstab.grid.running import run_grid
 from diffstab.report.page import write_report
 from diffstab.report.sphere.page import grid_size, solver_cautions, write_sphere_report
 from diffstab.report.sphere.pictures import neurons_picture
 from diffstab.report.tables import tidy_records
-from diffstab.training.sphere.curve import learning_curve
-from diffstab.training.sphere.experiment import SphereExperiment, SphereMethod
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
         spectrum_points=100,
     )
     folder = tmp_path_factory.mktemp("curve")
-    learning_curve(experiment, folder, console=Console(quiet=True))
+    run_grid(experiment, folder, console=Console(quiet=True))
     write_sphere_report(folder)
     return folder
 

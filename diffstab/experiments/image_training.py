@@ -1,0 +1,134 @@
+"""Training of the methods of an experiment on images: nets by any optimiser, and their exact lazy limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffstab.errors import ArgumentError
+from diffstab.kernels import NTKClassifier, NTKRegressor, as_predictor, ntk, random_feature_kernel
+from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
+from diffstab.solvers.integrator import FlowSettings
+from diffstab.solvers.kernel_flow import fit_kernel_flow
+from diffstab.solvers.optimise import TrainingOutcome, fit_model
+from diffstab.solvers.stopping import GIVEN_UP, margin_share
+from diffstab.streams import stream
+
+if TYPE_CHECKING:
+    from diffstab.experiments.images import ImageExperiment, Method, NetChoice
+    from diffstab.experiments.unit import Cell
+
+KERNEL_TRAINERS = ("kernel_flow", "svc", "ridge")
+NET_TRAINERS = ("gradient_flow", "euler", "gd", "adam", "sgd")
+
+Predictor = Callable[[Tensor], Tensor]
+Progress = Callable[[TrainingOutcome], object]
+
+
+class Trained(NamedTuple):
+    """A predictor and how it came about; `models` is empty for exact kernels."""
+
+    predictor: Predictor
+    outcome: TrainingOutcome
+    models: list[CentredOutput]
+
+
+def train(experiment: ImageExperiment, cell: Cell, data: Any, *, tell: Progress | None = None) -> Trained:
+    """Train one method on the training images of a data module with binary labels -1 / +1."""
+    method = experiment.methods[cell["method"]]
+    if method.is_kernel:
+        return _train_kernel(experiment, method, data)
+    outcomes, models = [], []
+    for member in range(method.ensemble):
+        model, outcome = _train_net(experiment, cell, data, member, tell)
+        models.append(model)
+        outcomes.append(outcome)
+    return Trained(_mean_output(models, method.torch_dtype), _slowest(outcomes), models)
+
+
+def _train_net(
+    experiment: ImageExperiment, cell: Cell, data: Any, member: int, tell: Progress | None
+) -> tuple[CentredOutput, TrainingOutcome]:
+    method, choice = experiment.methods[cell["method"]], experiment.net
+    dtype = method.torch_dtype
+    net = FCN(
+        data.train_images[0].numel(),
+        choice.hidden,
+        activation=choice.activation,
+        beta=choice.beta,
+        scaling=choice.scaling,
+        generator=stream(cell["seed"], "weights", member),
+        dtype=torch.float32,
+    )
+    # Drawn in one type and converted: a seed gives the same initial net to every method.
+    model = CentredOutput(net.to(dtype), alpha=method.alpha, xi=method.xi)
+    outcome = fit_model(
+        model,
+        Loss(experiment.loss, alpha=method.alpha, beta=experiment.loss_beta),
+        data.train_images.to(dtype),
+        data.train_labels.to(dtype),
+        settings=method.net_optimiser,
+        generator=stream(cell["seed"], "batches", member),
+        on_progress=tell,
+    )
+    return model, outcome
+
+
+def _slowest(outcomes: list[TrainingOutcome]) -> TrainingOutcome:
+    """Return an ensemble's outcome: that of the member least far along, a give-up before any other."""
+    return min(outcomes, key=lambda outcome: (outcome.reason not in GIVEN_UP, outcome.margin_share))
+
+
+def _train_kernel(experiment: ImageExperiment, method: Method, data: Any) -> Trained:
+    x, y = data.train_images.flatten(1).double(), data.train_labels.double()
+    if method.trainer == "kernel_flow":
+        return _flow_of_kernel(experiment, method, x, y)
+    estimator = _estimator(experiment.net, method).fit(x.numpy(), y.numpy())
+    predictor = as_predictor(estimator)
+    # The machine meets its margins up to the solver's tolerance.
+    share = margin_share(predictor(x), y, 1 - 1e-3)
+    return Trained(predictor, TrainingOutcome(0, math.nan, math.nan, share, "solved"), [])
+
+
+def _estimator(net: NetChoice, method: Method) -> NTKClassifier | NTKRegressor:
+    shape: dict[str, Any] = {"depth": len(net.hidden), "activation": net.activation, "beta": net.beta}
+    if method.trainer == "svc":
+        return NTKClassifier(kernel=method.kernel, **shape)
+    if method.trainer == "ridge":
+        return NTKRegressor(kernel=method.kernel, ridge=method.regularisation, **shape)
+    raise ArgumentError("trainer", "be svc or ridge here", repr(method.trainer))
+
+
+def _flow_of_kernel(experiment: ImageExperiment, method: Method, x: Tensor, y: Tensor) -> Trained:
+    net = experiment.net
+    function = {"ntk": ntk, "random_feature": random_feature_kernel}[method.kernel]
+    kernel = partial(function, depth=len(net.hidden), activation=net.activation, beta=net.beta)
+    loss = Loss(experiment.loss, beta=experiment.loss_beta)
+    dual, status = fit_kernel_flow(kernel(x), y, loss=loss, settings=FlowSettings(stop=method.optimiser.stop))
+    outcome = TrainingOutcome(status.steps, status.time, status.loss, status.margin_share, status.reason)
+
+    def predictor(images: Tensor) -> Tensor:
+        return kernel(images.flatten(1).double(), x) @ dual
+
+    return Trained(predictor, outcome, [])
+
+
+def initial_predictor(models: Sequence[CentredOutput], dtype: torch.dtype) -> Predictor:
+    """Return the mean output of models before their training, see `Trained.predictor`."""
+    return _mean_output([model.initial for model in models], dtype)
+
+
+def _mean_output(nets: Sequence[torch.nn.Module], dtype: torch.dtype) -> Predictor:
+    """Return the mean of nets as a function of images of any floating type, with outputs (n,)."""
+    ensemble = Ensemble(list(nets))
+
+    def predictor(images: Tensor) -> Tensor:
+        output: Tensor = ensemble(images.to(dtype))
+        return output.squeeze(1) if output.ndim == 2 else output
+
+    return predictor

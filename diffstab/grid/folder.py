@@ -1,0 +1,253 @@
+"""A sweep's folder seen from outside: how far it is, what it will take, and the removal of runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffstab.errors import ArgumentError, ResultsError
+from diffstab.grid.expected import Expected, Run, expected
+from diffstab.grid.plan import CELLS, Plan, planned_runs
+from diffstab.results import Failure, Records, canonical_json
+
+State = Literal["recorded", "running", "failed", "missing"]
+
+_SHOWN = 20
+"""Lines of a list that are printed; of the rest, the number."""
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """How far a sweep is.
+
+    Attributes:
+        folder: Its results folder.
+        states: State of every run, by key.
+        running: What is at work now, in words.
+        failures: Why batches failed, by what they are.
+        expected: Time of the runs that are missing.
+    """
+
+    folder: Path
+    states: Mapping[str, State]
+    running: list[str] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    expected: Expected = field(default_factory=Expected)
+
+    def count(self, state: State) -> int:
+        """Return the number of runs in a state."""
+        return Counter(self.states.values())[state]
+
+    def __str__(self) -> str:
+        lines = [f"{self.folder}: {_counts(self.states)}"]
+        lines += _listed([f"running: {label}" for label in self.running])
+        lines += _listed([_failed(label, failure) for label, failure in self.failures.items()])
+        if self.count("missing"):
+            lines += [self.expected.text(workers=1)]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What starting a sweep would do.
+
+    Attributes:
+        states: State of every run, by key.
+        labels: What would be run, in words, batch by batch.
+        expected: Time of it.
+        workers: Processes it would be run by.
+    """
+
+    states: Mapping[str, State]
+    labels: list[str]
+    expected: Expected
+    workers: int
+
+    def __str__(self) -> str:
+        lines = [_counts(self.states), *_listed([f"to run: {label}" for label in self.labels])]
+        return "\n".join([*lines, self.expected.text(self.workers)])
+
+
+def status(folder: str | Path) -> SweepStatus:
+    """Return how far a sweep is; nothing is written.
+
+    A run that is at work counts as running, if it failed before too.
+
+    Args:
+        folder: Results folder of a sweep.
+
+    Raises:
+        ResultsError: If no sweep was started there, or a file of it is damaged.
+    """
+    records, runs = Records(folder), stored_runs(folder)
+    states = _states(records, runs)
+    failures = records.failures()
+    return SweepStatus(
+        records.folder,
+        states,
+        list(dict.fromkeys(run.label for run in runs if states[run.key] == "running")),
+        {run.label: failures[run.key] for run in runs if states[run.key] == "failed" and run.key in failures},
+        expected([run for run in runs if states[run.key] == "missing"], records, runs),
+    )
+
+
+def estimate(plan: Plan, folder: str | Path, *, workers: int = 1, retry_failed: bool = False) -> Estimate:
+    """Return what starting a sweep would do, and how long it would take by the folder's earlier records.
+
+    Args:
+        plan: What is asked for.
+        folder: Its results folder, which need not exist.
+        workers: Processes it would be run by.
+        retry_failed: Whether runs that failed before would be tried again.
+
+    Raises:
+        ResultsError: If a file of the folder is damaged.
+    """
+    records, runs = Records(folder), planned_runs(plan)
+    states = _states(records, runs)
+    wanted = ("missing", "failed") if retry_failed else ("missing",)
+    todo = [run for run in runs if states[run.key] in wanted]
+    # Runs of an earlier, other grid in this folder tell of their time too.
+    known = [*runs, *(stored_runs(folder) if (Path(folder) / CELLS).exists() else [])]
+    labels = list(dict.fromkeys(run.label for run in todo))
+    return Estimate(states, labels, expected(todo, records, known), workers)
+
+
+def remove(
+    folder: str | Path, *, where: Sequence[str] = (), failed: bool = False, everything: bool = False
+) -> int:
+    """Remove runs of a sweep: their records, failures, and the files beside the records that have their names.
+
+    Args:
+        folder: Results folder of a sweep.
+        where: Conditions such as `n_train=64` on coordinates; a run is removed if it meets all.
+        failed: Only runs that failed, which are then tried again.
+        everything: All runs; the folder stays, with the plan.
+
+    Returns:
+        Number of runs that had a record or a failure.
+
+    Raises:
+        ArgumentError: If nothing is selected, everything with a condition, or a condition names no coordinate.
+        ResultsError: If no sweep was started there, a selected run is at work now, or the disk refuses.
+    """
+    if everything == bool(where or failed):
+        way_out = "Give --where NAME=VALUE, --failed or --all."
+        raise ArgumentError(
+            "selection", "be conditions, or all runs", "both" if everything else "nothing", way_out
+        )
+    records, runs = Records(folder), stored_runs(folder)
+    chosen = _chosen(runs, where)
+    states = _states(records, runs)
+    if failed:
+        chosen = [run for run in chosen if states[run.key] == "failed"]
+    if busy := [run.label for run in chosen if states[run.key] == "running"]:
+        raise ResultsError(
+            f"{busy[0]} is being run at this moment. Stop the sweep, or wait, then start again."
+        )
+    keys = {run.key for run in chosen if states[run.key] != "missing"}
+    records.remove(keys)
+    records.forget(keys)
+    _remove_beside(records.folder, keys)
+    return len(keys)
+
+
+def stored_runs(folder: str | Path) -> list[Run]:
+    """Return the runs of the sweep that was started last in a folder.
+
+    Raises:
+        ResultsError: If there is none, or its file is damaged.
+    """
+    path = Path(folder) / CELLS
+    if not path.exists():
+        message = f"No sweep was started in {folder}: there is no {CELLS}."
+        raise ResultsError(f"{message} Start one: `diffstab sweep FILE --results {folder}`.")
+    try:
+        rows = pq.read_table(path).to_pylist()
+        runs = [Run(**{**row, "coordinates": dict(json.loads(row["coordinates"]))}) for row in rows]
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        message = f"{path} is damaged ({error})."
+        raise ResultsError(f"{message} Start the sweep again: it writes this file anew.") from error
+    return runs
+
+
+def _states(records: Records, runs: Sequence[Run]) -> dict[str, State]:
+    # Claims first: a run that ends while we look has its record by the time these are listed.
+    claimed = records.claimed()
+    missing, failed = set(records.missing(run.key for run in runs)), set(records.failures())
+    busy = {run.batch for run in runs if run.key in claimed}
+    states: dict[str, State] = {}
+    for run in runs:
+        if run.key not in missing:
+            states[run.key] = "recorded"
+        elif run.batch in busy:
+            states[run.key] = "running"
+        else:
+            states[run.key] = "failed" if run.key in failed else "missing"
+    return states
+
+
+def _chosen(runs: Sequence[Run], where: Sequence[str]) -> list[Run]:
+    conditions = [_condition(text, runs) for text in where]
+    return [run for run in runs if all(_meets(run.coordinates, *condition) for condition in conditions)]
+
+
+def _condition(text: str, runs: Sequence[Run]) -> tuple[str, object]:
+    name, sign, value = text.partition("=")
+    known = sorted({coordinate for run in runs for coordinate in run.coordinates})
+    if not sign or name not in known:
+        raise ArgumentError(
+            "where", "be NAME=VALUE of a coordinate", repr(text), f"There are {', '.join(known)}."
+        )
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _meets(coordinates: Mapping[str, Any], name: str, value: object) -> bool:
+    if name not in coordinates:
+        return False
+    there, text = coordinates[name], canonical_json(value)
+    # Values that are neither numbers nor text are coordinates as JSON.
+    return text in (canonical_json(there), there)
+
+
+def _remove_beside(folder: Path, keys: set[str]) -> None:
+    """Remove the files and folders in the results folder's subfolders whose name, up to its first dot, is a key."""
+    # A lock stays: whoever holds it by now would hold it alone no more.
+    found = (path for path in folder.glob("*/*") if path.parent.name != "claims")
+    beside = [path for path in found if path.name.partition(".")[0] in keys]
+    try:
+        for path in beside:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"Cannot remove {error.filename}: {error.strerror}."
+        raise ResultsError(f"{message} Mend the permissions, then start again.") from error
+
+
+def _counts(states: Mapping[str, State]) -> str:
+    found = Counter(states.values())
+    parts = [f"{found[state]} {state}" for state in get_args(State) if found[state]]
+    return f"{len(states)} runs: {', '.join(parts)}."
+
+
+def _failed(label: str, failure: Failure) -> str:
+    times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
+    return f"failed: {label}: {failure.reason} (tried {times}, {failure.when})"
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    rest = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], *([f"... and {rest} more"] if rest > 0 else [])]

@@ -1,0 +1,74 @@
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from diffstab.errors import ResultsError
+from diffstab.experiments.sphere import SphereExperiment, SphereMethod
+from diffstab.grid.running import run_grid
+from diffstab.results import read_records
+
+QUIET = Console(quiet=True)
+FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
+
+
+def tiny(**changes):
+    settings = {"dimensions": [2], "n_train": [6], "seeds": [0, 1], "n_test": 100, "degrees": 6}
+    return SphereExperiment(**{**settings, "spectrum_points": 50, **changes})
+
+
+def numbers(folder):
+    """The measured columns of the records, without times and machines."""
+    frame = read_records(folder)
+    left_out = {"started_at", "wall_seconds", "train_seconds", "git_commit", "git_dirty", "config"}
+    return frame[[column for column in frame.columns if column not in left_out]]
+
+
+def test_one_record_a_run(tmp_path):
+    run_grid(tiny(targets=[FIELD]), tmp_path, console=QUIET)
+    frame = read_records(tmp_path)
+    assert len(frame) == 4
+    assert frame["key"].is_unique
+    assert set(frame["regime"]) == {"lazy", "feature"}
+    assert frame["test_error"].gt(0).all()
+    assert frame[frame["method"] == "lazy_ntk"]["solver"].eq("cholesky").all()
+
+
+def test_an_interrupted_curve_does_only_what_is_missing(tmp_path, monkeypatch):
+    done = []
+
+    def interrupted(experiment, cell, *rest):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(cell)
+        return run(experiment, cell, *rest)
+
+    run = SphereExperiment.run
+    monkeypatch.setattr(SphereExperiment, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(tiny(), tmp_path / "a", console=QUIET)
+    first = list(done)
+    done.clear()
+    run_grid(tiny(), tmp_path / "a", console=QUIET)
+    assert len(first) == 3
+    assert set(first) | set(done) == set(tiny().cells())
+    assert not set(first) & set(done)
+    monkeypatch.undo()
+    run_grid(tiny(), tmp_path / "b", console=QUIET)
+    pd.testing.assert_frame_equal(numbers(tmp_path / "a"), numbers(tmp_path / "b"), check_exact=True)
+
+
+def test_a_larger_grid_keeps_the_records_that_are_there(tmp_path):
+    run_grid(tiny(seeds=[0]), tmp_path, console=QUIET)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "records").iterdir()}
+    more = {"ridge": SphereMethod(ridge=0.1), **tiny().methods}
+    wide = tiny(targets=[*tiny().targets, FIELD], dimensions=[2, 3], n_train=[6, 8], methods=more)
+    run_grid(wide, tmp_path, console=QUIET)
+    assert len(read_records(tmp_path)) == len(list(wide.cells())) == 2 * 2 * 2 * 2 * 3
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_the_folder_of_another_configuration_is_left_alone(tmp_path):
+    run_grid(tiny(seeds=[0]), tmp_path, console=QUIET)
+    with pytest.raises(ResultsError, match=r"another configuration.*n_test \(100 there, 200 now\)"):
+        run_grid(tiny(n_test=200), tmp_path, console=QUIET)
+    assert len(read_records(tmp_path)) == 2

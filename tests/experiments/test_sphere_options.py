@@ -1,0 +1,149 @@
+import dataclasses
+
+import pytest
+
+from diffstab.errors import ArgumentError
+from diffstab.experiments.sphere import SphereExperiment, SphereMethod, build_target
+from diffstab.experiments.unit import Cell
+from diffstab.grid.options import parse
+
+CONSTANT = {"class_path": "diffstab.sphere.ConstantTarget"}
+FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
+
+
+def test_the_grid_is_every_combination_smallest_sizes_first():
+    experiment = SphereExperiment(
+        dimensions=[2, 3],
+        targets=[CONSTANT, FIELD],
+        n_train=[16, 8],
+        seeds=[0, 1],
+        methods={"a": SphereMethod()},
+    )
+    cells = list(experiment.cells())
+    assert len(set(cells)) == len(cells) == 16
+    assert cells[0] == Cell(n_train=8, dimension=2, target="constant", seed=0, method="a")
+    assert [cell["n_train"] for cell in cells] == [8] * 8 + [16] * 8
+
+
+def test_a_method_may_stop_at_a_size_of_its_own():
+    methods = {"a": SphereMethod(), "b": SphereMethod(predictor="exact", largest_n_train=8)}
+    experiment = SphereExperiment(n_train=[8, 16], seeds=[0], methods=methods)
+    assert [(cell["method"], cell["n_train"]) for cell in experiment.cells()] == [
+        ("a", 8),
+        ("b", 8),
+        ("a", 16),
+    ]
+    cell = next(cell for cell in experiment.cells() if cell["method"] == "b")
+    wider = dataclasses.replace(methods["b"], largest_n_train=16)
+    larger = dataclasses.replace(experiment, methods={**methods, "b": wider})
+    assert larger.settings(cell) == experiment.settings(cell)
+
+
+def test_a_cell_says_what_distinguishes_it():
+    experiment = SphereExperiment(targets=[FIELD])
+    config = experiment.settings(
+        Cell(n_train=8, dimension=3, target="gaussian_1.5", seed=0, method="feature_exact")
+    )
+    assert config["target"] == FIELD
+    assert config["settings"]["predictor"] == "exact"
+    assert (config["dimension"], config["n_train"], config["seed"]) == (3, 8, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dimensions": []}, "dimensions must not be empty"),
+        ({"dimensions": [1]}, "dimensions must hold different numbers of at least 2"),
+        ({"n_train": [8, 8]}, "n_train must hold different numbers of at least 1"),
+        ({"seeds": [-1]}, "seeds must hold different numbers of at least 0"),
+        ({"n_test": 1}, "n_test must be at least 2, got 1"),
+        ({"degrees": -1}, "degrees must be at least 0"),
+        ({"spectrum_points": 1}, "spectrum_points must be at least 2"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"rotation_deg": 0.0}, "rotation_deg must lie above 0 and up to 180"),
+        ({"targets": [CONSTANT, CONSTANT]}, "targets must have different names, got constant, constant"),
+        ({"targets": [{"init_args": {}}]}, "targets must have the keys class_path"),
+        (
+            {"targets": [{"class_path": "diffstab.sphere.Nothing"}]},
+            "class_path must name an importable class",
+        ),
+        (
+            {"targets": [{"class_path": "diffstab.sphere.uniform_points"}]},
+            "class_path must name an importable class",
+        ),
+        ({"targets": [{"class_path": "pathlib.Path"}]}, "class_path must name a target of diffstab.sphere"),
+        (
+            {"targets": [{**CONSTANT, "init_args": {"size": 3}}]},
+            "init_args must be arguments of ConstantTarget",
+        ),
+    ],
+)
+def test_a_wrong_experiment_is_refused(changes, message):
+    with pytest.raises(ArgumentError, match=message):
+        SphereExperiment(**changes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"predictor": "magic"},
+            r"methods\.\*\.predictor must be one of ntk, random_features, exact, trained",
+        ),
+        ({"ridge": -1.0}, r"methods\.\*\.ridge must be finite and at least 0"),
+        ({"penalty": float("inf")}, r"methods\.\*\.penalty must be finite and at least 0"),
+        ({"largest_n_train": 0}, r"methods\.\*\.largest_n_train must be at least 1"),
+        ({"tolerance": 0.0}, r"methods\.\*\.tolerance must lie strictly between 0 and 1"),
+    ],
+)
+def test_a_wrong_method_is_refused(settings, message):
+    with pytest.raises(ArgumentError, match=message):
+        SphereMethod(**settings)
+
+
+def test_command_line_beats_the_file(tmp_path):
+    path = tmp_path / "curve.yaml"
+    path.write_text(
+        "n_train: [8]\ntargets: [{class_path: diffstab.sphere.GaussianFieldTarget, init_args: {smoothness: 0.5}}]\n"
+    )
+    experiment, folder, *_ = parse(
+        SphereExperiment, ["--config", str(path), "--n_train", "[16, 32]", "--seeds", "[7]"]
+    )
+    assert (experiment.n_train, experiment.seeds) == ([16, 32], [7])
+    assert list(experiment.choices) == ["gaussian_0.5"]
+    assert str(folder) == "results/curve"
+    assert (
+        str(parse(SphereExperiment, ["--output", "elsewhere"])[1])
+        == str(parse(SphereExperiment, ["--results", "elsewhere"])[1])
+        == "elsewhere"
+    )
+    ridge = parse(SphereExperiment, ["--methods.lazy_ntk.ridge", "1e-3"])[0]
+    assert ridge.methods["lazy_ntk"].ridge == 1e-3
+
+
+def test_a_parsed_experiment_is_the_one_made_in_python():
+    parsed, *_ = parse(
+        SphereExperiment,
+        ["--targets", '[{"class_path": "diffstab.sphere.ConstantTarget", "init_args": {"value": 2.0}}]'],
+    )
+    assert build_target(parsed.targets[0]).name == "constant_2"
+    default, *_ = parse(SphereExperiment, [])
+    assert dataclasses.replace(default, targets=[CONSTANT]) == SphereExperiment()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("n_trai: [8]", "n_trai"),
+        ("n_train: [many]", "n_train"),
+        ("methods: {a: {predictor: ntk, rigde: 1.0}}", "rigde"),
+        ("targets: [{class_path: diffstab.sphere.GaussianFieldTarget}]", "smoothness"),
+        ("targets: [{class_path: diffstab.sphere.ConstantTarget, init_args: {size: 1}}]", "size"),
+        ("dimensions: [1]", "dimensions must hold different numbers of at least 2"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(ArgumentError, match=message):
+        parse(SphereExperiment, ["--config", str(path)])
