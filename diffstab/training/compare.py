@@ -18,7 +18,7 @@ from rich.console import Console
 
 from diffstab.errors import ArgumentError, FoldingWarning
 from diffstab.results import GRID_KEYS, Provenance, canonical_json, write_atomically
-from diffstab.solvers.optimise import TrainingOutcome
+from diffstab.solvers.status import Status
 from diffstab.stability import Probes, diffeomorphism, draw_pairs
 from diffstab.streams import stream
 from diffstab.training.cell import draw_probes, run_cell
@@ -101,9 +101,9 @@ def compare(experiment: Experiment, folder: str | Path, *, console: Console | No
     return run_grid(Compare(), experiment, folder, console=console)
 
 
-def _tell(report: Report, outcome: TrainingOutcome) -> None:
-    names = ("steps", "flow_time", "loss", "margin_share")
-    report({name: getattr(outcome, name) for name in names})
+def _tell(report: Report, status: Status) -> None:
+    names = {"steps": "steps", "flow_time": "time", "loss": "loss", "margin_share": "margin_share"}
+    report({name: getattr(status, field) for name, field in names.items()})
 
 
 def _description(experiment: Experiment) -> str:

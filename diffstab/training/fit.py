@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import shutil
 import time
@@ -19,7 +18,7 @@ from diffstab.results import Provenance, canonical_json, parse_yaml, write_atomi
 from diffstab.results.scratch import scratch_folder
 from diffstab.training.grid import Asked, GridCommand, Report
 from diffstab.training.lightning import ProjectCLI, run_lightning
-from diffstab.training.terminal import without_remarks
+from diffstab.training.terminal import quiet_lightning
 from diffstab.training.zipped import split_zipped
 
 FITS = "fits"
@@ -103,7 +102,7 @@ def _fitted(config: Mapping[str, Any], place: Path, report: Report) -> dict[str,
     """Train in a folder of its own, and return the final numbers."""
     # What a killed process has left there is not gone on with.
     shutil.rmtree(place, ignore_errors=True)
-    with scratch_folder() as folder, without_remarks(logging.WARNING):
+    with scratch_folder() as folder, quiet_lightning():
         asked = write_atomically(folder / "config.yaml", yaml.safe_dump(_logging_to(place, config)).encode())
         args = ["fit", "--config", str(asked)]
         return run_lightning(args, LightningDataModule, command_line=_Measured, report=report).numbers
@@ -178,8 +177,13 @@ class _Reporting(Callback):
     def __init__(self, report: Callable[[Mapping[str, float]], None]) -> None:
         self._report = report
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell them."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell those of the epoch before: at its end the task logs after the callbacks."""
+        if trainer.current_epoch:
+            self._report({"step": float(trainer.global_step), **_plain(trainer)})
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell those of the last epoch."""
         self._report({"step": float(trainer.global_step), **_plain(trainer)})
 
 
