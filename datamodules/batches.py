@@ -55,6 +55,7 @@ class TensorBatches:
 
     Attributes:
         deals: Whether processes share the images.
+        extra: None, or a tensor (n, ...) whose entries are served with the images, as a third part of each batch.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class TensorBatches:
         self.whole = whole
         self.deals = not whole
         self.place = place
+        self.extra: torch.Tensor | None = None
         # Lightning announces the epochs to `sampler`; a loader that has one must have this too.
         self.batch_sampler = None
 
@@ -87,24 +89,27 @@ class TensorBatches:
         own = -(-len(self.images) // processes)
         return -(-own // -(-self.batch_size // processes))
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield this process's batches of the epoch that is current when the first one is asked for."""
         process, processes = self.place or process_place()
         shared = self.sampler is None and processes > 1
+        parts = (self.images, self.labels) if self.extra is None else (self.images, self.labels, self.extra)
         if self.whole or (self.batch_size is None and not shared):
-            yield self.images, self.labels
+            yield parts
         elif self.sampler is None or self.batch_size is None:
-            yield from self._in_order(process, processes)
+            yield from self._in_order(tuple(part[process::processes] for part in parts), processes)
         else:
             for chosen in torch.split(self.sampler.permutation(), self.batch_size):
                 own = chosen[process::processes]
-                yield self.images[own], self.labels[own]
+                yield tuple(part[own] for part in parts)
 
-    def _in_order(self, process: int, processes: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        images, labels = self.images[process::processes], self.labels[process::processes]
-        size = max(len(images), 1) if self.batch_size is None else -(-self.batch_size // processes)
+    def _in_order(
+        self, parts: tuple[torch.Tensor, ...], processes: int
+    ) -> Iterator[tuple[torch.Tensor, ...]]:
+        count = len(parts[0])
+        size = max(count, 1) if self.batch_size is None else -(-self.batch_size // processes)
         for start in range(0, size * len(self), size):
-            yield images[start : start + size], labels[start : start + size]
+            yield tuple(part[start : start + size] for part in parts)
 
 
 def process_place() -> tuple[int, int]:

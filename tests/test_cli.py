@@ -198,13 +198,13 @@ def test_every_fit_config_runs(place, request, path):
     if "digits" not in path.stem:
         request.getfixturevalue("data_root")
     assert path.read_text().startswith("# ")
-    small = ["--model.flow_steps=1", "--data.init_args.n_train=20", "--data.init_args.n_test=20"]
+    small = ["--data.init_args.n_train=20", "--data.init_args.n_test=20"]
     assert main(["fit", "--config", str(path), "--trainer.fast_dev_run=true", *small, *QUIET]) == 0
 
 
 @pytest.mark.parametrize("path", REGIMES, ids=lambda path: path.stem)
 def test_every_regime_overrides_a_fit_config(place, path):
-    options = ["--model.net.init_args.dtype=float64", "--data.init_args.n_train=20", "--model.flow_steps=1"]
+    options = ["--model.net.init_args.dtype=float64", "--data.init_args.n_train=20", "--model.epoch_steps=1"]
     assert (
         fit(
             "digits_adam",

@@ -58,7 +58,7 @@ from diffstab.l2.prune import prune
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.kernel_flow import fit_kernel_flow
-from diffstab.solvers.optimise import OptimiserSettings, fit_model
+from diffstab.solvers.optimise import OptimiserSettings, make_solver
 from diffstab.solvers.stopping import StopRule
 from diffstab.sparsity import (
     activation_atoms,
@@ -173,7 +173,7 @@ def _trained(p, **options):
     model = CentredOutput(p.net(dtype=torch.float64))
     x, y = p.normal(8, 64), torch.sign(p.normal(8))
     settings = OptimiserSettings(stop=FEW, **options)
-    fit_model(model, Loss("soft_hinge"), x, y, settings=settings, generator=p.generator())
+    make_solver(model, Loss("soft_hinge"), settings).run(x, y)
     return model(x)
 
 
@@ -264,8 +264,8 @@ CASES = {
     "as_predictor": _predictor,
     "gradient_flow": lambda p: _trained(p),
     "euler": lambda p: _trained(p, name="euler"),
-    "adam": lambda p: _trained(p, name="adam", batch_size=4),
-    "sgd": lambda p: _trained(p, name="sgd", batch_size=4),
+    "adam": lambda p: _trained(p, name="adam"),
+    "sgd": lambda p: _trained(p, name="sgd", momentum=0.9),
     "kernel_flow": _kernel_flow,
     **{
         f"train_sphere {rule}": lambda p, rule=rule: (

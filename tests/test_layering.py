@@ -90,7 +90,7 @@ def test_files_are_named_after_what_they_hold(path):
         ("diffstab/nets/fcn.py", "from ..training.flow import GradientFlow"),
         ("diffstab/nets/fcn.py", "from .. import cli"),
         ("diffstab/__init__.py", "from diffstab import nets"),
-        ("diffstab/training/tasks.py", "import datamodules"),
+        ("diffstab/training/task.py", "import datamodules"),
         ("datamodules/base.py", "from diffstab.nets import FCN"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from diffstab.results import parse_yaml, write_atomically
 from diffstab.results.scratch import scratch_folder
 from diffstab.training.lightning import ProjectCLI, run_lightning
 from diffstab.training.sphere.task import SphereTask
-from diffstab.training.terminal import without_remarks
+from diffstab.training.terminal import quiet_lightning
 
 FITS = "fits"
 """Folder, beside the records, with a folder of configuration, metrics and checkpoints per run."""
@@ -77,7 +76,7 @@ class FitExperiment(Experiment):
         place = workplace.folder.absolute() / FITS / workplace.keys[cell]
         # What a killed process has left there is not gone on with.
         shutil.rmtree(place, ignore_errors=True)
-        with scratch_folder() as folder, without_remarks(logging.WARNING):
+        with scratch_folder() as folder, quiet_lightning():
             text = yaml.safe_dump(_logging_to(place, self.config))
             asked = write_atomically(folder / "config.yaml", text.encode())
             options = {"command_line": _Measured, "tell": workplace.tell, **self.lightning()}
@@ -169,8 +168,13 @@ class _Reporting(Callback):
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell them."""
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell those of the epoch before: at its end the task logs after the callbacks."""
+        if trainer.current_epoch:
+            self._tell({"step": float(trainer.global_step), **_plain(trainer)})
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell those of the last epoch."""
         self._tell({"step": float(trainer.global_step), **_plain(trainer)})
 
 

@@ -15,9 +15,9 @@ from diffstab.kernels import NTKClassifier, NTKRegressor, as_predictor, ntk, ran
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.kernel_flow import fit_kernel_flow
-from diffstab.solvers.optimise import TrainingOutcome, fit_model
+from diffstab.solvers.status import Status
 from diffstab.solvers.stopping import GIVEN_UP, margin_share
-from diffstab.streams import stream
+from diffstab.training.train_net import build_net, train_net
 
 if TYPE_CHECKING:
     from diffstab.experiments.images import ImageExperiment, Method, NetChoice
@@ -27,14 +27,14 @@ KERNEL_TRAINERS = ("kernel_flow", "svc", "ridge")
 NET_TRAINERS = ("gradient_flow", "euler", "gd", "adam", "sgd")
 
 Predictor = Callable[[Tensor], Tensor]
-Progress = Callable[[TrainingOutcome], object]
+Progress = Callable[[Status], object]
 
 
 class Trained(NamedTuple):
     """A predictor and how it came about; `models` is empty for exact kernels."""
 
     predictor: Predictor
-    outcome: TrainingOutcome
+    outcome: Status
     models: list[CentredOutput]
 
 
@@ -53,33 +53,33 @@ def train(experiment: ImageExperiment, cell: Cell, data: Any, *, tell: Progress 
 
 def _train_net(
     experiment: ImageExperiment, cell: Cell, data: Any, member: int, tell: Progress | None
-) -> tuple[CentredOutput, TrainingOutcome]:
+) -> tuple[CentredOutput, Status]:
     method, choice = experiment.methods[cell["method"]], experiment.net
-    dtype = method.torch_dtype
-    net = FCN(
+    make = partial(
+        FCN,
         data.train_images[0].numel(),
         choice.hidden,
         activation=choice.activation,
         beta=choice.beta,
         scaling=choice.scaling,
-        generator=stream(cell["seed"], "weights", member),
         dtype=torch.float32,
     )
     # Drawn in one type and converted: a seed gives the same initial net to every method.
-    model = CentredOutput(net.to(dtype), alpha=method.alpha, xi=method.xi)
-    outcome = fit_model(
-        model,
-        Loss(experiment.loss, alpha=method.alpha, beta=experiment.loss_beta),
-        data.train_images.to(dtype),
-        data.train_labels.to(dtype),
-        settings=method.net_optimiser,
-        generator=stream(cell["seed"], "batches", member),
+    net = build_net(make, seed=cell["seed"], member=member).to(method.torch_dtype)
+    return train_net(
+        net,
+        data,
+        alpha=method.alpha,
+        xi=method.xi,
+        loss=experiment.loss,
+        loss_beta=experiment.loss_beta,
+        optimiser=method.net_optimiser,
+        member=member,
         on_progress=tell,
     )
-    return model, outcome
 
 
-def _slowest(outcomes: list[TrainingOutcome]) -> TrainingOutcome:
+def _slowest(outcomes: list[Status]) -> Status:
     """Return an ensemble's outcome: that of the member least far along, a give-up before any other."""
     return min(outcomes, key=lambda outcome: (outcome.reason not in GIVEN_UP, outcome.margin_share))
 
@@ -92,7 +92,8 @@ def _train_kernel(experiment: ImageExperiment, method: Method, data: Any) -> Tra
     predictor = as_predictor(estimator)
     # The machine meets its margins up to the solver's tolerance.
     share = margin_share(predictor(x), y, 1 - 1e-3)
-    return Trained(predictor, TrainingOutcome(0, math.nan, math.nan, share, "solved"), [])
+    solved = Status(steps=0, loss=math.nan, error=math.nan, margin_share=share, reason="solved")
+    return Trained(predictor, solved, [])
 
 
 def _estimator(net: NetChoice, method: Method) -> NTKClassifier | NTKRegressor:
@@ -110,12 +111,11 @@ def _flow_of_kernel(experiment: ImageExperiment, method: Method, x: Tensor, y: T
     kernel = partial(function, depth=len(net.hidden), activation=net.activation, beta=net.beta)
     loss = Loss(experiment.loss, beta=experiment.loss_beta)
     dual, status = fit_kernel_flow(kernel(x), y, loss=loss, settings=FlowSettings(stop=method.optimiser.stop))
-    outcome = TrainingOutcome(status.steps, status.time, status.loss, status.margin_share, status.reason)
 
     def predictor(images: Tensor) -> Tensor:
         return kernel(images.flatten(1).double(), x) @ dual
 
-    return Trained(predictor, outcome, [])
+    return Trained(predictor, status, [])
 
 
 def initial_predictor(models: Sequence[CentredOutput], dtype: torch.dtype) -> Predictor:

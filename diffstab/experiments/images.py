@@ -27,7 +27,8 @@ from diffstab.experiments.image_columns import (
 from diffstab.experiments.image_training import KERNEL_TRAINERS, NET_TRAINERS, initial_predictor, train
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.nets import FCN, CentredOutput
-from diffstab.solvers.optimise import OptimiserSettings, TrainingOutcome
+from diffstab.solvers.optimise import OptimiserSettings
+from diffstab.solvers.status import Status
 from diffstab.stability import Deform, Probes, diffeomorphism, draw_pairs
 from diffstab.streams import stream
 
@@ -328,7 +329,7 @@ class ImageExperiment(Experiment):
             "train_error": error_rate(trained.predictor, data.train_images, data.train_labels),
             "margin_share": outcome.margin_share,
             "steps": outcome.steps,
-            "flow_time": outcome.flow_time,
+            "flow_time": outcome.time,
             "train_loss": outcome.loss,
             "stop_reason": outcome.reason,
             "train_seconds": train_seconds,
@@ -343,6 +344,6 @@ class ImageExperiment(Experiment):
         return columns
 
 
-def _moments(workplace: Workplace) -> Callable[[TrainingOutcome], None]:
-    names = ("steps", "flow_time", "loss", "margin_share")
-    return lambda outcome: workplace.tell({name: getattr(outcome, name) for name in names})
+def _moments(workplace: Workplace) -> Callable[[Status], None]:
+    names = {"steps": "steps", "flow_time": "time", "loss": "loss", "margin_share": "margin_share"}
+    return lambda status: workplace.tell({name: getattr(status, field) for name, field in names.items()})

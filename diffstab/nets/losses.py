@@ -12,7 +12,7 @@ from torch.nn import functional
 from diffstab.errors import ArgumentError
 
 BINARY_LOSSES = ("mse", "hinge", "quadratic_hinge", "soft_hinge")
-LOSSES = (*BINARY_LOSSES, "cross_entropy")
+LOSSES = (*BINARY_LOSSES, "cross_entropy", "regression")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Loss:
     r"""A pointwise loss l(F, y), averaged over the points and divided by alpha.
 
     With m = y F: mse (y - F)^2 / 2; hinge max(0, 1 - m); quadratic_hinge max(0, 1 - m)^2 / 2;
-    soft_hinge log(1 + exp(beta (1 - m))) / beta; cross_entropy -log softmax(F)_y.
+    soft_hinge log(1 + exp(beta (1 - m))) / beta; cross_entropy -log softmax(F)_y; regression |y - F|^2 / 2 with real
+    targets, summed over the outputs.
 
     The factor 1/alpha keeps the rate of the gradient flow of F = alpha f finite as alpha -> 0 or infinity.
 
@@ -49,11 +50,16 @@ class Loss:
 
     @property
     def is_binary(self) -> bool:
-        """Whether targets are -1 / +1 (or real, for mse) rather than class indices."""
+        """Whether targets are -1 / +1 (or real, for mse)."""
         return self.name in BINARY_LOSSES
 
+    @property
+    def is_regression(self) -> bool:
+        """Whether targets are real numbers, so that there are no classes and no margins."""
+        return self.name == "regression"
+
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the scalar (1/alpha) mean l for outputs (n,) or (n, C) and targets (n,)."""
+        """Return the scalar (1/alpha) mean l for outputs (n,) or (n, C) and targets (n,), (n, C) for regression."""
         return self.pointwise(outputs, targets).mean() / self.alpha
 
     def pointwise(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -62,6 +68,8 @@ class Loss:
         Raises:
             ArgumentError: If the shapes of outputs and targets do not fit the loss.
         """
+        if self.is_regression:
+            return self.errors(outputs, targets) / 2
         if not self.is_binary:
             if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
                 received = f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
@@ -80,15 +88,36 @@ class Loss:
             return gap.clamp_min(0).square() / 2
         return functional.softplus(gap, self.beta)
 
+    def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return whether each point is misclassified, 0.0 or 1.0 (n,); for regression |y_i - F_i|^2.
+
+        An output of exactly 0 is an error, as its sign is none.
+
+        Raises:
+            ArgumentError: If the shapes of outputs and targets do not fit.
+        """
+        if self.is_regression:
+            if outputs.shape != targets.shape:
+                received = f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
+                raise ArgumentError("outputs and targets", "have one shape for regression", received)
+            return (
+                (targets - outputs).square().flatten(1).sum(1)
+                if outputs.ndim > 1
+                else (targets - outputs).square()
+            )
+        wrong = outputs * targets <= 0 if outputs.ndim == 1 else outputs.argmax(1) != targets
+        return wrong.double()
+
     def slope_and_curvature(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return dl/dF and d2l/dF2 at each point, shapes (n,); at a kink, the value on its flat side.
 
         Raises:
-            ArgumentError: If the loss is not binary: its curvature is a matrix.
+            ArgumentError: If there are several outputs: the curvature is a matrix.
         """
-        if not self.is_binary:
-            raise ArgumentError("loss", f"be one of {', '.join(BINARY_LOSSES)} here", repr(self.name))
-        if self.name == "mse":
+        if self.name == "cross_entropy" or outputs.ndim > 1:
+            received = f"{self.name} on outputs of shape {tuple(outputs.shape)}"
+            raise ArgumentError("loss", f"be one of {', '.join(BINARY_LOSSES)} here", received)
+        if self.name in ("mse", "regression"):
             return outputs - targets, torch.ones_like(outputs)
         gap = 1 - targets * outputs
         active = (gap > 0).to(outputs.dtype)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import CentredOutput, Loss
-from diffstab.solvers.status import FlowStatus, check_batch, flow_status, full_precision
+from diffstab.solvers.solver import Solver
+from diffstab.solvers.status import Status, check_batch, full_precision, status_of
 from diffstab.solvers.stopping import StopRule
 
 
@@ -40,7 +40,7 @@ class EulerSettings:
                 raise ArgumentError(name, "be positive", getattr(self, name))
 
 
-class EulerFlow(Optimizer):
+class EulerFlow(Solver):
     """Adaptive Euler steps along -grad L on the full batch.
 
     Slower than `GradientFlow` by an order of magnitude or more, but for any module: convolutional nets, several
@@ -58,17 +58,15 @@ class EulerFlow(Optimizer):
     """
 
     def __init__(self, model: CentredOutput, loss: Loss, settings: EulerSettings | None = None) -> None:
-        if loss.alpha != model.alpha:
-            raise ArgumentError("loss.alpha", f"equal the model's alpha {model.alpha}", loss.alpha)
         self.settings = settings or EulerSettings()
         counters = {"time": 0.0, "step_size": self.settings.initial_step, "steps": 0, "rejected": 0}
         super().__init__([p for p in model.net.parameters() if p.requires_grad], counters)
-        self.model, self.loss = model, loss
+        self._attach(model, loss)
 
     def step(  # type: ignore[override]
         self, closure: Callable[[], object] | None = None, *, x: Tensor, y: Tensor, steps: int = 1
-    ) -> FlowStatus:
-        """Advance by up to `steps` accepted steps; arguments as in `GradientFlow.step`."""
+    ) -> Status:
+        """Advance by up to `steps` accepted steps; see `Solver.step`."""
         if closure is not None:
             closure()
         check_batch(x, y, loss=self.loss)
@@ -84,24 +82,13 @@ class EulerFlow(Optimizer):
                 status = status.stalled()
         return status
 
-    def run(
-        self, x: Tensor, y: Tensor, *, on_step: Callable[[FlowStatus], object] | None = None
-    ) -> FlowStatus:
-        """Integrate until the stop rule is met; `on_step` is called every 50 accepted steps."""
-        status = self.step(x=x, y=y, steps=0)
-        while not status.done:
-            status = self.step(x=x, y=y, steps=50)
-            if on_step is not None:
-                on_step(status)
-        return status
-
     @property
     def _parameters(self) -> list[Tensor]:
         return list(self.param_groups[0]["params"])
 
     def _evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor]]:
         with torch.enable_grad(), full_precision(x):
-            outputs = self.model(x)
+            outputs = self.model(x, self._start_of(x))
             gradient = torch.autograd.grad(self.loss(outputs, y), self._parameters)
         return outputs.detach(), list(gradient)
 
@@ -148,8 +135,8 @@ class EulerFlow(Optimizer):
                 parameter.copy_(weight)
         return outputs, gradient, False
 
-    def _status(self, outputs: Tensor, y: Tensor, previous: Tensor | None = None) -> FlowStatus:
-        return flow_status(
+    def _status(self, outputs: Tensor, y: Tensor, previous: Tensor | None = None) -> Status:
+        return status_of(
             outputs,
             y,
             loss=self.loss,

@@ -15,13 +15,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN, CentredOutput, Loss, Tangent, fcn_tangent
-from diffstab.solvers.integrator import Cancellation, FlowSettings, advance, integrate, start_counters
+from diffstab.solvers.integrator import Cancellation, FlowSettings, advance, start_counters
 from diffstab.solvers.rosenbrock import GAMMA, stiff_factor
-from diffstab.solvers.status import FlowStatus, check_batch, full_precision
+from diffstab.solvers.solver import SameTensor, Solver
+from diffstab.solvers.status import Status, check_batch, full_precision
 
 # A point with less than this of stiffness is left to the explicit part, which keeps its order without it.
 _NEGLIGIBLE_STIFFNESS = 1e-3
@@ -34,7 +34,8 @@ class NetFlow:
         model: Predictor F = alpha (f - xi f_0) with an FCN of one output inside.
         loss: A binary loss; its alpha must be the model's.
         x: Training inputs (n, ...).
-        y: Targets (n,): -1 / +1, or real for mse.
+        y: Targets (n,): -1 / +1, or real for mse and regression.
+        first_layer: What `first_layer()` gave when the weights were written back; not used if it is not of them.
 
     Attributes:
         state: Current weights as one vector, of the net's floating type.
@@ -44,7 +45,15 @@ class NetFlow:
         ArgumentError: If the net is of another kind, or the batch is empty, uneven or not finite.
     """
 
-    def __init__(self, model: CentredOutput, loss: Loss, x: Tensor, y: Tensor) -> None:
+    def __init__(
+        self,
+        model: CentredOutput,
+        loss: Loss,
+        x: Tensor,
+        y: Tensor,
+        *,
+        first_layer: dict[str, Tensor] | None = None,
+    ) -> None:
         net, initial = model.net, model.initial
         if not (isinstance(net, FCN) and isinstance(initial, FCN) and net.out_features == 1):
             raise ArgumentError("model.net", "be an FCN of one output", type(net).__name__, "Use EulerFlow.")
@@ -56,17 +65,39 @@ class NetFlow:
         # A thin QR of the transposed inputs: the columns of the basis span the training set.
         self.basis = torch.linalg.qr(inputs.T).Q
         self.inputs = inputs @ self.basis
-        self._outside = net.weights[0].detach() - net.weights[0].detach() @ self.basis @ self.basis.T
+        first = net.weights[0].detach()
+        self._outside = first - first @ self.basis @ self.basis.T
+        self._given = SameTensor(x), SameTensor(y)
         self.shapes = [
             torch.Size((len(net.weights[0]), self.basis.shape[1])),
             *[w.shape for w in net.weights[1:]],
         ]
         self.state, self.origin = self._reduced(net), self._reduced(initial)
+        self._resume(first_layer or {})
+        self._written = self._weights()
         self.start = model.xi * self.at(self.origin).outputs
 
     def _reduced(self, net: FCN) -> Tensor:
         first, *rest = [weight.detach() for weight in net.weights]
         return torch.cat([weight.flatten() for weight in (first @ self.basis, *rest)])
+
+    def _resume(self, kept: dict[str, Tensor]) -> None:
+        """Take up the state of the first layer that its weights were written from, if they were."""
+        inside, outside = kept.get("inside"), kept.get("outside")
+        if inside is None or outside is None or inside.shape != self.shapes[0]:
+            return
+        if torch.equal(outside + inside @ self.basis.T, self.net.weights[0]):
+            self.state[: inside.numel()] = inside.flatten()
+            self._outside = outside
+
+    def is_current(self, x: Tensor, y: Tensor) -> bool:
+        """Whether a training set is the one of this flow, and the net's weights those that it has written."""
+        same_set = self._given[0].is_in(x) and self._given[1].is_in(y)
+        return same_set and all(map(torch.equal, self.net.weights, self._written))
+
+    def first_layer(self) -> dict[str, Tensor]:
+        """Return the weights of the first layer inside and outside the span of the inputs."""
+        return {"inside": self.split(self.state)[0].clone(), "outside": self._outside}
 
     def split(self, state: Tensor) -> list[Tensor]:
         """Return the weight matrices, views of the state vector."""
@@ -122,17 +153,21 @@ class NetFlow:
 
     def write_back(self) -> None:
         """Copy the current weights into the net, leaving the first layer alone outside the span."""
-        first, *rest = self.split(self.state)
+        self._written = self._weights()
         with torch.no_grad():
-            for parameter, weight in zip(self.net.weights, [self._outside + first @ self.basis.T, *rest]):
+            for parameter, weight in zip(self.net.weights, self._written):
                 parameter.copy_(weight)
+
+    def _weights(self) -> list[Tensor]:
+        first, *rest = self.split(self.state)
+        return [self._outside + first @ self.basis.T, *rest]
 
     @staticmethod
     def _pull_back(point: Tangent, cotangent: Tensor) -> Tensor:
         return torch.cat([part.flatten() for part in point.pull_back(cotangent)])
 
 
-class GradientFlow(Optimizer):
+class GradientFlow(Solver):
     """Gradient flow of an FCN of one output as a torch optimiser: state dict, checkpoints, Lightning.
 
     Runs in the floating type of the net, also under autocast: float32 is enough for alpha <= 1, the lazy regime needs
@@ -156,43 +191,32 @@ class GradientFlow(Optimizer):
     """
 
     def __init__(self, model: CentredOutput, loss: Loss, settings: FlowSettings | None = None) -> None:
-        if loss.alpha != model.alpha:
-            raise ArgumentError("loss.alpha", f"equal the model's alpha {model.alpha}", loss.alpha)
         self.settings = settings or FlowSettings()
         super().__init__(model.net.parameters(), start_counters(self.settings))
-        self.model, self.loss = model, loss
+        self._attach(model, loss)
+        self._problem: NetFlow | None = None
 
     @torch.no_grad()
     def step(  # type: ignore[override]
         self, closure: Callable[[], object] | None = None, *, x: Tensor, y: Tensor, steps: int = 1
-    ) -> FlowStatus:
-        """Advance by up to `steps` accepted steps on the full training set, then write the weights back.
-
-        Args:
-            closure: Called first if given, for callers that pass one; its result is not used.
-            x: Training inputs (n, ...).
-            y: Targets (n,).
-            steps: Accepted steps at most; fewer when the stop rule is met.
-
-        Raises:
-            ArgumentError: If the batch holds NaN or the shapes do not fit.
-            DegenerateError: If the flow cannot go on: non-finite values at the smallest step.
-        """
+    ) -> Status:
+        """Advance by up to `steps` accepted steps, then write the weights back; see `Solver.step`."""
         if closure is not None:
             closure()
         with full_precision(x):
-            problem = NetFlow(self.model, self.loss, x, y)
+            problem = self._problem_on(x, y)
             status = advance(problem, self.param_groups[0], settings=self.settings, steps=steps)
             problem.write_back()
+        # A resumed flow goes on from here: the weights alone would give the state up to rounding only.
+        self.state[self._first] = problem.first_layer()
         return status
 
-    @torch.no_grad()
-    def run(
-        self, x: Tensor, y: Tensor, *, on_step: Callable[[FlowStatus], object] | None = None
-    ) -> FlowStatus:
-        """Integrate until the stop rule is met; `on_step` is called about every 50 accepted steps."""
-        with full_precision(x):
-            problem = NetFlow(self.model, self.loss, x, y)
-            status = integrate(problem, self.param_groups[0], settings=self.settings, on_step=on_step)
-            problem.write_back()
-        return status
+    @property
+    def _first(self) -> Tensor:
+        first: Tensor = self.param_groups[0]["params"][0]
+        return first
+
+    def _problem_on(self, x: Tensor, y: Tensor) -> NetFlow:
+        if self._problem is None or not self._problem.is_current(x, y):
+            self._problem = NetFlow(self.model, self.loss, x, y, first_layer=self.state.get(self._first))
+        return self._problem

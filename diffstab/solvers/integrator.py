@@ -13,7 +13,7 @@ from torch import Tensor
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import Loss
 from diffstab.solvers.rosenbrock import rosenbrock_step
-from diffstab.solvers.status import FlowStatus, flow_status
+from diffstab.solvers.status import Status, status_of
 from diffstab.solvers.stopping import StopRule
 
 
@@ -107,9 +107,7 @@ def start_counters(settings: FlowSettings) -> dict[str, Any]:
     return {"time": 0.0, "step_size": settings.initial_step, "steps": 0, "rejected": 0}
 
 
-def advance(
-    problem: FlowProblem, counters: dict[str, Any], *, settings: FlowSettings, steps: int
-) -> FlowStatus:
+def advance(problem: FlowProblem, counters: dict[str, Any], *, settings: FlowSettings, steps: int) -> Status:
     """Advance the problem's state and the counters by up to `steps` accepted steps.
 
     A flow whose gradient is zero to rounding ends as "stalled": more steps would follow the rounding alone.
@@ -126,25 +124,9 @@ def advance(
     return status
 
 
-def integrate(
-    problem: FlowProblem,
-    counters: dict[str, Any],
-    *,
-    settings: FlowSettings,
-    on_step: Callable[[FlowStatus], object] | None = None,
-) -> FlowStatus:
-    """Advance until the stop rule is met; `on_step` is called about every 50 accepted steps."""
-    status = advance(problem, counters, settings=settings, steps=0)
-    while not status.done:
-        status = advance(problem, counters, settings=settings, steps=50)
-        if on_step is not None:
-            on_step(status)
-    return status
-
-
 def _accepted_step(
     problem: FlowProblem, point: Any, counters: dict[str, Any], settings: FlowSettings
-) -> tuple[Any, FlowStatus]:
+) -> tuple[Any, Status]:
     outputs, rate = problem.predictor(point), problem.rate(point)
     while True:
         step_size = counters["step_size"]
@@ -171,14 +153,14 @@ def _accepted_step(
 
 def _halted(
     problem: FlowProblem, point: Any, rate: Tensor, counters: dict[str, Any], settings: FlowSettings
-) -> FlowStatus:
+) -> Status:
     """Return the status of a flow that no step takes on; raise DegenerateError where its values are not finite."""
     if not (rate.isfinite().all() and problem.predictor(point).isfinite().all()):
         raise DegenerateError(f"The flow cannot go on at time {counters['time']:.6g}: step size underflow.")
     return _status(problem, point, counters, stop=settings.stop).stalled()
 
 
-def _is_stalled(problem: FlowProblem, point: Any, status: FlowStatus, step_size: float) -> bool:
+def _is_stalled(problem: FlowProblem, point: Any, status: Status, step_size: float) -> bool:
     """Whether the gradient is zero to rounding, or a step as long as half the flow changes F by rounding only.
 
     At a minimum the steps grow until rounding alone decides what they do. The gradient then never falls to its own
@@ -225,8 +207,8 @@ def _status(
     *,
     stop: StopRule,
     previous: Tensor | None = None,
-) -> FlowStatus:
-    return flow_status(
+) -> Status:
+    return status_of(
         problem.predictor(point),
         problem.targets,
         loss=problem.loss,

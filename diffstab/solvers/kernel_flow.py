@@ -13,9 +13,9 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import Loss
-from diffstab.solvers.integrator import Cancellation, FlowSettings, integrate, start_counters
+from diffstab.solvers.integrator import Cancellation, FlowSettings, advance, start_counters
 from diffstab.solvers.rosenbrock import GAMMA, stiff_factor
-from diffstab.solvers.status import FlowStatus, check_batch, full_precision
+from diffstab.solvers.status import Status, check_batch, full_precision
 
 
 class KernelFlow:
@@ -84,7 +84,7 @@ class KernelFlow:
 @torch.no_grad()
 def fit_kernel_flow(
     gram: Tensor, y: Tensor, *, loss: Loss, settings: FlowSettings | None = None
-) -> tuple[Tensor, FlowStatus]:
+) -> tuple[Tensor, Status]:
     """Integrate the lazy flow to its stop rule.
 
     Args:
@@ -99,5 +99,6 @@ def fit_kernel_flow(
     settings = settings or FlowSettings()
     with full_precision(gram):
         problem = KernelFlow(gram, loss, y)
-        status = integrate(problem, start_counters(settings), settings=settings)
+        counters = start_counters(settings)
+        status = advance(problem, counters, settings=settings, steps=settings.stop.max_steps)
     return problem.state, status

@@ -1,7 +1,8 @@
-"""Where a gradient flow stands, whatever integrates it."""
+"""Where a training stands, whatever moves the weights."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -12,23 +13,31 @@ from diffstab.nets import Loss
 from diffstab.solvers.stopping import StopRule, margin_share
 
 
-class FlowStatus(NamedTuple):
-    """Flow time, next step size, counts of work, and the state of the training set.
+class Status(NamedTuple):
+    """Where a training stands, whatever moves the weights.
 
-    `loss` is the mean pointwise loss (alpha times the loss), `margin_share` the share of points with the stop
-    rule's margin, `output_change` the largest change of F on a training point in the last step, `reason` is ""
-    while the flow goes on, else "margin", "loss", "stalled" (the gradient is zero to rounding, or no step that moves
-    the weights is accepted) or "max_steps".
+    Attributes:
+        steps: Steps so far.
+        loss: Mean pointwise loss (alpha times the loss).
+        error: Share of misclassified points; the mean square error for regression.
+        margin_share: Share of points with the stop rule's margin; NaN for regression.
+        reason: "" while it goes on, else "margin", "loss", "max_steps", or "stalled" (the gradient of a flow is zero to
+            rounding, or no step that moves the weights is accepted).
+        time: Time of a flow; NaN where there is none.
+        step_size: Next step of a flow.
+        rejected: Steps that a flow refused.
+        output_change: Largest change of F on a training point in the last step.
     """
 
-    time: float
-    step_size: float
     steps: int
-    rejected: int
     loss: float
+    error: float
     margin_share: float
-    output_change: float
     reason: str
+    time: float = math.nan
+    step_size: float = math.nan
+    rejected: int = 0
+    output_change: float = 0.0
 
     @property
     def done(self) -> bool:
@@ -40,12 +49,12 @@ class FlowStatus(NamedTuple):
         """Whether the stop rule is met."""
         return self.reason in ("margin", "loss")
 
-    def stalled(self) -> FlowStatus:
+    def stalled(self) -> Status:
         """Return the status of a flow that does not move any more; a stop rule that is met goes first."""
         return self if self.meets_rule else self._replace(reason="stalled")
 
 
-def flow_status(
+def status_of(
     outputs: Tensor,
     targets: Tensor,
     *,
@@ -53,22 +62,24 @@ def flow_status(
     stop: StopRule,
     counters: dict[str, Any],
     previous: Tensor | None = None,
-) -> FlowStatus:
-    """Return the status of a flow with outputs F (n,) or (n, C) after the work in `counters`.
+) -> Status:
+    """Return the status of a training with outputs F (n,) or (n, C) after the work in `counters`.
 
     Args:
         outputs: F on the training set.
-        targets: Shape (n,).
+        targets: Shape (n,), or (n, C) for regression.
         loss: Pointwise loss.
         stop: Stop rule.
-        counters: time, step_size, steps and rejected.
+        counters: steps; time, step_size and rejected too for a flow.
         previous: F before the last step; None where there was none.
     """
     value = float(loss.pointwise(outputs, targets).mean())
-    share = margin_share(outputs, targets, stop.margin)
-    return FlowStatus(
-        **{name: counters[name] for name in ("time", "step_size", "steps", "rejected")},
+    share = math.nan if loss.is_regression else margin_share(outputs, targets, stop.margin)
+    names = ("steps", "time", "step_size", "rejected")
+    return Status(
+        **{name: counters[name] for name in names if name in counters},
         loss=value,
+        error=float(loss.errors(outputs, targets).mean()),
         margin_share=share,
         output_change=0.0 if previous is None else float((outputs - previous).abs().max()),
         reason=stop.reason(loss=value, share=share, steps=counters["steps"]),

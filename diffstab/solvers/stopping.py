@@ -58,7 +58,12 @@ class StopRule:
 
 
 def margin_share(outputs: Tensor, targets: Tensor, margin: float = 1.0) -> float:
-    """Return the share of points whose margin is at least `margin`.
+    """Return the share of points whose margin is at least `margin`; see `has_margin`."""
+    return float(has_margin(outputs, targets, margin).double().mean())
+
+
+def has_margin(outputs: Tensor, targets: Tensor, margin: float = 1.0) -> Tensor:
+    """Return whether the margin of each point is at least `margin`, shape (n,).
 
     Args:
         outputs: F (n,) with targets -1 / +1, or (n, C) with class indices.
@@ -70,4 +75,4 @@ def margin_share(outputs: Tensor, targets: Tensor, margin: float = 1.0) -> float
     else:
         chosen = outputs.gather(1, targets[:, None])
         margins = chosen.squeeze(1) - outputs.scatter(1, targets[:, None], -math.inf).amax(1)
-    return float((margins >= margin).double().mean())
+    return margins >= margin

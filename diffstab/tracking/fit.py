@@ -22,7 +22,7 @@ from diffstab.tracking import content
 from diffstab.tracking.session import choose_mode, harmless, log_file, run_settings, tell_once
 from diffstab.training.callbacks import StabilityProbe, run_folder
 from diffstab.training.lightning import ProjectCLI, SaveResolvedConfig
-from diffstab.training.tasks import ImageTask
+from diffstab.training.task import Task
 
 MEASURED_IMAGES = 1000
 """At most so many test images are behind the table of stability."""
@@ -128,7 +128,7 @@ def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) ->
         task: The trained task; tables and pictures are those of an image task.
         data: Its data module, with test images.
     """
-    if isinstance(task, ImageTask):
+    if isinstance(task, Task):
         probes = [callback for callback in trainer.callbacks if isinstance(callback, StabilityProbe)]  # type: ignore[attr-defined]
         probe = (probes or [StabilityProbe()])[0]
         tables = {"stability": content.stability_table([fit_row(task, data, probe)])}
@@ -138,7 +138,7 @@ def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) ->
     log_file(run, folder / "checkpoints" / "final.ckpt", kind="model")
 
 
-def fit_row(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]:
+def fit_row(task: Task, data: Any, probe: StabilityProbe) -> dict[str, Any]:
     """Return D, G and R with their intervals, before and after training, where they are defined."""
     images = data.test_images[:MEASURED_IMAGES]
     draws = probe.draw(images, torch.arange(len(images)))
@@ -158,7 +158,7 @@ def fit_row(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]
     return row
 
 
-def fit_pictures(task: ImageTask, data: Any, probe: StabilityProbe) -> dict[str, Any]:
+def fit_pictures(task: Task, data: Any, probe: StabilityProbe) -> dict[str, Any]:
     """Return pictures of deformed samples and, for a fully-connected net, of neurons before and after training."""
     import pandas as pd
 

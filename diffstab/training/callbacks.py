@@ -47,7 +47,7 @@ class FinalCheckpoint(Callback):
 class StabilityProbe(Callback):
     """Logs D, G and R of the predictor after each validation and test, on the same draws every time.
 
-    The predictor is the LightningModule itself, called with images alone (for an `ImageTask`, F = alpha (f - xi f_0)),
+    The predictor is the LightningModule itself, called with images alone (for a `Task`, F = alpha (f - xi f_0)),
     in eval mode, under the trainer's precision; mode, buffers, batches and the global generators are left as they
     are. Images are the batch, the first entry of a tuple, or "image" or "images" of a dictionary.
 
@@ -192,8 +192,9 @@ class StabilityProbe(Callback):
             probes = self.draw(images, found.number[found.mine], loader=loader, noise="matched")
             norms = probes.draw.deformation_norms
             sums = [float(norms.sum()), float(norms.numel())]
-        total, count = summed(trainer, sums, device=images.device)
-        return total / count
+        both = torch.tensor(sums, dtype=torch.float64, device=images.device)
+        total, count = summed(trainer, both).tolist()
+        return float(total / count)
 
     def _log(self, trainer: Trainer, module: LightningModule, stage: Stage) -> None:
         for loader, metric in sorted(self.metrics.items()):

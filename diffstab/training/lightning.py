@@ -22,7 +22,7 @@ from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
 from diffstab.training.checkpoints import check_checkpoint
 from diffstab.training.config_files import read_arguments, strict_reading, told
-from diffstab.training.tasks import ImageTask, at_least_single
+from diffstab.training.task import Task, at_least_single
 from diffstab.training.terminal import results_text, show_progress, without_remarks
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -185,7 +185,7 @@ def run_lightning(
     args: list[str],
     data_class: type[LightningDataModule],
     *,
-    task_class: type[LightningModule] = ImageTask,
+    task_class: type[LightningModule] = Task,
     subclass_mode_data: bool = True,
     program: str = "diffstab",
     command_line: type[CommandLine] = ProjectCLI,  # type: ignore[assignment]

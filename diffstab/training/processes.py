@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor
 
 from diffstab.errors import ArgumentError
 
@@ -14,7 +13,7 @@ _TRUE_TYPES = {"64-true": torch.float64, "16-true": torch.float16, "bf16-true": 
 _ROUNDING_OF_MARGINS = 1e-2
 
 
-def summed(trainer: Trainer, values: Sequence[float], *, device: torch.device) -> list[float]:
+def summed(trainer: Trainer, values: Tensor) -> Tensor:
     """Return sums over all processes, the same in each; every process must call it, in the same order.
 
     Lightning's own `sync_dist` and the metrics of torchmetrics add up when a number is looked at, and the process with
@@ -22,14 +21,12 @@ def summed(trainer: Trainer, values: Sequence[float], *, device: torch.device) -
 
     Args:
         trainer: Whose processes they are.
-        values: Numbers of this process.
-        device: Of the strategy.
+        values: Numbers of this process, on the device of its strategy.
     """
-    if trainer.world_size == 1:
-        return list(values)
-    total = torch.tensor(values, dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(total)
-    return [float(value) for value in total]
+    if trainer.world_size > 1:
+        values = values.clone()
+        torch.distributed.all_reduce(values)
+    return values
 
 
 def check_one_process(trainer: Trainer, *, what: str) -> None:
@@ -55,6 +52,9 @@ def check_full_precision(trainer: Trainer, *, what: str, dtype: torch.dtype = to
         what: What needs it.
         dtype: Type of the weights as they were made.
     """
+    if getattr(trainer.precision_plugin, "scaler", None) is not None:
+        way_out = "Choose bf16-mixed, 32-true or 64-true."
+        raise ArgumentError("trainer.precision", f"scale no gradients for {what}", trainer.precision, way_out)
     weights = weights_type(trainer, dtype)
     if weights not in (torch.float32, torch.float64):
         way_out = "Choose 32-true or 64-true."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import re
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ _NOISE = (
     ".*sync_dist=True",  # what the task and the probe log is merged over the processes before it is logged
     ".*does not have many workers",  # data modules keep their images in memory
     ".*smaller than the logging interval",
+    ".*but have no `val_dataloader`",  # a training inside a grid is measured after it
 )
 
 
@@ -193,3 +196,19 @@ def without_remarks(level: int = logging.NOTSET) -> Iterator[None]:
         finally:
             for logger in loggers:
                 logger.removeFilter(passes)
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Run Lightning as a function of ours: only its warnings are shown, and an interruption stays one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with without_remarks(logging.WARNING):
+            yield
+    except SystemExit as stop:
+        # Lightning makes an exit of Ctrl-C, and has it ignored from then on.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise

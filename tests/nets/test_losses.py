@@ -67,3 +67,20 @@ def test_cross_entropy_by_hand():
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+def test_convention_an_output_of_zero_is_an_error():
+    binary = make_loss("mse").errors(torch.tensor([0.0, 1.0, -2.0, 0.5]), torch.tensor([1.0, 1.0, 1.0, -1.0]))
+    assert binary.tolist() == [1.0, 0.0, 1.0, 1.0]
+    classes = make_loss("cross_entropy").errors(torch.tensor([[0.0, 1.0], [3.0, 2.0]]), torch.tensor([1, 1]))
+    assert classes.tolist() == [0.0, 1.0]
+
+
+def test_regression_is_half_the_squared_distance():
+    outputs, targets = torch.tensor([[0.0, 1.0], [3.0, 2.0]]), torch.tensor([[1.0, 1.0], [3.0, 5.0]])
+    loss = make_loss("regression", alpha=0.5)
+    assert loss.pointwise(outputs, targets).tolist() == [0.5, 4.5]
+    assert loss(outputs, targets).item() == 5.0
+    assert torch.equal(loss.pointwise(outputs[:, 0], targets[:, 0]), torch.tensor([0.5, 0.0]))
+    with pytest.raises(ArgumentError, match="have one shape for regression"):
+        loss.pointwise(outputs, targets[:, 0])

@@ -22,7 +22,7 @@ from diffstab.nets import FCN
 from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.solvers.stopping import StopRule
 from diffstab.training.callbacks import StabilityProbe
-from diffstab.training.tasks import ImageTask
+from diffstab.training.task import Task
 
 
 def task(name="adam", outputs=10, **options):
@@ -32,7 +32,7 @@ def task(name="adam", outputs=10, **options):
     rule = StopRule(margin_share=0.4, max_steps=40)
     optimiser = OptimiserSettings(name=name, learning_rate=0.05 if name == "adam" else 2.0, stop=rule)
     loss = "cross_entropy" if outputs > 1 else "soft_hinge"
-    return ImageTask(net, loss=loss, optimiser=optimiser, **options)
+    return Task(net, loss=loss, optimiser=optimiser, **options)
 
 
 def numbers(run, model):

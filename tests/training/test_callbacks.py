@@ -17,7 +17,7 @@ from diffstab.stability import diffeomorphism, numbered_pairs, stability_of
 from diffstab.streams import stream
 from diffstab.training.callbacks import FinalCheckpoint, StabilityProbe, run_folder
 from diffstab.training.samples import images_of
-from diffstab.training.tasks import ImageTask
+from diffstab.training.task import Task
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")
 
@@ -32,7 +32,7 @@ def digits():
 def task(**options):
     net = FCN(64, (20,), generator=torch.Generator().manual_seed(0))
     optimiser = OptimiserSettings(name="gd", learning_rate=0.1)
-    return ImageTask(net, optimiser=optimiser, **options)
+    return Task(net, optimiser=optimiser, **options)
 
 
 def trainer(tmp_path, *callbacks, **options):

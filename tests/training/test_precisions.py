@@ -9,7 +9,7 @@ from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
 from diffstab.solvers.optimise import OptimiserSettings, StopRule
 from diffstab.training.callbacks import StabilityProbe
-from diffstab.training.tasks import ImageTask
+from diffstab.training.task import Task
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning"),
@@ -33,7 +33,7 @@ def fitted(digits, tmp_path, name, precision, alpha=1.0, **options):
     net = FCN(64, (30,), activation="softplus", generator=torch.Generator().manual_seed(0))
     stop = StopRule(max_steps=400)
     optimiser = OptimiserSettings(name=name, learning_rate=options.pop("learning_rate", 0.05), stop=stop)
-    task = ImageTask(net, alpha=alpha, optimiser=optimiser, **options)
+    task = Task(net, alpha=alpha, optimiser=optimiser, **options)
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = Trainer(
         default_root_dir=tmp_path,
