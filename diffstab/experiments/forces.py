@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments.force_trace import Layers, State, layer_numbers, layers_of, net_numbers, states
+from diffstab.experiments.force_trace import Layers, NetState, layer_numbers, layers_of, net_numbers, states
 from diffstab.experiments.l2_points import Points, load_points
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.l2.descent import DescentSettings
@@ -174,7 +174,7 @@ class ForcesExperiment(Experiment):
 
 def _followed(
     experiment: ForcesExperiment, problem: L2Problem, seed: int, labels: Tensor | None
-) -> tuple[dict[str, list[Any]], dict[str, np.ndarray], State]:
+) -> tuple[dict[str, list[Any]], dict[str, np.ndarray], NetState]:
     """Train a net; return the numbers of all its states, the arrays of the pictured ones, and the last."""
     generator = stream(seed, "weights under forces")
     start = draw_weights(problem, experiment.hidden, generator=generator, gain=experiment.descent.gain)
@@ -190,7 +190,7 @@ def _followed(
 
 
 def state_numbers(
-    problem: L2Problem, state: State, layers: Layers, experiment: ForcesExperiment, labels: Tensor | None
+    problem: L2Problem, state: NetState, layers: Layers, experiment: ForcesExperiment, labels: Tensor | None
 ) -> dict[str, Any]:
     """Return the measured numbers of a state under the names of their columns."""
     numbers: dict[str, Any] = {"step": float(state.step), "stage": state.stage}

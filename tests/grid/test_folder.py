@@ -63,7 +63,7 @@ def test_status_tells_every_state(plan_of, folder):
     assert [seen.count(state) for state in ("recorded", "running", "failed", "missing")] == [2, 1, 1, 4]
     assert seen.states[failing] == "failed"
     assert seen.states[held] == "running"
-    assert seen.running == ["power=3 number=2 seed=0"]
+    assert seen.labels == ["power=3 number=2 seed=0"]
     assert seen.failures["power=2 number=1 seed=1"].attempts == 3
     lines = str(seen).splitlines()
     assert lines[0] == f"{folder}: 8 runs: 2 recorded, 1 running, 1 failed, 4 missing."
