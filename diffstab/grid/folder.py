@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.experiments import class_of_kind
 from diffstab.grid.expected import Expected, Run, expected
+from diffstab.grid.options import stored_experiment
 from diffstab.grid.plan import CELLS, Plan, planned_runs
-from diffstab.results import Failure, Records, canonical_json
+from diffstab.results import Failure, Records, canonical_json, stored_config
 
 RunState = Literal["recorded", "running", "failed", "missing"]
 
@@ -162,6 +164,32 @@ def stored_runs(folder: str | Path) -> list[Run]:
         message = f"{path} is damaged ({error})."
         raise ResultsError(f"{message} Start the sweep again: it writes this file anew.") from error
     return runs
+
+
+def runs_of(folder: str | Path, kind: str) -> dict[str, Mapping[str, Any]]:
+    """Return the runs that a results folder is for: what tells each apart, by the name of its record.
+
+    Those of a sweep are in its plan, others follow from the configuration.
+
+    Args:
+        folder: Results folder.
+        kind: Word in the column `kind` of its records.
+
+    Returns:
+        The runs; none where the folder does not say, as for a kind that is not listed.
+
+    Raises:
+        ResultsError: If a file of the folder is damaged.
+        ArgumentError: If its configuration is none of that kind.
+    """
+    folder = Path(folder)
+    if (folder / CELLS).exists():
+        return {run.key: run.coordinates for run in stored_runs(folder)}
+    found = class_of_kind(kind)
+    if found is None or hasattr(found, "from_arguments") or not (folder / "config.yaml").exists():
+        return {}
+    experiment = stored_experiment(found, stored_config(folder / "config.yaml"))
+    return {experiment.key(cell): cell for cell in experiment.cells()}
 
 
 def _states(records: Records, runs: Sequence[Run]) -> dict[str, RunState]:

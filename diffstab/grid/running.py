@@ -255,11 +255,11 @@ def _run_all(
             try:
                 busy += [batch] if run_batch(batch, records, shown) == "busy" else []
                 tally.done += 1
+                display.ended(batch.label, time.monotonic() - clock)
             except ResultsError:
                 raise
             except (Exception, SystemExit) as error:
                 failures.append(error)
                 tally.failed += 1
                 display.say(f"failed: {batch.label}: {reason_of(error)}")
-            display.ended(batch.label, time.monotonic() - clock)
     return busy, failures
