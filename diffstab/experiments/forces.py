@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.force_trace import Layers, NetState, layer_numbers, layers_of, net_numbers, states
-from diffstab.experiments.l2_points import Points, load_points
+from diffstab.experiments.l2_points import Points, load_points, one_point, problem_of
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.l2.descent import DescentSettings
 from diffstab.l2.forces import AT_REST
@@ -108,26 +108,11 @@ class ForcesExperiment(Experiment):
 
     def _check_problem(self) -> None:
         """Refuse what no problem can be made of, on one point, before any data are read."""
-        point = torch.ones(1, 1, dtype=torch.float64)
-        labels = self.cost == "cross_entropy"
-        problem = self._problem(point, torch.zeros(1, dtype=torch.int64) if labels else point, 2)
-        problem.widths(self.hidden)
+        self.problem(one_point(self.cost)).widths(self.hidden)
 
     def problem(self, points: Points) -> L2Problem:
         """Return what is minimised on the points."""
-        return self._problem(points.inputs, points.targets, points.classes)
-
-    def _problem(self, inputs: torch.Tensor, targets: torch.Tensor, classes: int | None) -> L2Problem:
-        return L2Problem(
-            inputs,
-            targets,
-            cost=self.cost,
-            penalty=self.penalty,
-            depth=len(self.hidden) + 1,
-            bias=self.bias,
-            activation=self.activation,
-            classes=classes if self.cost == "cross_entropy" else None,
-        )
+        return problem_of(self, points, depth=len(self.hidden) + 1)
 
     @property
     def inverse(self) -> Inverse:
