@@ -145,11 +145,13 @@ def _chosen(args: list[str], commands: Mapping[str, Command], *, prog: str, abou
 
 def _lightning(command: str, args: list[str]) -> None:
     check_data_modules()
-    from datamodules import ImageDataModule
+    from diffstab.experiments.fit import FitExperiment, SphereFitExperiment
     from diffstab.tracking.fit import TrackedCLI
     from diffstab.training.lightning import run_lightning
 
-    run_lightning([command, *args], ImageDataModule, command_line=TrackedCLI)
+    *group, name = command.split()
+    options = (SphereFitExperiment if group else FitExperiment).lightning()
+    run_lightning([name, *args], command_line=TrackedCLI, **options)
 
 
 def _grid(command: str, args: list[str]) -> int:
@@ -194,24 +196,6 @@ def _sphere(command: str, args: list[str]) -> int | None:
     known = commands("sphere")
     name = _chosen(args, known, prog=prog, about=COMMANDS[command].summary)
     return known[name].run(f"{command} {name}", args[1:])
-
-
-def _sphere_lightning(command: str, args: list[str]) -> None:
-    check_data_modules()
-    from datamodules import SphereRegression
-    from diffstab.tracking.fit import TrackedCLI
-    from diffstab.training.lightning import run_lightning
-    from diffstab.training.sphere.task import SphereTask
-
-    group, name = command.split()
-    run_lightning(
-        [name, *args],
-        SphereRegression,
-        task_class=SphereTask,
-        subclass_mode_data=False,
-        program=f"diffstab {group}",
-        command_line=TrackedCLI,
-    )
 
 
 def _sphere_field(command: str, args: list[str]) -> None:
@@ -285,10 +269,10 @@ COMMANDS = {
 }
 
 SPHERE = {
-    "fit": Command("train the feature predictor by descent", _sphere_lightning),
-    "validate": Command("measure a checkpoint on the test points", _sphere_lightning),
-    "test": Command("measure a checkpoint on the test points", _sphere_lightning),
-    "predict": Command("compute the outputs of a checkpoint on the test points", _sphere_lightning),
+    "fit": Command("train the feature predictor by descent", _lightning),
+    "validate": Command("measure a checkpoint on the test points", _lightning),
+    "test": Command("measure a checkpoint on the test points", _lightning),
+    "predict": Command("compute the outputs of a checkpoint on the test points", _lightning),
     "field": Command("draw Gaussian random fields on the circle or the 2-sphere", _sphere_field),
     "report": Command(
         "turn the results folder of a curve into a page with figures and exponents", _sphere_report

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
 import yaml
-from pytorch_lightning import Callback, LightningDataModule, LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 from diffstab.experiments.classes import class_at
 from diffstab.experiments.unit import Cell, Experiment, Workplace
 from diffstab.results import parse_yaml, write_atomically
 from diffstab.results.scratch import scratch_folder
 from diffstab.training.lightning import ProjectCLI, run_lightning
-from diffstab.training.sphere.task import SphereTask
 from diffstab.training.terminal import quiet_lightning
 
 FITS = "fits"
@@ -52,7 +51,7 @@ class FitExperiment(Experiment):
     @classmethod
     def lightning(cls) -> dict[str, Any]:
         """Return the arguments of `run_lightning` that choose task and data."""
-        return {"data_class": LightningDataModule}
+        return {"data_class": class_at("datamodules.ImageDataModule", argument="data")}
 
     @classmethod
     def from_arguments(cls, args: Sequence[str]) -> Self:
@@ -95,8 +94,9 @@ class SphereFitExperiment(FitExperiment):
     def lightning(cls) -> dict[str, Any]:
         """Return the arguments of `run_lightning` that choose task and data."""
         data = class_at("datamodules.SphereRegression", argument="data")
+        task = class_at("diffstab.training.sphere.task.SphereTask", argument="model")
         options = {"subclass_mode_data": False, "program": "diffstab sphere"}
-        return {"data_class": data, "task_class": SphereTask, **options}
+        return {"data_class": data, "task_class": task, **options}
 
 
 def _logging_to(place: Path, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _ADAM_ROUNDS, _FIRST_FINISH = 6, 100
 _POLISH_ROUNDS, _POLISH_RATES, _POLISH_FINISH, _NEAR = 12, (0.2, 0.03), 100, 0.02
 
 
-class State(NamedTuple):
+class NetState(NamedTuple):
     """A net in training: after how many steps, in which stage, its weights.
 
     The stages are "start", "gd", "adam", "finish" and "polish".
@@ -44,13 +44,13 @@ class State(NamedTuple):
     weights: list[Tensor]
 
 
-def states(problem: L2Problem, weights: Sequence[Tensor], experiment: ForcesExperiment) -> Iterator[State]:
+def states(problem: L2Problem, weights: Sequence[Tensor], experiment: ForcesExperiment) -> Iterator[NetState]:
     """Train a net and yield it at the start, after ever longer stretches, and at the end.
 
     Adam starts afresh with half the rate at each of six states; the finish forgets its curvature at each. A net that
     is not at rest then goes on: kinks of relu stop the finish early, and where it stops is decided by rounding.
     """
-    state = State(0, "start", list(weights))
+    state = NetState(0, "start", list(weights))
     yield state
     ended = ""
     for stage, settings in _stretches(experiment):
@@ -62,12 +62,12 @@ def states(problem: L2Problem, weights: Sequence[Tensor], experiment: ForcesExpe
         if taken < settings.adam_steps + settings.finish_steps:
             ended = stage
         if taken:
-            state = State(state.step + taken, stage, nets.net(found.points, 0))
+            state = NetState(state.step + taken, stage, nets.net(found.points, 0))
             yield state
     yield from _polished(problem, state, experiment.descent)
 
 
-def _polished(problem: L2Problem, state: State, final: DescentSettings) -> Iterator[State]:
+def _polished(problem: L2Problem, state: NetState, final: DescentSettings) -> Iterator[NetState]:
     """Go on with Adam at small rates and short finishes until the net is at rest.
 
     Not for a net that is far from it, or where a stage is left out: that training was meant to be short.
@@ -83,7 +83,9 @@ def _polished(problem: L2Problem, state: State, final: DescentSettings) -> Itera
             settings = replace(final, adam_steps=adam_steps, learning_rate=rate, finish_steps=finish)
             nets = PaddedNets(problem, [state.weights])
             found = descend(nets, settings)
-            state = State(state.step + adam_steps + int(found.steps[0]), "polish", nets.net(found.points, 0))
+            state = NetState(
+                state.step + adam_steps + int(found.steps[0]), "polish", nets.net(found.points, 0)
+            )
         yield state
 
 

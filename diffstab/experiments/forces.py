@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments.force_trace import Layers, State, layer_numbers, layers_of, net_numbers, states
-from diffstab.experiments.l2_points import Points, load_points
+from diffstab.experiments.force_trace import Layers, NetState, layer_numbers, layers_of, net_numbers, states
+from diffstab.experiments.l2_points import Points, load_points, one_point, problem_of
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.l2.descent import DescentSettings
 from diffstab.l2.forces import AT_REST
@@ -108,26 +108,11 @@ class ForcesExperiment(Experiment):
 
     def _check_problem(self) -> None:
         """Refuse what no problem can be made of, on one point, before any data are read."""
-        point = torch.ones(1, 1, dtype=torch.float64)
-        labels = self.cost == "cross_entropy"
-        problem = self._problem(point, torch.zeros(1, dtype=torch.int64) if labels else point, 2)
-        problem.widths(self.hidden)
+        self.problem(one_point(self.cost)).widths(self.hidden)
 
     def problem(self, points: Points) -> L2Problem:
         """Return what is minimised on the points."""
-        return self._problem(points.inputs, points.targets, points.classes)
-
-    def _problem(self, inputs: torch.Tensor, targets: torch.Tensor, classes: int | None) -> L2Problem:
-        return L2Problem(
-            inputs,
-            targets,
-            cost=self.cost,
-            penalty=self.penalty,
-            depth=len(self.hidden) + 1,
-            bias=self.bias,
-            activation=self.activation,
-            classes=classes if self.cost == "cross_entropy" else None,
-        )
+        return problem_of(self, points, depth=len(self.hidden) + 1)
 
     @property
     def inverse(self) -> Inverse:
@@ -174,7 +159,7 @@ class ForcesExperiment(Experiment):
 
 def _followed(
     experiment: ForcesExperiment, problem: L2Problem, seed: int, labels: Tensor | None
-) -> tuple[dict[str, list[Any]], dict[str, np.ndarray], State]:
+) -> tuple[dict[str, list[Any]], dict[str, np.ndarray], NetState]:
     """Train a net; return the numbers of all its states, the arrays of the pictured ones, and the last."""
     generator = stream(seed, "weights under forces")
     start = draw_weights(problem, experiment.hidden, generator=generator, gain=experiment.descent.gain)
@@ -190,7 +175,7 @@ def _followed(
 
 
 def state_numbers(
-    problem: L2Problem, state: State, layers: Layers, experiment: ForcesExperiment, labels: Tensor | None
+    problem: L2Problem, state: NetState, layers: Layers, experiment: ForcesExperiment, labels: Tensor | None
 ) -> dict[str, Any]:
     """Return the measured numbers of a state under the names of their columns."""
     numbers: dict[str, Any] = {"step": float(state.step), "stage": state.stage}

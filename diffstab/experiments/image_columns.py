@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +17,11 @@ from diffstab.nets import FCN, CentredOutput
 from diffstab.results import write_atomically
 from diffstab.sparsity import mass, neuron_picture, principal_axes, sparsity_report, sparsity_to_record
 from diffstab.stability import Probes, diffeomorphism, draw_pairs, stability_of, to_record
+from diffstab.stability.predictors import Predictor
 from diffstab.streams import stream
 
 if TYPE_CHECKING:
     from diffstab.experiments.images import StabilityChoice
-
-Predictor = Callable[[Tensor], Tensor]
 
 _DRIFT_POINTS = 128
 _EXAMPLE_IMAGES = 4

@@ -17,6 +17,7 @@ from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.kernel_flow import fit_kernel_flow
 from diffstab.solvers.status import Status
 from diffstab.solvers.stopping import GIVEN_UP, margin_share
+from diffstab.stability.predictors import Predictor
 from diffstab.training.train_net import build_net, train_net
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 KERNEL_TRAINERS = ("kernel_flow", "svc", "ridge")
 NET_TRAINERS = ("gradient_flow", "euler", "gd", "adam", "sgd")
 
-Predictor = Callable[[Tensor], Tensor]
-Progress = Callable[[Status], object]
+Tell = Callable[[Status], object]
+"""Takes the state of a training now and then."""
 
 
 class Trained(NamedTuple):
@@ -38,7 +39,7 @@ class Trained(NamedTuple):
     models: list[CentredOutput]
 
 
-def train(experiment: ImageExperiment, cell: Cell, data: Any, *, tell: Progress | None = None) -> Trained:
+def train(experiment: ImageExperiment, cell: Cell, data: Any, *, tell: Tell | None = None) -> Trained:
     """Train one method on the training images of a data module with binary labels -1 / +1."""
     method = experiment.methods[cell["method"]]
     if method.is_kernel:
@@ -52,7 +53,7 @@ def train(experiment: ImageExperiment, cell: Cell, data: Any, *, tell: Progress 
 
 
 def _train_net(
-    experiment: ImageExperiment, cell: Cell, data: Any, member: int, tell: Progress | None
+    experiment: ImageExperiment, cell: Cell, data: Any, member: int, tell: Tell | None
 ) -> tuple[CentredOutput, Status]:
     method, choice = experiment.methods[cell["method"]], experiment.net
     make = partial(

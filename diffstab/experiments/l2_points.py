@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.classes import build_data
-from diffstab.l2.problem import COSTS
+from diffstab.l2.problem import COSTS, L2Problem
 from diffstab.l2.reduction import reduced_inputs
 
 
@@ -92,6 +92,20 @@ def load_points(choice: dict[str, Any], *, n_train: int, seed: int, cost: str, d
         plateau_width=getattr(data, "plateau_width", None),
         plateau_cost=getattr(data, "plateau_cost", None),
     )
+
+
+def problem_of(settings: Any, points: Points, *, depth: int) -> L2Problem:
+    """Return what an experiment, of any cost, penalty, bias and activation, minimises on points."""
+    options = {name: getattr(settings, name) for name in ("cost", "penalty", "bias", "activation")}
+    classes = points.classes if settings.cost == "cross_entropy" else None
+    return L2Problem(points.inputs, points.targets, depth=depth, classes=classes, **options)
+
+
+def one_point(cost: str) -> Points:
+    """Return a single point, on which settings are checked before any data are read."""
+    place = torch.ones(1, 1, dtype=torch.float64)
+    target = torch.zeros(1, dtype=torch.int64) if cost == "cross_entropy" else place
+    return Points("", place, target, None, None, None, None, 2, None, None)
 
 
 def prediction_error(outputs: Tensor, targets: Tensor, labels: Tensor | None) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments.l2_points import Points, load_points
+from diffstab.experiments.l2_points import Points, load_points, one_point, problem_of
 from diffstab.experiments.plateau_minima import OPTIMISERS, find_minima, run_columns
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.l2.descent import DescentSettings
@@ -104,13 +104,11 @@ class PlateauExperiment(Experiment):
 
     def _check_problem(self) -> None:
         """Refuse what no problem can be made of, on one point, before any data are read."""
-        point = torch.ones(1, 1)
-        labels = self.cost == "cross_entropy"
-        problem = self._problem(point, torch.zeros(1, dtype=torch.int64) if labels else point, 2)
+        problem = self.problem(one_point(self.cost))
         if self.penalty == 0 and not self.interpolation:
             way_out = "The least norm at zero loss is found with interpolation: true."
             raise ArgumentError("penalty", "be positive", self.penalty, way_out)
-        if self.interpolation and (labels or self.optimisers != ["weights"]):
+        if self.interpolation and (self.cost == "cross_entropy" or self.optimisers != ["weights"]):
             condition = "be false but for cost mse and the optimiser weights"
             raise ArgumentError("interpolation", condition, f"{self.cost} and {', '.join(self.optimisers)}")
         for optimiser in {"shrinking", "covariances"} & set(self.optimisers):
@@ -121,19 +119,7 @@ class PlateauExperiment(Experiment):
 
     def problem(self, points: Points) -> L2Problem:
         """Return what is minimised on the points."""
-        return self._problem(points.inputs, points.targets, points.classes)
-
-    def _problem(self, inputs: torch.Tensor, targets: torch.Tensor, classes: int | None) -> L2Problem:
-        return L2Problem(
-            inputs,
-            targets,
-            cost=self.cost,
-            penalty=self.penalty,
-            depth=self.depth,
-            bias=self.bias,
-            activation=self.activation,
-            classes=classes if self.cost == "cross_entropy" else None,
-        )
+        return problem_of(self, points, depth=self.depth)
 
     @property
     def torch_dtype(self) -> torch.dtype:

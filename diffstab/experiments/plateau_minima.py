@@ -38,7 +38,7 @@ RANK_STARTS = 4
 """Starts per width in the search for a smaller factor."""
 
 
-class Minimum(NamedTuple):
+class NetMinimum(NamedTuple):
     """A minimum, whichever form of the loss it was found in.
 
     Attributes:
@@ -63,7 +63,7 @@ class Minimum(NamedTuple):
 
 
 def run_columns(
-    experiment: PlateauExperiment, cell: Cell, points: Points, problem: L2Problem, found: Minimum
+    experiment: PlateauExperiment, cell: Cell, points: Points, problem: L2Problem, found: NetMinimum
 ) -> dict[str, Any]:
     """Return what a record says about one run: its minimum, measured."""
     return {
@@ -77,7 +77,7 @@ def run_columns(
     }
 
 
-def find_minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[Cell]) -> list[Minimum]:
+def find_minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequence[Cell]) -> list[NetMinimum]:
     """Return the minimum of each cell, of one place."""
     optimiser, seed = cells[0]["optimiser"], cells[0]["seed"]
     widths = sorted({cell["width"] for cell in cells})
@@ -100,14 +100,14 @@ def find_minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequen
     return [_found(by_run[cell["width"], cell["restart"]], least[cell["width"]]) for cell in cells]
 
 
-def _found(run: Descended, least: float) -> Minimum:
+def _found(run: Descended, least: float) -> NetMinimum:
     # The least norm at given outputs has no stationarity of its own.
     stationarity = None if math.isnan(run.stationarity) else run.stationarity
     best = run.loss <= least
-    return Minimum(run.weights, run.loss, stationarity, run.converged, run.steps, best, run.history, {})
+    return NetMinimum(run.weights, run.loss, stationarity, run.converged, run.steps, best, run.history, {})
 
 
-def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, seed: int) -> Minimum:
+def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, seed: int) -> NetMinimum:
     generator = stream(seed, "covariances")
     found = minimise_covariances(problem, generator=generator, settings=experiment.frank_wolfe)
     columns = {
@@ -117,10 +117,10 @@ def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, s
         "oracle": found.oracle,
     }
     history = [(rounds, loss) for rounds, loss, _ in found.history]
-    return Minimum(found.weights, found.loss, None, found.converged, found.rounds, True, history, columns)
+    return NetMinimum(found.weights, found.loss, None, found.converged, found.rounds, True, history, columns)
 
 
-def minimum_columns(problem: L2Problem, found: Minimum) -> dict[str, Any]:
+def minimum_columns(problem: L2Problem, found: NetMinimum) -> dict[str, Any]:
     """Return loss, cost, norm and what the optimiser says; the net itself where it is small."""
     cost = float(problem.cost_of(apply(problem, found.weights, problem.inputs)))
     norm = float(squared_norm(found.weights))
@@ -159,7 +159,7 @@ def error_columns(problem: L2Problem, points: Points, weights: Sequence[Tensor])
 
 
 def pruned_columns(
-    experiment: PlateauExperiment, problem: L2Problem, points: Points, found: Minimum
+    experiment: PlateauExperiment, problem: L2Problem, points: Points, found: NetMinimum
 ) -> dict[str, Any]:
     """Return how many groups of aligned neurons each layer has, the loss of the net of one neuron each, and its rank.
 

@@ -19,7 +19,7 @@ from diffstab.errors import ResultsError
 from diffstab.experiments.unit import Experiment
 from diffstab.grid.cluster import Engine, connected
 from diffstab.grid.forecast import Forecast, Place, place
-from diffstab.grid.observers import Batch, MakeObserver
+from diffstab.grid.observers import MakeObserver, RunBatch
 from diffstab.grid.plan import Plan, check_data, check_place, open_plan
 from diffstab.grid.running import WORTH_PACKING, missing_batches, note_failure, open_grid
 from diffstab.grid.task import Answer, run_task, unfit
@@ -120,8 +120,8 @@ def run_on_dask(
 
 
 def _to_do(
-    batches: Sequence[Batch], records: Records, console: Console, *, retry_failed: bool
-) -> tuple[list[Batch], int]:
+    batches: Sequence[RunBatch], records: Records, console: Console, *, retry_failed: bool
+) -> tuple[list[RunBatch], int]:
     """Return the batches to run, and the number of those left out as they failed before; say how many are done."""
     wanted = missing_batches(batches, records)
     if len(wanted) < len(batches):
@@ -135,7 +135,7 @@ def _to_do(
     return fresh, len(wanted) - len(fresh)
 
 
-def _name(batch: Batch) -> str:
+def _name(batch: RunBatch) -> str:
     return next(iter(batch.keys.values()))
 
 
@@ -165,10 +165,10 @@ class _Loop:
         self._make_observer, self._console = make_observer, console
         self._folder = records.folder.absolute()
         self._answers: Queue[Any] = Queue()
-        self._running: dict[Any, Batch] = {}
-        self._elsewhere: list[Batch] = []
+        self._running: dict[Any, RunBatch] = {}
+        self._elsewhere: list[RunBatch] = []
         # Batches whose workers died, perhaps by what ran beside them: each is tried once more with nothing beside it.
-        self._suspects: list[Batch] = []
+        self._suspects: list[RunBatch] = []
         self._alone = False
         # One group of tasks, of which the scheduler queues what no worker is free for; its name is not used again.
         self._group = f"batches-{uuid4().hex}"
@@ -179,7 +179,7 @@ class _Loop:
         self._forecast = Forecast()
         self._next_forecast = 0.0
 
-    def run(self, batches: Sequence[Batch]) -> Tally:
+    def run(self, batches: Sequence[RunBatch]) -> Tally:
         """Run the batches.
 
         Raises:
@@ -225,7 +225,7 @@ class _Loop:
         except OSError as error:
             raise _lost() from error
 
-    def _submit(self, waiting: deque[Batch]) -> None:
+    def _submit(self, waiting: deque[RunBatch]) -> None:
         # Few batches go out one per thread: only many of them queue at the scheduler, and one that waited at a worker
         # would be suspected when the worker dies.
         threads = self._tally.workers
@@ -237,7 +237,7 @@ class _Loop:
             self._alone = True
             self._send(self._suspects.pop())
 
-    def _send(self, batch: Batch) -> None:
+    def _send(self, batch: RunBatch) -> None:
         self._submitted += 1
         key = (self._group, self._submitted)
         arguments = (batch, self._folder, self._make_observer)
@@ -255,7 +255,7 @@ class _Loop:
             if self._client.status != "running":
                 raise _lost() from None
 
-    def _take(self, future: Any, batch: Batch) -> None:
+    def _take(self, future: Any, batch: RunBatch) -> None:
         """Note what became of a batch. Its result is released: a worker that dies later then costs nothing."""
         from distributed import CancelledError, KilledWorker
 
@@ -294,10 +294,10 @@ class _Loop:
                     self._tally.left_seconds = max(0.0, self._tally.left_seconds - answer.seconds)
             self._display.ended(batch.label, answer.seconds)
 
-    def _place(self, batch: Batch) -> Place:
+    def _place(self, batch: RunBatch) -> Place:
         return place(batch.coordinates(batch.cells[0]))
 
-    def _foresee(self, waiting: Iterable[Batch]) -> None:
+    def _foresee(self, waiting: Iterable[RunBatch]) -> None:
         """Work out now and then what the batches that are left will take, by the ones that have been run."""
         if time.monotonic() < self._next_forecast or (mean := self._forecast.mean) is None:
             return
@@ -309,7 +309,7 @@ class _Loop:
         # At most a fiftieth of the time goes into it, however large the grid is.
         self._next_forecast = time.monotonic() + max(TICK_SECONDS, 50 * (time.monotonic() - start))
 
-    def _given_up(self) -> list[Batch]:
+    def _given_up(self) -> list[RunBatch]:
         """Look now and then at the batches of another sweep; return those that it left without record or failure."""
         if not self._elsewhere or time.monotonic() < self._next_look:
             return []

@@ -14,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.experiments import class_of_kind
 from diffstab.grid.expected import Expected, Run, expected
+from diffstab.grid.options import stored_experiment
 from diffstab.grid.plan import CELLS, Plan, planned_runs
-from diffstab.results import Failure, Records, canonical_json
+from diffstab.results import Failure, Records, canonical_json, stored_config
 
-State = Literal["recorded", "running", "failed", "missing"]
+RunState = Literal["recorded", "running", "failed", "missing"]
 
 _SHOWN = 20
 """Lines of a list that are printed; of the rest, the number."""
@@ -26,54 +28,39 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """How far a sweep is.
+    """How far a sweep is, or what starting it would do.
 
     Attributes:
-        folder: Its results folder.
-        states: State of every run, by key.
-        running: What is at work now, in words.
+        states: RunState of every run, by key.
+        labels: What is at work now, or would be run, in words.
         failures: Why batches failed, by what they are.
-        expected: Time of the runs that are missing.
+        expected: Time of the runs that are left.
+        workers: Processes that they would be run by.
+        head: Before the counts.
+        verb: Before each label.
     """
 
-    folder: Path
-    states: Mapping[str, State]
-    running: list[str] = field(default_factory=list)
+    states: Mapping[str, RunState]
+    labels: list[str]
     failures: dict[str, Failure] = field(default_factory=dict)
     expected: Expected = field(default_factory=Expected)
+    workers: int = 1
+    head: str = ""
+    verb: str = "running"
 
-    def count(self, state: State) -> int:
+    def count(self, state: RunState) -> int:
         """Return the number of runs in a state."""
         return Counter(self.states.values())[state]
 
     def __str__(self) -> str:
-        lines = [f"{self.folder}: {_counts(self.states)}"]
-        lines += _listed([f"running: {label}" for label in self.running])
+        parts = [f"{count} {state}" for state in get_args(RunState) if (count := self.count(state))]
+        lines = [f"{self.head}{len(self.states)} runs: {', '.join(parts)}."]
+        lines += _listed([f"{self.verb}: {label}" for label in self.labels])
         lines += _listed([_failed(label, failure) for label, failure in self.failures.items()])
-        if self.count("missing"):
-            lines += [self.expected.text(workers=1)]
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What starting a sweep would do.
-
-    Attributes:
-        states: State of every run, by key.
-        labels: What would be run, in words, batch by batch.
-        expected: Time of it.
-        workers: Processes it would be run by.
-    """
-
-    states: Mapping[str, State]
-    labels: list[str]
-    expected: Expected
-    workers: int
-
-    def __str__(self) -> str:
-        lines = [_counts(self.states), *_listed([f"to run: {label}" for label in self.labels])]
-        return "\n".join([*lines, self.expected.text(self.workers)])
+        is_started = self.verb == "running"
+        return "\n".join(
+            lines if is_started and not self.count("missing") else [*lines, self.expected.text(self.workers)]
+        )
 
 
 def status(folder: str | Path) -> SweepStatus:
@@ -89,17 +76,13 @@ def status(folder: str | Path) -> SweepStatus:
     """
     records, runs = Records(folder), stored_runs(folder)
     states = _states(records, runs)
-    failures = records.failures()
-    return SweepStatus(
-        records.folder,
-        states,
-        list(dict.fromkeys(run.label for run in runs if states[run.key] == "running")),
-        {run.label: failures[run.key] for run in runs if states[run.key] == "failed" and run.key in failures},
-        expected([run for run in runs if states[run.key] == "missing"], records, runs),
-    )
+    known = records.failures()
+    failures = {run.label: known[run.key] for run in runs if states[run.key] == "failed" and run.key in known}
+    left = expected([run for run in runs if states[run.key] == "missing"], records, runs)
+    return SweepStatus(states, _labels(runs, states, "running"), failures, left, head=f"{records.folder}: ")
 
 
-def estimate(plan: Plan, folder: str | Path, *, workers: int = 1, retry_failed: bool = False) -> Estimate:
+def estimate(plan: Plan, folder: str | Path, *, workers: int = 1, retry_failed: bool = False) -> SweepStatus:
     """Return what starting a sweep would do, and how long it would take by the folder's earlier records.
 
     Args:
@@ -117,8 +100,12 @@ def estimate(plan: Plan, folder: str | Path, *, workers: int = 1, retry_failed: 
     todo = [run for run in runs if states[run.key] in wanted]
     # Runs of an earlier, other grid in this folder tell of their time too.
     known = [*runs, *(stored_runs(folder) if (Path(folder) / CELLS).exists() else [])]
-    labels = list(dict.fromkeys(run.label for run in todo))
-    return Estimate(states, labels, expected(todo, records, known), workers)
+    time = expected(todo, records, known)
+    return SweepStatus(states, _labels(runs, states, *wanted), expected=time, workers=workers, verb="to run")
+
+
+def _labels(runs: Sequence[Run], states: Mapping[str, RunState], *wanted: str) -> list[str]:
+    return list(dict.fromkeys(run.label for run in runs if states[run.key] in wanted))
 
 
 def remove(
@@ -179,12 +166,38 @@ def stored_runs(folder: str | Path) -> list[Run]:
     return runs
 
 
-def _states(records: Records, runs: Sequence[Run]) -> dict[str, State]:
+def runs_of(folder: str | Path, kind: str) -> dict[str, Mapping[str, Any]]:
+    """Return the runs that a results folder is for: what tells each apart, by the name of its record.
+
+    Those of a sweep are in its plan, others follow from the configuration.
+
+    Args:
+        folder: Results folder.
+        kind: Word in the column `kind` of its records.
+
+    Returns:
+        The runs; none where the folder does not say, as for a kind that is not listed.
+
+    Raises:
+        ResultsError: If a file of the folder is damaged.
+        ArgumentError: If its configuration is none of that kind.
+    """
+    folder = Path(folder)
+    if (folder / CELLS).exists():
+        return {run.key: run.coordinates for run in stored_runs(folder)}
+    found = class_of_kind(kind)
+    if found is None or hasattr(found, "from_arguments") or not (folder / "config.yaml").exists():
+        return {}
+    experiment = stored_experiment(found, stored_config(folder / "config.yaml"))
+    return {experiment.key(cell): cell for cell in experiment.cells()}
+
+
+def _states(records: Records, runs: Sequence[Run]) -> dict[str, RunState]:
     # Claims first: a run that ends while we look has its record by the time these are listed.
     claimed = records.claimed()
     missing, failed = set(records.missing(run.key for run in runs)), set(records.failures())
     busy = {run.batch for run in runs if run.key in claimed}
-    states: dict[str, State] = {}
+    states: dict[str, RunState] = {}
     for run in runs:
         if run.key not in missing:
             states[run.key] = "recorded"
@@ -235,12 +248,6 @@ def _remove_beside(folder: Path, keys: set[str]) -> None:
     except OSError as error:
         message = f"Cannot remove {error.filename}: {error.strerror}."
         raise ResultsError(f"{message} Mend the permissions, then start again.") from error
-
-
-def _counts(states: Mapping[str, State]) -> str:
-    found = Counter(states.values())
-    parts = [f"{found[state]} {state}" for state in get_args(State) if found[state]]
-    return f"{len(states)} runs: {', '.join(parts)}."
 
 
 def _failed(label: str, failure: Failure) -> str:

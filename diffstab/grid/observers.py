@@ -10,7 +10,7 @@ from diffstab.experiments.unit import Cell, Experiment
 from diffstab.progress import numbers_text
 
 
-class Batch(NamedTuple):
+class RunBatch(NamedTuple):
     """Cells of an experiment that are run at once.
 
     Attributes:
@@ -32,16 +32,16 @@ class Batch(NamedTuple):
         return {**self.experiment.coordinates(cell), **self.columns}
 
 
-def make_batch(experiment: Experiment, cells: tuple[Cell, ...], columns: Mapping[str, Any] = {}) -> Batch:
+def make_batch(experiment: Experiment, cells: tuple[Cell, ...], columns: Mapping[str, Any] = {}) -> RunBatch:
     """Return cells with the names of their records and their label."""
     keys = {cell: experiment.key(cell) for cell in cells}
-    return Batch(experiment, cells, keys, experiment.label(cells), columns)
+    return RunBatch(experiment, cells, keys, experiment.label(cells), columns)
 
 
 class Observer:
     """Is told of the batches of a process, one after another; this one does nothing with it."""
 
-    def started(self, batch: Batch, folder: Path) -> None:
+    def started(self, batch: RunBatch, folder: Path) -> None:
         """A batch begins, whose records go to a results folder."""
 
     def progressed(self, values: Mapping[str, float]) -> None:
@@ -68,7 +68,7 @@ class Shown(Observer):
     def __init__(self, show: Callable[[str], None], then: Observer) -> None:
         self._show, self._then, self._label = show, then, ""
 
-    def started(self, batch: Batch, folder: Path) -> None:
+    def started(self, batch: RunBatch, folder: Path) -> None:
         """Show which batch it is."""
         self._label = batch.label
         self._show(self._label)

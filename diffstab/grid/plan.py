@@ -15,7 +15,7 @@ from diffstab.errors import ArgumentError, ResultsError
 from diffstab.experiments.unit import Experiment
 from diffstab.grid.combining import experiments
 from diffstab.grid.expected import Run
-from diffstab.grid.observers import Batch, make_batch
+from diffstab.grid.observers import RunBatch, make_batch
 from diffstab.grid.options import parse
 from diffstab.grid.sweep_file import SweepFile, coordinates
 from diffstab.results import (
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
 
     name: str
     base: Experiment
-    batches: list[Batch]
+    batches: list[RunBatch]
     written: dict[str, Any]
     wandb: str | None
 
@@ -97,7 +97,7 @@ def make_plan(sweep: SweepFile) -> Plan:
     return Plan(sweep.name, request.experiment, batches, written, request.wandb or sweep.project)
 
 
-def _once(batches: Iterable[Batch]) -> list[Batch]:
+def _once(batches: Iterable[RunBatch]) -> list[RunBatch]:
     """Return the batches without those whose runs are all in earlier ones."""
     seen: set[str] = set()
     kept = []
@@ -204,7 +204,7 @@ def _settled(combination: Mapping[str, Any], experiment: Any) -> dict[str, Any]:
     return {name: leaves.get(name, value) for name, value in coordinates(combination).items()}
 
 
-def _batches(experiment: Experiment, columns: Mapping[str, Any], *, many: bool) -> Iterator[Batch]:
+def _batches(experiment: Experiment, columns: Mapping[str, Any], *, many: bool) -> Iterator[RunBatch]:
     """Yield the batches of an experiment."""
     said = " ".join(f"{name}={value}" for name, value in columns.items()) if many else ""
     for cells in experiment.batches():

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from diffstab.errors import ResultsError, RunError
 from diffstab.experiments.unit import Cell, Experiment, Workplace, prepared
-from diffstab.grid.observers import Batch, Observer, Shown, make_batch
+from diffstab.grid.observers import Observer, RunBatch, Shown, make_batch
 from diffstab.progress import Tally, progress
 from diffstab.results import Failure, Provenance, Records, RecordStore, provenance
 
@@ -27,7 +27,7 @@ WORTH_PACKING = 1000
 """Loose records of a folder from which on they are packed when a grid has ended: reading them takes seconds."""
 
 
-def run_batch(batch: Batch, records: Records, observer: Observer | None = None) -> Outcome:
+def run_batch(batch: RunBatch, records: Records, observer: Observer | None = None) -> Outcome:
     """Run a batch and write the records that are missing, unless another process is at it.
 
     Why it failed, if it did, is remembered beside the records before another process may try it.
@@ -64,7 +64,7 @@ def run_batch(batch: Batch, records: Records, observer: Observer | None = None) 
     return "done"
 
 
-def _record(batch: Batch, missing: set[str], records: Records, observer: Observer) -> None:
+def _record(batch: RunBatch, missing: set[str], records: Records, observer: Observer) -> None:
     with _telling(observer, batch, records.folder):
         for cell, row in measured_rows(batch, records.folder, observer):
             if batch.keys[cell] in missing:
@@ -72,7 +72,7 @@ def _record(batch: Batch, missing: set[str], records: Records, observer: Observe
                 observer.recorded(cell, row)
 
 
-def measured_rows(batch: Batch, folder: Path, observer: Observer) -> list[tuple[Cell, dict[str, Any]]]:
+def measured_rows(batch: RunBatch, folder: Path, observer: Observer) -> list[tuple[Cell, dict[str, Any]]]:
     """Run a batch; return the record of each cell, in which `wall_seconds` is an equal share of the batch's time."""
     experiment, started, clock = batch.experiment, datetime.now(UTC), time.perf_counter()
     workplace, origin = Workplace(folder, batch.keys, observer.progressed), _origin()
@@ -114,7 +114,7 @@ def limited_threads(count: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _telling(observer: Observer, batch: Batch, folder: Path) -> Iterator[None]:
+def _telling(observer: Observer, batch: RunBatch, folder: Path) -> Iterator[None]:
     """Tell an observer of the beginning of a batch and of its end, whatever that is."""
     error: BaseException | None = None
     try:
@@ -127,7 +127,9 @@ def _telling(observer: Observer, batch: Batch, folder: Path) -> Iterator[None]:
         observer.finished(error)
 
 
-def note_failure(records: Records, batch: Batch, reason: str, *, detail: str = "", attempts: int = 1) -> None:
+def note_failure(
+    records: Records, batch: RunBatch, reason: str, *, detail: str = "", attempts: int = 1
+) -> None:
     """Remember, of the runs of a batch that have no record, why.
 
     Args:
@@ -160,7 +162,7 @@ def runs_failed(count: int, total: int, folder: str | Path) -> RunError:
     return RunError(f"{message} {way_out}")
 
 
-def missing_batches(batches: Iterable[Batch], records: Records) -> list[Batch]:
+def missing_batches(batches: Iterable[RunBatch], records: Records) -> list[RunBatch]:
     """Return the batches that lack a record."""
     batches = list(batches)
     missing = set(records.missing(key for batch in batches for key in batch.keys.values()))
@@ -175,7 +177,7 @@ def missing_cells(experiment: Experiment, records: Records) -> list[Cell]:
 
 def open_grid(
     experiment: Experiment, folder: str | Path, *, console: Console
-) -> tuple[RecordStore, list[Batch]]:
+) -> tuple[RecordStore, list[RunBatch]]:
     """Open a results folder for an experiment, and say on the console how much of it is done.
 
     Args:
@@ -242,8 +244,8 @@ def run_grid(
 
 
 def _run_all(
-    batches: list[Batch], records: Records, console: Console, observer: Observer
-) -> tuple[list[Batch], list[Exception | SystemExit]]:
+    batches: list[RunBatch], records: Records, console: Console, observer: Observer
+) -> tuple[list[RunBatch], list[Exception | SystemExit]]:
     """Run batches one after another; return those that another process runs, and the errors of those that failed."""
     busy, failures, tally = [], [], Tally(len(batches))
     with progress(console, tally) as display:
@@ -253,11 +255,11 @@ def _run_all(
             try:
                 busy += [batch] if run_batch(batch, records, shown) == "busy" else []
                 tally.done += 1
+                display.ended(batch.label, time.monotonic() - clock)
             except ResultsError:
                 raise
             except (Exception, SystemExit) as error:
                 failures.append(error)
                 tally.failed += 1
                 display.say(f"failed: {batch.label}: {reason_of(error)}")
-            display.ended(batch.label, time.monotonic() - clock)
     return busy, failures

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from diffstab import __version__
 from diffstab.errors import ResultsError
-from diffstab.grid.observers import Batch, MakeObserver
+from diffstab.grid.observers import MakeObserver, RunBatch
 from diffstab.grid.running import reason_of, run_batch
 from diffstab.results import Records
 
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     reason: str = ""
 
 
-def run_task(batch: Batch, folder: Path, make_observer: MakeObserver | None = None) -> Answer:
+def run_task(batch: RunBatch, folder: Path, make_observer: MakeObserver | None = None) -> Answer:
     """Run a batch on this worker, and write its records or why it failed.
 
     An exception of the runs is answered, not raised: not every exception can be sent over the wire, and a full disk is
@@ -46,7 +46,7 @@ def run_task(batch: Batch, folder: Path, make_observer: MakeObserver | None = No
         return Answer("refused", reason=str(error))
 
 
-def _tried(batch: Batch, records: Records, make_observer: MakeObserver | None) -> Answer:
+def _tried(batch: RunBatch, records: Records, make_observer: MakeObserver | None) -> Answer:
     # Asked of the disk, as the driver may not have heard of it: the worker died before its answer was taken.
     if known := records.failures(batch.keys.values()):
         return Answer("failed", reason=next(iter(known.values())).reason)

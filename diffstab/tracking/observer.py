@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffstab.extras import require
-from diffstab.grid.observers import Batch, Observer
+from diffstab.grid.observers import Observer, RunBatch
 from diffstab.results import Records
 from diffstab.tracking import content
 from diffstab.tracking.session import Mode, check_project, choose_mode, log_file, open_run, tell_once
@@ -44,7 +44,7 @@ class WandbObserver(Observer):
         self.project, self.mode = project, mode or choose_mode()
         self._open: dict[int, _BatchRun] = {}
 
-    def started(self, batch: Batch, folder: Path) -> None:
+    def started(self, batch: RunBatch, folder: Path) -> None:
         """Open the W&B run of a batch."""
         if self.mode == "disabled" or self.project in _unreachable:
             return
@@ -102,7 +102,7 @@ def wandb_observers(project: str) -> Callable[[], WandbObserver]:
 class _BatchRun:
     """The W&B run of one batch."""
 
-    def __init__(self, project: str, mode: Mode, batch: Batch, folder: Path) -> None:
+    def __init__(self, project: str, mode: Mode, batch: RunBatch, folder: Path) -> None:
         self.batch, self.folder = batch, folder
         self.rows: list[Mapping[str, Any]] = []
         self._name = batch.experiment.name
@@ -202,7 +202,7 @@ class _BatchRun:
         self.handle.log_artifact(artifact)
 
 
-def _config(batch: Batch, axis: str) -> dict[str, Any]:
+def _config(batch: RunBatch, axis: str) -> dict[str, Any]:
     """Return the nested configuration of a batch, and what its lines are grouped by."""
     experiment = batch.experiment
     cells = [experiment.settings(cell) for cell in batch.cells]

@@ -259,7 +259,8 @@ def test_every_file_says_what_it_is_for():
     for path in FILES:
         header = [line for line in path.read_text().splitlines() if line.startswith("#")]
         starts = [line[2:].split(":")[0] for line in header]
-        assert {"Figure", "Command", "Time", "Expected"} <= set(starts), path.name
+        assert {"Figure", "Command", "Time"} <= set(starts), path.name
+        assert {"Expected", "Found"} & set(starts), path.name
         assert f"configs/plateau/{path.name}" in path.read_text()
         assert read_config(path)["data"]
 

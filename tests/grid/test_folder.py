@@ -4,10 +4,11 @@ import pytest
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.grid.expected import Expected, Run, expected
-from diffstab.grid.folder import estimate, planned_runs, remove, status, stored_runs
+from diffstab.grid.folder import estimate, planned_runs, remove, runs_of, status, stored_runs
 from diffstab.grid.plan import make_plan, open_plan
 from diffstab.grid.sweep_file import read_sweep
-from diffstab.results import Failure, Records
+from diffstab.paper.stages import STAGES
+from diffstab.results import Failure, Records, RecordStore
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_status_tells_every_state(plan_of, folder):
     assert [seen.count(state) for state in ("recorded", "running", "failed", "missing")] == [2, 1, 1, 4]
     assert seen.states[failing] == "failed"
     assert seen.states[held] == "running"
-    assert seen.running == ["power=3 number=2 seed=0"]
+    assert seen.labels == ["power=3 number=2 seed=0"]
     assert seen.failures["power=2 number=1 seed=1"].attempts == 3
     lines = str(seen).splitlines()
     assert lines[0] == f"{folder}: 8 runs: 2 recorded, 1 running, 1 failed, 4 missing."
@@ -290,3 +291,21 @@ def test_files_that_cannot_be_removed(plan_of, folder, monkeypatch):
     monkeypatch.setattr("diffstab.grid.folder.shutil.rmtree", refuse)
     with pytest.raises(ResultsError, match=r"Cannot remove .*fits.*: Permission denied\. Mend"):
         remove(folder, everything=True)
+
+
+@pytest.mark.parametrize("stage", ["images_mnist", "sphere_gaussian", "plateau_teacher", "forces_mnist"])
+def test_a_folder_says_which_runs_it_is_for(stage, tmp_path):
+    request = STAGES[stage].request(tmp_path)
+    experiment = request.experiment
+    RecordStore(request.folder, experiment.resolved(), grid_keys=experiment.grid_keys())
+    runs = runs_of(request.folder, experiment.kind)
+    assert set(runs) == {experiment.key(cell) for cell in experiment.cells()}
+    assert runs_of(request.folder, "unheard of") == {}
+
+
+def test_a_folder_of_a_sweep_says_which_runs_it_is_for(plan_of, tmp_path):
+    plan = plan_of()
+    open_plan(plan, tmp_path / "a")
+    runs = runs_of(tmp_path / "a", "numbers")
+    assert set(runs) == set(plan.keys)
+    assert {run["power"] for run in runs.values()} == {2, 3}

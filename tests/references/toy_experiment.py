@@ -15,6 +15,8 @@ class Toy(Experiment):
     kind = "toy"
     axes = (Axis("numbers", "number", "number"),)
     free = ("together_size", "log", "threads")
+    curve = "number"
+    measures = ("square",)
 
     numbers: list[int] = field(default_factory=lambda: [1, 2, 3])
     factor: float = 1.0

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffstab.errors import ArgumentError
+from diffstab.experiments.images import ImageExperiment
 from diffstab.tracking import content
+from tests.references.toy_experiment import Toy
 
 ROW = {
     "dataset": "Digits",
@@ -30,7 +31,7 @@ ROW = {
 
 
 def test_a_record_is_a_point_of_its_curves():
-    curves = content.curves_of("compare")
+    curves = content.curves_of(ImageExperiment)
     assert content.point(curves, ROW) == {
         "image/n_train": 64,
         "image/test_error": 0.25,
@@ -124,8 +125,10 @@ def test_lines_are_named_by_their_place_without_size_and_seed():
     )
 
 
-def test_an_unknown_command_is_refused():
-    with pytest.raises(ArgumentError, match="command must be one of compare"):
-        content.curves_of("bogus")
-    with pytest.raises(ArgumentError, match="command must be one of compare"):
-        content.pictures("bogus", pd.DataFrame(), None)
+def test_an_experiment_of_ones_own_is_drawn_by_what_it_says():
+    curves = content.curves_of(Toy)
+    assert content.point(curves, {"number": 3, "square": 9, "text": "x"}) == {
+        "toy/number": 3,
+        "toy/square": 9,
+    }
+    assert content.pictures("toy", pd.DataFrame(), None) == {}

@@ -83,7 +83,7 @@ def test_a_comparison_is_told_whole(quiet_place, monkeypatch, tiny, logged):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     folder = quiet_place / "results" / "<b>x<" / "..y"
     experiment = tiny["compare"]()
-    logs = run("compare", experiment, folder)
+    logs = run(experiment, folder)
     assert len(logs) == 2
     frame = Records(folder).read().set_index("method")
     for log in logs:

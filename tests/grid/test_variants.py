@@ -4,11 +4,12 @@ import json
 
 import pytest
 import yaml
-from diffstab.sweep import read_sweep
-from diffstab.training.grid import grid_command
 
 from diffstab.cli import main
 from diffstab.errors import ArgumentError
+from diffstab.experiments import experiment_class
+from diffstab.grid.options import parse
+from diffstab.grid.sweep_file import read_sweep
 from diffstab.results import read_config
 from diffstab.training.config_files import read_arguments
 
@@ -26,13 +27,16 @@ def variant(place):
     return write
 
 
-def test_a_grid_command_records_the_merged_configuration(variant):
+def asked(name, config, *options):
+    return parse(experiment_class(name), ["--config", config, *options])
+
+
+def test_an_experiment_records_the_merged_configuration(variant):
     variant("base.yaml", data={"class_path": "datamodules.Digits"}, net={"hidden": [10]}, n_train=[8])
     path = variant("own.yaml", include="base.yaml", net={"activation": "relu"})
     same = {**read_config("base.yaml"), "net": {"hidden": [10], "activation": "relu"}}
     plain = variant("plain.yaml", **same)
-    command = grid_command("compare")
-    one, other = (command.parse(["--config", name]) for name in (path, plain))
+    one, other = (asked("compare", name) for name in (path, plain))
     assert one.experiment == other.experiment
     assert str(one.folder) == "results/own"
     assert "include" not in json.dumps(one.experiment.resolved())
@@ -43,7 +47,7 @@ def test_lightnings_command_line_takes_variants_of_configurations_and_of_their_p
     variant("base.yaml", model={"alpha": 0.5})
     path = variant("own.yaml", include="base.yaml", data={"class_path": "datamodules.Digits"})
     net = variant("wide.yaml", include="net.yaml", init_args={"hidden": [30]})
-    config = grid_command("fit").parse(["--config", path, "--model.net", net]).experiment.config
+    config = asked("fit", path, "--model.net", net).experiment.config
     assert config["model"]["alpha"] == 0.5
     assert config["model"]["net"]["init_args"]["hidden"] == [30]
     assert config["data"]["class_path"] == "datamodules.Digits"
@@ -79,4 +83,4 @@ def test_a_file_within_a_file_cannot_include_a_third(variant):
     variant("data.yaml", include="base.yaml")
     path = variant("own.yaml", data="data.yaml")
     with pytest.raises(ArgumentError, match="include must stand in a file of the command line"):
-        grid_command("fit").parse(["--config", path])
+        asked("fit", path)
