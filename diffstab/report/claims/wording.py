@@ -39,34 +39,27 @@ def column_shown(claim: Claim) -> Column:
 
 def shown(claim: Claim, found: Measurement, verdicts: Mapping[str, str], verdict: str) -> Shown:
     """Return the numbers that stand for a claim."""
-    column, expected = column_shown(claim), expectation(claim, found)
-    if not found.estimates:
-        return Shown("", math.nan, expected)
-    places = list(found.estimates)
-    means = [one.mean for one in found.estimates.values()]
+    column, estimates = column_shown(claim), found.estimates
+    means = [one.mean * column.factor for one in estimates.values()]
     if claim.show in ("first", "mean"):
         value = means[0] if claim.show == "first" else sum(means) / len(means)
-        return Shown(_listed(claim, found, column), value * column.factor, expected)
-    if claim.show == "last":
-        front = places[-1:]
-        # Beside the last place one that decides, where the last has another verdict than all together.
-        deciding = [place for place in places if verdicts[place] == verdict]
-        front += deciding[-1:] if verdicts[front[0]] != verdict else []
-    else:
-        front = [worst_place(claim, found)]
-    texts = [placed_text(estimate_text(claim, found.estimates[place]), place) for place in front]
-    return Shown("; ".join(texts), found.estimates[front[0]].mean * column.factor, expected)
+        return Shown(_listed(claim, found, column), value, expectation(claim, found))
+    places = list(estimates)
+    front = (
+        places[-1] if claim.show == "last" else max(places, key=lambda place: _excess(claim, found, place))
+    )
+    # Beside the last place one that decides, where the last has another verdict than all together.
+    deciding = [] if verdicts[front] == verdict else [place for place in places if verdicts[place] == verdict]
+    named = [front, *(deciding[-1:] if claim.show == "last" else [])]
+    texts = [placed_text(estimate_text(claim, estimates[place]), place) for place in named]
+    return Shown("; ".join(texts), estimates[front].mean * column.factor, expectation(claim, found))
 
 
-def worst_place(claim: Claim, found: Measurement) -> str:
-    """Return the place whose number lies farthest towards the outside of the rule's band."""
-    rule = claim.rule
-    assert rule is not None  # claims that are tested have one
-    excess = {
-        place: rule.excess(one, found.predicted.get(place, math.nan))
-        for place, one in found.estimates.items()
-    }
-    return max(excess, key=lambda place: excess[place] if math.isfinite(excess[place]) else -math.inf)
+def _excess(claim: Claim, found: Measurement, place: str) -> float:
+    """How far the number at a place lies towards the outside of the rule's band."""
+    assert claim.rule is not None  # claims that are tested have one
+    excess = claim.rule.excess(found.estimates[place], found.predicted.get(place, math.nan))
+    return -math.inf if math.isnan(excess) else excess
 
 
 def _listed(claim: Claim, found: Measurement, column: Column) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,6 +51,16 @@ class Statistic(NamedTuple):
     measure: Callable[..., Measurement]
     options: frozenset[str]
     needed: frozenset[str]
+
+    def check(self, given: Collection[str]) -> None:
+        """Refuse further arguments that it does not take, and the lack of those that it needs.
+
+        Raises:
+            ArgumentError: With the name of the first of them.
+        """
+        takes = ", ".join(sorted(self.options)) or "nothing"
+        if wrong := sorted(set(given) - self.options) or sorted(self.needed - set(given)):
+            raise ArgumentError(f"statistic {self.name}", f"be given {takes} beside its name", wrong[0])
 
 
 _REGISTERED: dict[str, Statistic] = {}
