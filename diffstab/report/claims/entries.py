@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from yaml import YAMLError
+
 from diffstab.errors import ArgumentError
 from diffstab.report.claims.claim import Claim
 from diffstab.report.rules import read_rule
@@ -16,6 +18,7 @@ from diffstab.report.statistics.expressions import columns_of
 from diffstab.results import parse_yaml
 from diffstab.results.schema import is_listed
 
+_LAST = 1000
 _FIELDS = {one.name for one in fields(Claim)}
 _WORDS = {
     "kind": ("", "images", "sphere", "plateau", "forces"),
@@ -34,8 +37,9 @@ def read_claims(folder: str | Path) -> tuple[Claim, ...]:
     """Read the claims of all YAML files of a folder.
 
     A file has `sources`, a long name for each short one, `claims`, a list of entries with the fields of `Claim`, and
-    perhaps `words` that entries use as `{word}`. An entry with `each` stands for the entries listed there, which share
-    the fields of `with` and are repeated for each mapping of words in `for`.
+    perhaps `words` that entries use as `{word}` and a number `order`, its place among the files. An entry with `each`
+    stands for the entries listed there, which share the fields of `with` and are repeated for each mapping of words in
+    `for`.
 
     Args:
         folder: Holds `*.yaml`.
@@ -44,12 +48,8 @@ def read_claims(folder: str | Path) -> tuple[Claim, ...]:
         ArgumentError: If a word of an entry is not known; the message names file, claim and word.
     """
     found: dict[str, Claim] = {}
-    for path in sorted(Path(folder).glob("*.yaml")):
-        content = parse_yaml(path.read_bytes())
-        if not isinstance(content, Mapping) or set(content) | {"words"} != {"sources", "claims", "words"}:
-            raise ArgumentError(
-                str(path), "hold `sources`, `claims` and perhaps `words`", list(content or ())
-            )
+    files = {path: _content(path) for path in sorted(Path(folder).glob("*.yaml"))}
+    for path, content in sorted(files.items(), key=lambda item: item[1].get("order", _LAST)):
         for entry in _expanded({"each": content["claims"], "for": [content.get("words", {})]}):
             name = entry.get("id", "?")
             try:
@@ -57,6 +57,19 @@ def read_claims(folder: str | Path) -> tuple[Claim, ...]:
             except ArgumentError as error:
                 raise ArgumentError(f"Claim {name} of {path}", "be sound", f"this: {error}") from error
     return tuple(found.values())
+
+
+def _content(path: Path) -> Mapping[str, Any]:
+    try:
+        content = parse_yaml(path.read_bytes())
+    except YAMLError as error:
+        raise ArgumentError(str(path), "be YAML", f"this: {error}") from error
+    needed, further = {"sources", "claims"}, {"words", "order"}
+    if not isinstance(content, Mapping) or not needed <= set(content) <= needed | further:
+        raise ArgumentError(
+            str(path), "hold `sources`, `claims`, perhaps `words`, `order`", list(content or ())
+        )
+    return content
 
 
 def _expanded(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -15,6 +15,7 @@ from diffstab.report.rules import DOES_NOT, HOLDS, NOT_TESTED, UNDECIDED, VERDIC
 from diffstab.report.statistics.registry import Measurement, statistic_named
 from diffstab.results.schema import Column, describe, value_name
 
+_RATIOS = ("ratio", "failing_odds")
 _FEW = 12
 """Places up to which all are listed."""
 _PLACES = {"n_train": "at every n", "dataset": "on every data set"}
@@ -74,7 +75,7 @@ def _listed(claim: Claim, found: Measurement, column: Column) -> str:
 def estimate_text(claim: Claim, one: Estimate, *, unit: bool = True) -> str:
     """Return a number with its interval: "+1.5 points [+1.1, +1.9]"; a number without limits stands alone."""
     column = column_shown(claim) if unit else column_shown(claim)._replace(unit="", difference_unit="")
-    if claim.statistic == "ratio":
+    if claim.statistic in _RATIOS:
         # The limits of a ratio lie at unlike distances from it: each has digits of its own.
         texts = [number_text(value) for value in one[:3]]
         return f"{texts[0]} [{texts[1]}, {texts[2]}]" if math.isfinite(one.low) else texts[0]
@@ -101,7 +102,9 @@ def expectation(claim: Claim, found: Measurement) -> str:
     assert claim.rule is not None  # claims that are tested have one
     predicted = dict.fromkeys(one for one in found.predicted.values() if math.isfinite(one))
     if len(predicted) > 3 and claim.predicted:
-        return claim.rule.text.replace("at most predicted", "≤ ") + claim.predicted.replace("n_train", "N")
+        return claim.rule.text.replace("at most predicted", "≤ ") + claim.predicted.replace(
+            "n_train", "N"
+        ).replace(" * ", " ")
     return claim.rule.expectation(list(predicted), column_shown(claim))
 
 

@@ -104,7 +104,8 @@ claims:
         ("kind: images", "by: colour", "column must be listed .* got colour"),
         ("id: bigger", "each: []", "must have `with` and `for` alone beside it, got kind"),
         ("source: paper", "source: book", "Claim bigger .* source must be one of paper, got 'book'"),
-        ("sources:", "source:", "must hold `sources`, `claims`"),
+        ("sources:", "source:", "somebody.yaml must hold `sources`, `claims`"),
+        ("sources:", "sources: [", "somebody.yaml must be YAML"),
     ],
 )
 def test_a_word_that_is_not_known_is_refused(old, new, match, tmp_path):
