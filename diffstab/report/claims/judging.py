@@ -25,7 +25,7 @@ from diffstab.results import read_records
 
 PREPARED: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "images": tidy_records,
-    "sphere": lambda records: with_square_error(tidy_records(records)),
+    "sphere": tidy_records,
     "plateau": plateau_frame,
     "forces": lambda records: records,
 }
@@ -71,7 +71,7 @@ class Evidence:
     def of_records(cls, records: pd.DataFrame, kind: str) -> Evidence:
         """Return records that are ready as those of a stage without a name."""
         found = cls({})
-        found._ready["", kind] = records.assign(stage="")
+        found._ready["", kind] = _with_stage(records, "", kind)
         return found
 
     def records(self, stage: str, kind: str) -> pd.DataFrame:
@@ -83,7 +83,8 @@ class Evidence:
         if (stage, kind) not in self._ready:
             if stage not in self.folders:
                 raise ResultsError(f"The stage {stage} was not run.")
-            self._ready[stage, kind] = PREPARED[kind](read_records(self.folders[stage])).assign(stage=stage)
+            ready = PREPARED[kind](read_records(self.folders[stage]))
+            self._ready[stage, kind] = _with_stage(ready, stage, kind)
         return self._ready[stage, kind]
 
 
@@ -182,7 +183,8 @@ def _setting(records: pd.DataFrame, name: str) -> pd.Series:
     return texts.map(lambda text: json.loads(text).get(name.removeprefix("config.")))
 
 
-def with_square_error(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return records of the sphere with `mean_square_error`: on the one realisation that all methods saw."""
-    errors = [frame[name] for name in ("drawn_error", "test_error") if name in frame]
-    return frame.assign(mean_square_error=errors[0].fillna(errors[-1])) if errors else frame
+def _with_stage(frame: pd.DataFrame, stage: str, kind: str) -> pd.DataFrame:
+    """Records with their stage; those of the sphere with the error on the one realisation that all methods saw."""
+    errors = [frame[name] for name in ("drawn_error", "test_error") if name in frame and kind == "sphere"]
+    drawn = {"mean_square_error": errors[0].fillna(errors[-1])} if errors else {}
+    return frame.assign(stage=stage, **drawn)
