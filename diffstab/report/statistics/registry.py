@@ -35,7 +35,7 @@ class Measurement:
     doubt: str = ""
 
 
-class Statistic(NamedTuple):
+class ClaimStatistic(NamedTuple):
     """A named statistic.
 
     Attributes:
@@ -63,7 +63,7 @@ class Statistic(NamedTuple):
             raise ArgumentError(f"statistic {self.name}", f"be given {takes} beside its name", wrong[0])
 
 
-_REGISTERED: dict[str, Statistic] = {}
+_REGISTERED: dict[str, ClaimStatistic] = {}
 
 
 def statistic(name: str, subject: str) -> Callable[[Callable[..., Measurement]], Callable[..., Measurement]]:
@@ -78,13 +78,13 @@ def statistic(name: str, subject: str) -> Callable[[Callable[..., Measurement]],
         further = list(inspect.signature(measure).parameters.values())[2:]
         needed = {one.name for one in further if one.default is one.empty}
         names = {one.name for one in further}
-        _REGISTERED[name] = Statistic(name, subject, measure, frozenset(names), frozenset(needed))
+        _REGISTERED[name] = ClaimStatistic(name, subject, measure, frozenset(names), frozenset(needed))
         return measure
 
     return register
 
 
-def statistic_named(name: str) -> Statistic:
+def statistic_named(name: str) -> ClaimStatistic:
     """Return a statistic by its name.
 
     Raises:
