@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
+
+from yaml import YAMLError
 
 from diffstab.errors import ArgumentError
 from diffstab.report.claims.claim import Claim
@@ -16,29 +18,28 @@ from diffstab.report.statistics.expressions import columns_of
 from diffstab.results import parse_yaml
 from diffstab.results.schema import is_listed
 
-FOLDER = Path(__file__).parent
-KINDS = ("images", "sphere", "plateau", "forces")
+_LAST = 1000
+_FIELDS = {one.name for one in fields(Claim)}
 _WORDS = {
-    "kind": ("", *KINDS),
+    "kind": ("", "images", "sphere", "plateau", "forces"),
     "sizes": ("all", "larger half", "largest"),
-    "show": ("last", "worst", "first", "mean"),
+    "show": ("worst", "last", "first", "mean"),
 }
-_TESTED, _UNTESTED = {"statistic", "rule"}, {"untested"}
-_NAMES = {one.name for one in fields(Claim)}
 
 
 @cache
 def sources_claims() -> tuple[Claim, ...]:
     """Return all claims that come with diffstab, file by file."""
-    return read_claims(FOLDER)
+    return read_claims(Path(__file__).parent)
 
 
 def read_claims(folder: str | Path) -> tuple[Claim, ...]:
     """Read the claims of all YAML files of a folder.
 
-    A file has `sources`, a long name for each short one, and `claims`, a list of entries with the fields of `Claim`.
-    An entry may hold `each`, entries that share the rest of its fields, and `for`, a list of words to put in: the
-    entry is repeated for each of them with `{word}` filled in.
+    A file has `sources`, a long name for each short one, `claims`, a list of entries with the fields of `Claim`, and
+    perhaps `words` that entries use as `{word}` and a number `order`, its place among the files. An entry with `each`
+    stands for the entries listed there, which share the fields of `with` and are repeated for each mapping of words in
+    `for`.
 
     Args:
         folder: Holds `*.yaml`.
@@ -47,36 +48,41 @@ def read_claims(folder: str | Path) -> tuple[Claim, ...]:
         ArgumentError: If a word of an entry is not known; the message names file, claim and word.
     """
     found: dict[str, Claim] = {}
-    for path in sorted(Path(folder).glob("*.yaml")):
-        for entry in _entries(path):
-            claim = _claim(entry, path)
-            if claim.id in found:
-                raise _refused(path, claim.id, ArgumentError("id", "be unique", repr(claim.id)))
-            found[claim.id] = claim
+    files = {path: _content(path) for path in sorted(Path(folder).glob("*.yaml"))}
+    for path, content in sorted(files.items(), key=lambda item: item[1].get("order", _LAST)):
+        for entry in _expanded({"each": content["claims"], "for": [content.get("words", {})]}):
+            name = entry.get("id", "?")
+            try:
+                found[name] = _claim(entry, content["sources"], set(found))
+            except ArgumentError as error:
+                raise ArgumentError(f"Claim {name} of {path}", "be sound", f"this: {error}") from error
     return tuple(found.values())
 
 
-def _entries(path: Path) -> Iterator[dict[str, Any]]:
-    content = parse_yaml(path.read_bytes())
-    if not isinstance(content, Mapping) or set(content) != {"sources", "claims"}:
-        raise ArgumentError(str(path), "hold `sources` and `claims` alone", list(content or ()))
-    for entry in content["claims"]:
-        for one in _expanded(entry):
-            source = one.get("source", "")
-            if source not in content["sources"]:
-                error = ArgumentError("source", f"be one of {', '.join(content['sources'])}", repr(source))
-                raise _refused(path, one.get("id", "?"), error)
-            yield {**one, "source": content["sources"][source]}
+def _content(path: Path) -> Mapping[str, Any]:
+    try:
+        content = parse_yaml(path.read_bytes())
+    except YAMLError as error:
+        raise ArgumentError(str(path), "be YAML", f"this: {error}") from error
+    needed, further = {"sources", "claims"}, {"words", "order"}
+    if not isinstance(content, Mapping) or not needed <= set(content) <= needed | further:
+        raise ArgumentError(
+            str(path), "hold `sources`, `claims`, perhaps `words`, `order`", list(content or ())
+        )
+    return content
 
 
 def _expanded(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    shared = {key: value for key, value in entry.items() if key not in ("for", "each")}
+    """Yield the entries that an entry stands for, with all fields that they share and all words filled in."""
+    if "each" not in entry:
+        yield dict(entry)
+        return
+    if unknown := sorted(set(entry) - {"with", "for", "each"}):
+        raise ArgumentError("an entry with `each`", "have `with` and `for` alone beside it", unknown[0])
     for words in entry.get("for", [{}]):
-        for one in entry.get("each", [{}]):
-            merged = {**shared, **one}
-            inner = [merged] if "each" not in one and "for" not in one else _expanded(merged)
-            for found in inner:
-                yield cast("dict[str, Any]", _filled(found, words)) if words else dict(found)
+        for inner in entry["each"]:
+            for one in _expanded(inner):
+                yield {key: _filled(value, words) for key, value in {**entry.get("with", {}), **one}.items()}
 
 
 def _filled(value: Any, words: Mapping[str, Any]) -> Any:
@@ -85,72 +91,49 @@ def _filled(value: Any, words: Mapping[str, Any]) -> Any:
         return {key: _filled(one, words) for key, one in value.items()}
     if isinstance(value, list):
         return [_filled(one, words) for one in value]
-    if not isinstance(value, str):
-        return value
-    alone = [word for word in words if value == f"{{{word}}}"]
-    if alone:
-        return words[alone[0]]
-    for word, text in words.items():
+    for word, text in words.items() if isinstance(value, str) else ():
+        if value == f"{{{word}}}":
+            return text
         value = value.replace(f"{{{word}}}", str(text))
     return value
 
 
-def _claim(entry: Mapping[str, Any], path: Path) -> Claim:
-    name = str(entry.get("id", "?"))
-    try:
-        _check_words(entry)
-        stage, asked = entry.get("stage", ()), entry.get("statistic", "")
-        options = (
-            {key: value for key, value in asked.items() if key != "name"}
-            if isinstance(asked, Mapping)
-            else {}
-        )
-        given = dict(entry) | {
-            "stage": (stage,) if isinstance(stage, str) else tuple(stage),
-            "statistic": asked["name"] if isinstance(asked, Mapping) else asked,
-            "options": options,
-            "rule": read_rule(str(entry["rule"])) if "rule" in entry else None,
-            "predicted": str(entry.get("predicted", "")),
-        }
-        claim = Claim(**given)
-        _check_statistic(claim)
+def _claim(entry: Mapping[str, Any], sources: Mapping[str, str], names: set[str]) -> Claim:
+    _check_words(entry, sources, names)
+    stage, asked = entry.get("stage", ()), entry.get("statistic", "")
+    named = dict(asked) if isinstance(asked, Mapping) else {"name": asked}
+    given = dict(entry) | {
+        "source": sources[entry["source"]],
+        "stage": (stage,) if isinstance(stage, str) else tuple(stage),
+        "statistic": named.pop("name", ""),
+        "options": named,
+        "rule": read_rule(str(entry["rule"])) if "rule" in entry else None,
+        "predicted": str(entry.get("predicted", "")),
+    }
+    claim = Claim(**given)
+    if not claim.untested:
+        statistic_named(claim.statistic).check(claim.options)
         _check_columns(claim)
-    except ArgumentError as error:
-        raise _refused(path, name, error) from error
     return claim
 
 
-def _refused(path: Path, name: str, error: ArgumentError) -> ArgumentError:
-    return ArgumentError(f"Claim {name} of {path}", "be one that can be judged", f"this: {error}")
-
-
-def _check_words(entry: Mapping[str, Any]) -> None:
-    if unknown := sorted(set(entry) - _NAMES):
-        raise ArgumentError("an entry", f"have fields of {', '.join(sorted(_NAMES))}", unknown[0])
-    needed = {"id", "source", "place", "statement"} | (_UNTESTED if "untested" in entry else _TESTED)
+def _check_words(entry: Mapping[str, Any], sources: Mapping[str, str], names: set[str]) -> None:
+    if unknown := sorted(set(entry) - _FIELDS):
+        raise ArgumentError("an entry", f"have fields of {', '.join(sorted(_FIELDS))}", unknown[0])
+    needed = {"id", "source", "place", "statement"}
+    needed |= set() if "untested" in entry else {"statistic", "rule"}
     if absent := sorted(needed - set(entry)):
         raise ArgumentError("an entry", f"have the field {absent[0]}", ", ".join(entry))
-    for key, words in _WORDS.items():
+    if entry["id"] in names:
+        raise ArgumentError("id", "be unique", repr(entry["id"]))
+    for key, words in {**_WORDS, "source": tuple(sources)}.items():
         if entry.get(key, words[0]) not in words:
             raise ArgumentError(key, f"be one of {', '.join(filter(None, words))}", repr(entry[key]))
 
 
-def _check_statistic(claim: Claim) -> None:
-    if claim.untested:
-        return
-    known = statistic_named(claim.statistic)
-    if unknown := sorted(set(claim.options) - known.options):
-        takes = ", ".join(sorted(known.options)) or "nothing"
-        raise ArgumentError(f"statistic {known.name}", f"be given {takes} beside its name", unknown[0])
-    if absent := sorted(known.needed - set(claim.options)):
-        raise ArgumentError(f"statistic {known.name}", f"be given {absent[0]}", "none")
-
-
 def _check_columns(claim: Claim) -> None:
-    named = columns_of(claim.value) if claim.value else set()
-    named |= columns_of(claim.predicted) if claim.predicted else set()
-    named |= {name for name in claim.where if not name.startswith("config.")} | (
-        {claim.by} if claim.by else set()
-    )
+    named = {name for name in claim.where if not name.startswith("config.")} | ({claim.by} - {""})
+    for expression in filter(None, (claim.value, claim.predicted)):
+        named |= columns_of(expression)
     if unknown := sorted(name for name in named if not is_listed(name)):
         raise ArgumentError("a column", "be listed in diffstab.results.schema", unknown[0])

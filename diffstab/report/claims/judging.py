@@ -6,9 +6,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -19,13 +19,13 @@ from diffstab.report.claims.entries import sources_claims
 from diffstab.report.l2.plateau_runs import plateau_frame
 from diffstab.report.rules import HOLDS, NOT_TESTED, UNDECIDED, together
 from diffstab.report.statistics.expressions import columns_of
-from diffstab.report.statistics.registry import Measurement, measure
+from diffstab.report.statistics.registry import measure
 from diffstab.report.tables import tidy_records
 from diffstab.results import read_records
 
 PREPARED: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "images": tidy_records,
-    "sphere": lambda records: with_square_error(tidy_records(records)),
+    "sphere": tidy_records,
     "plateau": plateau_frame,
     "forces": lambda records: records,
 }
@@ -56,7 +56,6 @@ class Judgement(NamedTuple):
     seconds: float = 0.0
 
 
-@dataclass(frozen=True)
 class Evidence:
     """The records of the stages, read when first asked for.
 
@@ -64,8 +63,16 @@ class Evidence:
         folders: Results folder of each stage by name; one without records may be among them.
     """
 
-    folders: Mapping[str, Path]
-    _ready: dict[tuple[str, str], pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self.folders = folders
+        self._ready: dict[tuple[str, str], pd.DataFrame] = {}
+
+    @classmethod
+    def of_records(cls, records: pd.DataFrame, kind: str) -> Evidence:
+        """Return records that are ready as those of a stage without a name."""
+        found = cls({})
+        found._ready["", kind] = _with_stage(records, "", kind)
+        return found
 
     def records(self, stage: str, kind: str) -> pd.DataFrame:
         """Return the records of a stage, made ready as those of a kind, with the column `stage`.
@@ -77,7 +84,7 @@ class Evidence:
             if stage not in self.folders:
                 raise ResultsError(f"The stage {stage} was not run.")
             ready = PREPARED[kind](read_records(self.folders[stage]))
-            self._ready[stage, kind] = ready.assign(stage=stage)
+            self._ready[stage, kind] = _with_stage(ready, stage, kind)
         return self._ready[stage, kind]
 
 
@@ -101,75 +108,54 @@ def judge_records(
     """Return the verdicts on the claims that the records of one results folder can be held against.
 
     Args:
-        records: As read, or made ready by `PREPARED[kind]`.
+        records: Made ready by `PREPARED[kind]`.
         kind: What they are of, a key of `PREPARED`.
         claims: Which claims; those of the sources for None.
 
     Returns:
         The claims of that kind whose `where` fits some records, save for those that are not tested by them.
     """
+    evidence = Evidence.of_records(records, kind)
     listed = sources_claims() if claims is None else claims
-    mine = [claim for claim in listed if claim.kind == kind and claim.folder and not claim.untested]
-    ready = records.assign(stage="")
-    found = [_found(claim, [ready], []) for claim in mine]
-    return [one for one in found if one.verdict != NOT_TESTED]
+    mine = [replace(claim, stage=("",)) for claim in listed if claim.kind == kind and claim.folder]
+    return [found for claim in mine if (found := _judgement(claim, evidence)).verdict != NOT_TESTED]
 
 
 def _judgement(claim: Claim, evidence: Evidence) -> Judgement:
     started = time.perf_counter()
-    if claim.untested:
+    if claim.untested or claim.rule is None:
         return Judgement(claim, NOT_TESTED, detail=claim.untested)
-    frames, absent = [], []
-    for stage in claim.stage:
-        try:
-            frames.append(evidence.records(stage, claim.kind))
-        except DiffstabError as error:
-            absent.append(str(error))
-    found = _found(claim, frames, absent)
-    return found._replace(seconds=time.perf_counter() - started)
-
-
-def _found(claim: Claim, frames: Sequence[pd.DataFrame], absent: Sequence[str]) -> Judgement:
-    """Judge a claim by records of its stages; `absent` says why some are not there."""
     try:
-        chosen, reasons = _chosen(claim, frames)
-        absent = [*absent, *reasons]
-        if absent and not chosen:
-            raise ResultsError(absent[0])
-        found = measure(claim, pd.concat(chosen, ignore_index=True) if chosen else pd.DataFrame())
+        records, absent = _records(claim, evidence)
+        found = measure(claim, records)
     except DiffstabError as error:
-        return Judgement(claim, NOT_TESTED, detail=str(error))
-    verdicts = verdicts_of(claim, found)
-    verdict, doubts = together(verdicts.values()), [found.doubt] if found.doubt else []
-    doubts += list(absent) if verdict == HOLDS else []
-    if verdict != NOT_TESTED and doubts:
-        verdict = UNDECIDED
+        return Judgement(claim, NOT_TESTED, detail=str(error), seconds=time.perf_counter() - started)
+    verdicts = {
+        place: claim.rule.verdict(one, found.predicted.get(place, math.nan))
+        for place, one in found.estimates.items()
+    }
+    verdict = together(verdicts.values())
+    doubts = [*([found.doubt] if found.doubt else []), *(absent if verdict == HOLDS else [])]
+    verdict = UNDECIDED if doubts and verdict != NOT_TESTED else verdict
     detail = ". ".join(
         [*(doubt.rstrip(".") for doubt in doubts), wording.detail_text(claim, found, verdicts)]
     )
     shown = wording.shown(claim, found, verdicts, verdict)
-    return Judgement(claim, verdict, *shown, wording.draws_text(found), detail)
+    seconds = time.perf_counter() - started
+    return Judgement(claim, verdict, *shown, wording.draws_text(found), detail, seconds)
 
 
-def _chosen(claim: Claim, frames: Sequence[pd.DataFrame]) -> tuple[list[pd.DataFrame], list[str]]:
-    """Records of each stage that a claim is about, and why those of others are not."""
-    chosen, reasons = [], []
-    for frame in frames:
+def _records(claim: Claim, evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+    """Records of all stages that a claim is about, and why those of some stages are not there."""
+    chosen, absent = [], []
+    for stage in claim.stage:
         try:
-            chosen.append(selected(frame, claim))
-        except ResultsError as error:
-            reasons.append(str(error))
-    return chosen, reasons
-
-
-def verdicts_of(claim: Claim, found: Measurement) -> dict[str, str]:
-    """Return what the rule of a claim says at each place."""
-    assert claim.rule is not None  # claims that are tested have one
-    predicted = found.predicted
-    return {
-        place: claim.rule.verdict(one, predicted.get(place, math.nan))
-        for place, one in found.estimates.items()
-    }
+            chosen.append(selected(evidence.records(stage, claim.kind), claim))
+        except DiffstabError as error:
+            absent.append(str(error))
+    if absent and not chosen:
+        raise ResultsError(absent[0])
+    return pd.concat(chosen, ignore_index=True) if chosen else pd.DataFrame(), absent
 
 
 def selected(records: pd.DataFrame, claim: Claim) -> pd.DataFrame:
@@ -179,7 +165,7 @@ def selected(records: pd.DataFrame, claim: Claim) -> pd.DataFrame:
         ResultsError: If there are none.
     """
     for name, wanted in claim.where.items():
-        values = setting_column(records, name) if name.startswith("config.") else records.get(name)
+        values = _setting(records, name) if name.startswith("config.") else records.get(name)
         if values is None:
             raise ResultsError(f"The records have no column {name}.")
         records = records[values.isin(wanted if isinstance(wanted, list) else [wanted])]
@@ -191,18 +177,14 @@ def selected(records: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     return records
 
 
-def setting_column(records: pd.DataFrame, name: str) -> pd.Series:
-    """Return the values of a setting in the recorded configurations, as `config.cost`."""
+def _setting(records: pd.DataFrame, name: str) -> pd.Series:
+    """The values of a setting in the recorded configurations, as `config.cost`."""
     texts = records["config"] if "config" in records else pd.Series("{}", index=records.index)
-    return texts.map(lambda text: _setting(text, name.removeprefix("config.")))
+    return texts.map(lambda text: json.loads(text).get(name.removeprefix("config.")))
 
 
-def _setting(text: object, name: str) -> Any:
-    config = json.loads(text) if isinstance(text, str) else {}
-    return config.get(name) if isinstance(config, Mapping) else None
-
-
-def with_square_error(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return records of the sphere with `mean_square_error`: on the one realisation that all methods saw."""
-    errors = [frame[name] for name in ("drawn_error", "test_error") if name in frame]
-    return frame.assign(mean_square_error=errors[0].fillna(errors[-1])) if errors else frame
+def _with_stage(frame: pd.DataFrame, stage: str, kind: str) -> pd.DataFrame:
+    """Records with their stage; those of the sphere with the error on the one realisation that all methods saw."""
+    errors = [frame[name] for name in ("drawn_error", "test_error") if name in frame and kind == "sphere"]
+    drawn = {"mean_square_error": errors[0].fillna(errors[-1])} if errors else {}
+    return frame.assign(stage=stage, **drawn)

@@ -15,6 +15,7 @@ from diffstab.report.rules import DOES_NOT, HOLDS, NOT_TESTED, UNDECIDED, VERDIC
 from diffstab.report.statistics.registry import Measurement, statistic_named
 from diffstab.results.schema import Column, describe, value_name
 
+_RATIOS = ("ratio", "failing_odds")
 _FEW = 12
 """Places up to which all are listed."""
 _PLACES = {"n_train": "at every n", "dataset": "on every data set"}
@@ -39,34 +40,27 @@ def column_shown(claim: Claim) -> Column:
 
 def shown(claim: Claim, found: Measurement, verdicts: Mapping[str, str], verdict: str) -> Shown:
     """Return the numbers that stand for a claim."""
-    column, expected = column_shown(claim), expectation(claim, found)
-    if not found.estimates:
-        return Shown("", math.nan, expected)
-    places = list(found.estimates)
-    means = [one.mean for one in found.estimates.values()]
+    column, estimates = column_shown(claim), found.estimates
+    means = [one.mean * column.factor for one in estimates.values()]
     if claim.show in ("first", "mean"):
         value = means[0] if claim.show == "first" else sum(means) / len(means)
-        return Shown(_listed(claim, found, column), value * column.factor, expected)
-    if claim.show == "last":
-        front = places[-1:]
-        # Beside the last place one that decides, where the last has another verdict than all together.
-        deciding = [place for place in places if verdicts[place] == verdict]
-        front += deciding[-1:] if verdicts[front[0]] != verdict else []
-    else:
-        front = [worst_place(claim, found)]
-    texts = [placed_text(estimate_text(claim, found.estimates[place]), place) for place in front]
-    return Shown("; ".join(texts), found.estimates[front[0]].mean * column.factor, expected)
+        return Shown(_listed(claim, found, column), value, expectation(claim, found))
+    places = list(estimates)
+    front = (
+        places[-1] if claim.show == "last" else max(places, key=lambda place: _excess(claim, found, place))
+    )
+    # Beside the last place one that decides, where the last has another verdict than all together.
+    deciding = [] if verdicts[front] == verdict else [place for place in places if verdicts[place] == verdict]
+    named = [front, *(deciding[-1:] if claim.show == "last" else [])]
+    texts = [placed_text(estimate_text(claim, estimates[place]), place) for place in named]
+    return Shown("; ".join(texts), estimates[front].mean * column.factor, expectation(claim, found))
 
 
-def worst_place(claim: Claim, found: Measurement) -> str:
-    """Return the place whose number lies farthest towards the outside of the rule's band."""
-    rule = claim.rule
-    assert rule is not None  # claims that are tested have one
-    excess = {
-        place: rule.excess(one, found.predicted.get(place, math.nan))
-        for place, one in found.estimates.items()
-    }
-    return max(excess, key=lambda place: excess[place] if math.isfinite(excess[place]) else -math.inf)
+def _excess(claim: Claim, found: Measurement, place: str) -> float:
+    """How far the number at a place lies towards the outside of the rule's band."""
+    assert claim.rule is not None  # claims that are tested have one
+    excess = claim.rule.excess(found.estimates[place], found.predicted.get(place, math.nan))
+    return -math.inf if math.isnan(excess) else excess
 
 
 def _listed(claim: Claim, found: Measurement, column: Column) -> str:
@@ -81,7 +75,7 @@ def _listed(claim: Claim, found: Measurement, column: Column) -> str:
 def estimate_text(claim: Claim, one: Estimate, *, unit: bool = True) -> str:
     """Return a number with its interval: "+1.5 points [+1.1, +1.9]"; a number without limits stands alone."""
     column = column_shown(claim) if unit else column_shown(claim)._replace(unit="", difference_unit="")
-    if claim.statistic == "ratio":
+    if claim.statistic in _RATIOS:
         # The limits of a ratio lie at unlike distances from it: each has digits of its own.
         texts = [number_text(value) for value in one[:3]]
         return f"{texts[0]} [{texts[1]}, {texts[2]}]" if math.isfinite(one.low) else texts[0]
@@ -108,7 +102,9 @@ def expectation(claim: Claim, found: Measurement) -> str:
     assert claim.rule is not None  # claims that are tested have one
     predicted = dict.fromkeys(one for one in found.predicted.values() if math.isfinite(one))
     if len(predicted) > 3 and claim.predicted:
-        return claim.rule.text.replace("at most predicted", "≤ ") + claim.predicted.replace("n_train", "N")
+        return claim.rule.text.replace("at most predicted", "≤ ") + claim.predicted.replace(
+            "n_train", "N"
+        ).replace(" * ", " ")
     return claim.rule.expectation(list(predicted), column_shown(claim))
 
 

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from diffstab.report.statistics.registry import Measurement, Statistic, statistic, statistic_named
+from diffstab.report.statistics.registry import ClaimStatistic, Measurement, statistic, statistic_named
 
 MODULES = ("draws", "sphere", "fields", "plateaus", "forces", "identities")
 """Where statistics are defined; a module that is imported here registers what it has."""
@@ -10,4 +10,4 @@ MODULES = ("draws", "sphere", "fields", "plateaus", "forces", "identities")
 for _name in MODULES:
     import_module(f"{__name__}.{_name}")
 
-__all__ = ["Measurement", "Statistic", "statistic", "statistic_named"]
+__all__ = ["ClaimStatistic", "Measurement", "statistic", "statistic_named"]

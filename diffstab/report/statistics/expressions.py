@@ -3,74 +3,45 @@
 from __future__ import annotations
 
 import ast
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
 
-_OPERATIONS: dict[type[ast.AST], Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.USub: operator.neg,
-}
+_ALLOWED = (ast.Expression, ast.Name, ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.USub, ast.Load)
 
 
 def columns_of(expression: str) -> set[str]:
     """Return the columns that an expression names.
 
     Raises:
-        ArgumentError: If it is no such expression.
+        ArgumentError: If it is made of anything but names, numbers and + - * /.
     """
     try:
-        tree = ast.parse(expression, mode="eval").body
+        nodes = list(ast.walk(ast.parse(expression, mode="eval")))
     except SyntaxError as error:
         raise ArgumentError("value", "be an expression over columns", repr(expression)) from error
-    return _columns(tree, expression)
+    numbers = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    is_small = all(isinstance(node, _ALLOWED) and not isinstance(node, ast.Pow) for node in nodes)
+    if not is_small or not all(isinstance(number, int | float) for number in numbers):
+        raise ArgumentError("value", "be made of columns, numbers and + - * /", repr(expression))
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
 
 
-def _columns(node: ast.AST, expression: str) -> set[str]:
-    match node:
-        case ast.Name(id=name):
-            return {name}
-        case ast.Constant(value=int() | float()):
-            return set()
-        case ast.BinOp(left, operation, right) if type(operation) in _OPERATIONS:
-            return _columns(left, expression) | _columns(right, expression)
-        case ast.UnaryOp(ast.USub(), operand):
-            return _columns(operand, expression)
-        case _:
-            raise ArgumentError("value", "be made of columns, numbers and + - * /", repr(expression))
-
-
-def evaluate(expression: str, values: Mapping[Any, Any] | Any) -> Any:
-    """Return the value of an expression on a frame or a row of records.
-
-    Args:
-        expression: Checked by `columns_of`.
-        values: Gives a column, or a number, by its name.
+def evaluate(expression: str, records: pd.DataFrame) -> Any:
+    """Return the value of an expression on each row of records, or its one number where it names no column.
 
     Raises:
+        ArgumentError: As `columns_of` does.
         ResultsError: If a column is not there.
     """
-    if absent := sorted(name for name in columns_of(expression) if name not in values):
+    if absent := sorted(columns_of(expression) - set(records)):
         raise ResultsError(f"The records have no column {', '.join(absent)}.")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return _value(ast.parse(expression, mode="eval").body, values)
+    return records.eval(expression, engine="python")
 
 
-def _value(node: ast.AST, values: Any) -> Any:
-    match node:
-        case ast.Name(id=name):
-            return values[name]
-        case ast.Constant(value=number):
-            return number
-        case ast.BinOp(left, operation, right):
-            return _OPERATIONS[type(operation)](_value(left, values), _value(right, values))
-        case ast.UnaryOp(operation, operand):
-            return _OPERATIONS[type(operation)](_value(operand, values))
-    raise AssertionError("columns_of lets nothing else pass")
+def evaluate_once(expression: str, values: Mapping[str, float]) -> float:
+    """Return the value of an expression on single numbers."""
+    return float(pd.Series(evaluate(expression, pd.DataFrame([values]))).iloc[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -29,7 +29,6 @@ from diffstab.streams import stream
 SEED, TRIALS = 100, 20
 ROUNDING = 1e-8
 """Relative difference up to which identities hold in float64."""
-_LARGEST = "the largest relative difference"
 
 
 def _draws(claim: str) -> torch.Generator:
@@ -42,16 +41,24 @@ def _problem(generator: torch.Generator, *, depth: int = 3, points: int = 6, bia
     return L2Problem(inputs, targets, penalty=0.03, depth=depth, bias=bias)
 
 
-def _largest(values: Sequence[float], *, detail: str, sample: str = "") -> Measurement:
-    """The largest of some relative differences."""
-    worst = float(np.max(values))
-    return Measurement(
-        {"": exact(worst, len(values))}, sample=sample or f"{len(values)} trials", detail=detail
-    )
+def _identity(
+    detail: str, *, sample: str = f"{TRIALS} trials", subject: str = "the largest relative difference"
+) -> Callable[[Callable[[], Sequence[float]]], Callable[[], Sequence[float]]]:
+    """Register a function that returns relative differences as a statistic: the largest of them."""
+
+    def register(differences: Callable[[], Sequence[float]]) -> Callable[[], Sequence[float]]:
+        def largest(records: pd.DataFrame, claim: Claim) -> Measurement:
+            found = differences()
+            return Measurement({"": exact(float(np.max(found)), len(found))}, sample=sample, detail=detail)
+
+        statistic(differences.__name__, subject)(largest)
+        return differences
+
+    return register
 
 
-@statistic("losses_equal", _LARGEST)
-def losses_equal(records: pd.DataFrame, claim: Claim) -> Measurement:
+@_identity("depths 2 to 4")
+def losses_equal() -> Sequence[float]:
     """Whether the three losses are one at the weights of least norm, and lower than at other weights."""
     generator, differences = _draws("losses equal"), []
     for trial in range(TRIALS):
@@ -65,13 +72,15 @@ def losses_equal(records: pd.DataFrame, claim: Claim) -> Measurement:
             min(loss, float(weight_loss(problem, weights))),
         ]
         differences.append(max(abs(other / loss - 1) for other in others))
-    return _largest(differences, detail="relative difference of the losses, depths 2 to 4")
+    return differences
 
 
-@statistic(
-    "partially_convex", "the largest excess of the loss midway over the mean of both ends, as a share of it,"
+@_identity(
+    "loss midway over the mean of both ends, less 1",
+    sample=f"{2 * TRIALS} trials",
+    subject="the largest relative excess of the loss midway over the mean of both ends",
 )
-def partially_convex(records: pd.DataFrame, claim: Claim) -> Measurement:
+def partially_convex() -> Sequence[float]:
     """Whether the loss in covariances is convex in the pair of one layer."""
     generator, excesses = _draws("partially convex"), []
     for _ in range(TRIALS):
@@ -85,11 +94,11 @@ def partially_convex(records: pd.DataFrame, claim: Claim) -> Measurement:
                 for pair in (one, between, other)
             ]
             excesses.append(2 * ends[1] / (ends[0] + ends[2]) - 1)
-    return _largest(excesses, detail="loss midway over the mean of both ends, less 1")
+    return excesses
 
 
-@statistic("dead_neurons", _LARGEST)
-def dead_neurons(records: pd.DataFrame, claim: Claim) -> Measurement:
+@_identity("outputs and norm from width 4 to 9")
+def dead_neurons() -> Sequence[float]:
     """Whether a net can be widened without a change of its function and norm."""
     generator, differences = _draws("dead neurons"), []
     for _ in range(TRIALS):
@@ -100,11 +109,11 @@ def dead_neurons(records: pd.DataFrame, claim: Claim) -> Measurement:
         norms = [float(squared_norm(net)) for net in (weights, wide)]
         change = float((outputs[0] - outputs[1]).abs().max() / outputs[0].abs().max())
         differences.append(max(change, abs(norms[1] / norms[0] - 1)))
-    return _largest(differences, detail="relative change of outputs and norm from width 4 to 9")
+    return differences
 
 
-@statistic("aligned_neurons", _LARGEST)
-def aligned_neurons(records: pd.DataFrame, claim: Claim) -> Measurement:
+@_identity("outputs; six neurons become three")
+def aligned_neurons() -> Sequence[float]:
     """Whether neurons in proportion to each other can be replaced by one without a change of the function."""
     generator, differences, widths = _draws("aligned neurons"), [], []
     for _ in range(TRIALS):
@@ -118,13 +127,11 @@ def aligned_neurons(records: pd.DataFrame, claim: Claim) -> Measurement:
         differences.append(pruned.max_change / size)
         widths.append(pruned.widths[0])
     # Too many neurons left count as a difference too.
-    differences.append(max(widths) / 3 - 1)
-    detail = f"relative change of the outputs; six neurons become {max(widths)}"
-    return _largest(differences, detail=detail, sample=f"{TRIALS} trials")
+    return [*differences, max(widths) / 3 - 1]
 
 
-@statistic("proportional_forces", _LARGEST)
-def proportional_forces(records: pd.DataFrame, claim: Claim) -> Measurement:
+@_identity("forces on two neurons from their proportion", sample=f"{2 * TRIALS} trials")
+def proportional_forces() -> Sequence[float]:
     """Whether neurons in proportion have forces in the same proportion."""
     generator, differences = _draws("proportional forces"), []
     for _ in range(TRIALS):
@@ -136,10 +143,7 @@ def proportional_forces(records: pd.DataFrame, claim: Claim) -> Measurement:
         for force in forces(problem, z)[0][:2]:
             change = (force[-1] - scale * force[0]).abs().max() / force[0].abs().max().clamp_min(1e-300)
             differences.append(float(change))
-    return _largest(
-        differences,
-        detail="relative difference of the forces on two neurons from their proportion",
-    )
+    return differences
 
 
 @statistic("losses_explode", "the exponent with which the loss grows as the distance to the constraint falls")
@@ -159,22 +163,16 @@ def losses_explode(records: pd.DataFrame, claim: Claim) -> Measurement:
     return Measurement({"": exact(slope)}, {"": 2.0}, sample="1 path", detail=detail)
 
 
-@statistic("linear_interpolation", _LARGEST)
-def linear_interpolation(records: pd.DataFrame, claim: Claim) -> Measurement:
+@_identity("K_l from X^T (M^T M)^(l/L) X in a net of depth 3", sample="2 hidden layers")
+def linear_interpolation() -> Sequence[float]:
     """Whether hidden covariances of deep linear nets interpolate geometrically between inputs and outputs."""
-    _, differences = _linear_minimum()
-    return _largest(
-        differences,
-        sample="2 hidden layers",
-        detail="relative difference of K_l from X^T (M^T M)^(l/L) X in a net of depth 3",
-    )
+    return _linear_minimum()[1]
 
 
-@statistic("schatten_norm", _LARGEST)
-def schatten_norm(records: pd.DataFrame, claim: Claim) -> Measurement:
+@_identity("from 3 sum s^(2/3)", sample="1 map")
+def schatten_norm() -> Sequence[float]:
     """Whether the representation cost of a deep linear net is L sum s^(2/L) over the singular values."""
-    cost, _ = _linear_minimum()
-    return _largest([abs(cost - 1)], sample="1 map", detail="relative difference from 3 sum s^(2/3)")
+    return [abs(_linear_minimum()[0] - 1)]
 
 
 @cache

@@ -24,7 +24,7 @@ from diffstab.report.l2.plateau_runs import (
     starts,
 )
 from diffstab.report.numbers import number_text, percent
-from diffstab.report.statistics.expressions import columns_of, evaluate
+from diffstab.report.statistics.expressions import columns_of, evaluate_once
 from diffstab.report.statistics.registry import Measurement, statistic
 
 FORMS = {"weights", "representations", "covariances"}
@@ -48,10 +48,9 @@ class Plateau(NamedTuple):
 
     def expected(self, expression: str) -> float:
         """Return what theory says for these points; NaN where it says nothing."""
-        names = columns_of(expression).intersection(self.part)
-        known = {name: self.part[name].dropna() for name in names}
-        return float(
-            evaluate(expression, {name: one.iloc[0] if len(one) else np.nan for name, one in known.items()})
+        known = {name: self.part[name].dropna() for name in columns_of(expression)}
+        return evaluate_once(
+            expression, {name: one.iloc[0] if len(one) else np.nan for name, one in known.items()}
         )
 
 

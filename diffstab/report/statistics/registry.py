@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Measurement:
     doubt: str = ""
 
 
-class Statistic(NamedTuple):
+class ClaimStatistic(NamedTuple):
     """A named statistic.
 
     Attributes:
@@ -52,8 +52,18 @@ class Statistic(NamedTuple):
     options: frozenset[str]
     needed: frozenset[str]
 
+    def check(self, given: Collection[str]) -> None:
+        """Refuse further arguments that it does not take, and the lack of those that it needs.
 
-_REGISTERED: dict[str, Statistic] = {}
+        Raises:
+            ArgumentError: With the name of the first of them.
+        """
+        takes = ", ".join(sorted(self.options)) or "nothing"
+        if wrong := sorted(set(given) - self.options) or sorted(self.needed - set(given)):
+            raise ArgumentError(f"statistic {self.name}", f"be given {takes} beside its name", wrong[0])
+
+
+_REGISTERED: dict[str, ClaimStatistic] = {}
 
 
 def statistic(name: str, subject: str) -> Callable[[Callable[..., Measurement]], Callable[..., Measurement]]:
@@ -68,13 +78,13 @@ def statistic(name: str, subject: str) -> Callable[[Callable[..., Measurement]],
         further = list(inspect.signature(measure).parameters.values())[2:]
         needed = {one.name for one in further if one.default is one.empty}
         names = {one.name for one in further}
-        _REGISTERED[name] = Statistic(name, subject, measure, frozenset(names), frozenset(needed))
+        _REGISTERED[name] = ClaimStatistic(name, subject, measure, frozenset(names), frozenset(needed))
         return measure
 
     return register
 
 
-def statistic_named(name: str) -> Statistic:
+def statistic_named(name: str) -> ClaimStatistic:
     """Return a statistic by its name.
 
     Raises:

@@ -66,14 +66,11 @@ def test_entries_share_fields_and_are_repeated(tmp_path):
     text = """
 sources: {paper: "Somebody 2030"}
 claims:
-  - for: [{d: 2, name: circle}, {d: 3, name: sphere}]
-    source: paper
-    place: page {d}
-    statistic: mean
-    where: {dimension: "{d}"}
+  - with: {source: paper, place: "page {d}", statistic: mean, where: {dimension: "{d}"}}
+    for: [{d: 2, name: circle}, {d: 3, name: sphere}]
     each:
       - {id: "a-{name}", statement: "On the {name} A.", value: D, rule: above 0}
-      - rule: below 1
+      - with: {rule: below 1}
         each:
           - {id: "b-{name}", statement: "On the {name} B.", value: R}
 """
@@ -98,15 +95,17 @@ claims:
             "statistic: {name: mean, twice: seed}",
             "statistic mean must be given once .* got twice",
         ),
-        ("statistic: mean", "statistic: {name: rise}", "statistic rise must be given trace"),
+        ("statistic: mean", "statistic: {name: rise}", "statistic rise must be given trace .* got trace"),
         ("rule: above 0", "rule: upon 0", "rule must be one of"),
         ("rule: above 0", "figure: curve", "have the field rule"),
         ("kind: images", "kind: pictures", "kind must be one of images"),
         ("kind: images", "sizes: some", "sizes must be one of all"),
         ("kind: images", "where: {colour: red}", "column must be listed .* got colour"),
         ("kind: images", "by: colour", "column must be listed .* got colour"),
+        ("id: bigger", "each: []", "must have `with` and `for` alone beside it, got kind"),
         ("source: paper", "source: book", "Claim bigger .* source must be one of paper, got 'book'"),
-        ("sources:", "source:", "must hold `sources` and `claims` alone"),
+        ("sources:", "source:", "somebody.yaml must hold `sources`, `claims`"),
+        ("sources:", "sources: [", "somebody.yaml must be YAML"),
     ],
 )
 def test_a_word_that_is_not_known_is_refused(old, new, match, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.claims.claim import Claim
 from diffstab.report.statistics import statistic_named
-from diffstab.report.statistics.expressions import columns_of, evaluate
+from diffstab.report.statistics.expressions import columns_of, evaluate, evaluate_once
 from diffstab.report.statistics.registry import measure
 
 
@@ -91,14 +91,17 @@ def test_no_draw_is_said():
 
 def test_expressions():
     assert columns_of("D / (n_train + 1) - -R") == {"D", "n_train", "R"}
-    assert evaluate("D / (n_train + 1) - -R", {"D": 6.0, "n_train": 2, "R": 1.0}) == 3
+    assert evaluate_once("D / (n_train + 1) - -R", {"D": 6.0, "n_train": 2, "R": 1.0}) == 3
+    assert evaluate_once("10", {}) == 10
     assert evaluate("4 * D", pd.DataFrame({"D": [1.0, 2.0]})).tolist() == [4, 8]
-    assert np.isinf(evaluate("1 / D", pd.Series({"D": np.float64(0)})))
+    assert np.isinf(evaluate("1 / D", pd.DataFrame({"D": [0.0]}))).all()
     with pytest.raises(ResultsError, match="no column R"):
-        evaluate("D - R", {"D": 1.0})
+        evaluate("D - R", pd.DataFrame({"D": [1.0]}))
 
 
-@pytest.mark.parametrize("expression", ["D.mean()", "D if R else G", "'D'", "D > 1", "__import__('os')"])
+@pytest.mark.parametrize(
+    "expression", ["D.mean()", "D if R else G", "'D'", "D > 1", "D ** 2", "__import__('os')"]
+)
 def test_an_expression_computes_nothing_else(expression):
     with pytest.raises(ArgumentError, match="made of columns, numbers"):
         columns_of(expression)
