@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
@@ -130,9 +131,11 @@ class ProjectCLI(LightningCLI):
         # Not as the parser's default: jsonargparse would carry its name and folder over to other loggers.
         if self._get(self.config_init, "trainer")["logger"] in (None, True):
             options["logger"] = CSVLogger("results", name="fit")
+        # A copy: Lightning adds its own to the list.
+        asked = copy(self._get(self.config_init, "trainer")["callbacks"]) or []
         with told_in_a_line(ValueError, ImportError, RuntimeError, TypeError):
             trainer = super().instantiate_trainer(**options)
-        show_progress(trainer, self._get(self.config_init, "trainer")["callbacks"] or [])
+        show_progress(trainer, asked if isinstance(asked, list) else [asked])
         stage = str(self.subcommand)
         # Here, before any process is started; the task looks again in each.
         if hasattr(self.model, "check_trainer"):

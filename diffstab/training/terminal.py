@@ -126,12 +126,12 @@ def show_progress(trainer: Trainer, asked: Sequence[Callback]) -> None:
 
     Args:
         trainer: A trainer that was just made.
-        asked: Callbacks that it was made with; a bar among them stays.
+        asked: Callbacks that were asked for; a bar among them stays.
     """
+    if any(isinstance(callback, ProgressBar) for callback in asked):
+        return
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    for place, callback in enumerate(callbacks):
-        if isinstance(callback, ProgressBar) and callback not in asked:
-            callbacks[place] = EpochProgress()
+    callbacks[:] = [EpochProgress() if isinstance(one, ProgressBar) else one for one in callbacks]
 
 
 def _is_training(trainer: Trainer) -> bool:

@@ -11,6 +11,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
+from diffstab.cli import main
 from diffstab.training.terminal import EpochProgress, results_text, show_progress, without_remarks
 
 
@@ -79,6 +80,19 @@ def test_a_bar_that_was_asked_for_or_switched_off_stays_so(place):
     assert trainer(place, enable_progress_bar=False).progress_bar_callback is None
     assert isinstance(trainer(place).progress_bar_callback, EpochProgress)
     assert trainer(place, callbacks=[asked]).progress_bar_callback is asked
+
+
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
+@pytest.mark.parametrize("own", [False, True])
+def test_the_command_shows_our_bar_unless_its_configuration_names_one(place, capsys, own):
+    options = ["--trainer.max_epochs=2", "--trainer.enable_model_summary=false", "--data=datamodules.Digits"]
+    options += ["--model.net=diffstab.nets.FCN", "--model.net.in_features=784", "--model.net.hidden=[10]"]
+    options += ["--trainer.callbacks=RichProgressBar"] if own else []
+    assert main(["fit", *options, "--data.n_train=50"]) == 0
+    shown = capsys.readouterr()
+    assert ("1 of 1: epoch " in shown.err) != own
+    assert ("Epoch 0/1" in shown.out) == own
+    assert "val_error" in shown.out
 
 
 def test_advertisements_go_and_what_is_about_the_run_stays(caplog):
