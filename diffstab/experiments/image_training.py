@@ -18,7 +18,7 @@ from diffstab.solvers.kernel_flow import fit_kernel_flow
 from diffstab.solvers.status import Status
 from diffstab.solvers.stopping import GIVEN_UP, margin_share
 from diffstab.stability.predictors import Predictor
-from diffstab.training.train_net import build_net, train_net
+from diffstab.training.train_net import initial_weights, train_net
 
 if TYPE_CHECKING:
     from diffstab.experiments.images import ImageExperiment, Method, NetChoice
@@ -56,17 +56,16 @@ def _train_net(
     experiment: ImageExperiment, cell: Cell, data: Any, member: int, tell: Tell | None
 ) -> tuple[CentredOutput, Status]:
     method, choice = experiment.methods[cell["method"]], experiment.net
-    make = partial(
-        FCN,
-        data.train_images[0].numel(),
-        choice.hidden,
-        activation=choice.activation,
-        beta=choice.beta,
-        scaling=choice.scaling,
-        dtype=torch.float32,
-    )
-    # Drawn in one type and converted: a seed gives the same initial net to every method.
-    net = build_net(make, seed=cell["seed"], member=member).to(method.torch_dtype)
+    # A seed gives the same initial net to every method.
+    with initial_weights(cell["seed"], member):
+        net = FCN(
+            data.train_images[0].numel(),
+            choice.hidden,
+            activation=choice.activation,
+            beta=choice.beta,
+            scaling=choice.scaling,
+            dtype=method.torch_dtype,
+        )
     return train_net(
         net,
         data,

@@ -67,8 +67,11 @@ class FCN(nn.Module):
             1 / math.sqrt(last) if scaling == "ntk" else 1 / last
         ]
         device = None if generator is None else generator.device
+        # Drawn in one type and converted: a seed gives the same net in every type.
         self.weights = nn.ParameterList(
-            torch.randn(rows, columns, generator=generator, dtype=dtype, device=device)
+            torch.randn(rows, columns, generator=generator, dtype=torch.float32, device=device).to(
+                dtype or torch.get_default_dtype()
+            )
             for columns, rows in itertools.pairwise(sizes)
         )
 

@@ -94,12 +94,19 @@ def _check_optimiser(content: Mapping[str, Any], model: LightningModule) -> None
     if states is None or "loops" not in content:
         received = "a checkpoint of the weights alone"
         raise ArgumentError("ckpt_path", "hold the state of the training to go on from", received, _WAY_OUT)
-    made: Any = model.configure_optimizers()
-    optimisers = made if isinstance(made, list) else [made]
+    made = [one.state_dict() for one in _optimisers(model.configure_optimizers())]
     names = [
         [set(group) - {"params"} for state in every for group in state["param_groups"]]
-        for every in (states, [one.state_dict() for one in optimisers])
+        for every in (states, made)
     ]
     if names[0] != names[1]:
         received = "the state of another one"
         raise ArgumentError("ckpt_path", "be of the configured optimiser", received, _SAME_MODEL)
+
+
+def _optimisers(made: Any) -> list[torch.optim.Optimizer]:
+    """Return the optimisers in what `configure_optimizers` returned, whatever its form."""
+    if isinstance(made, torch.optim.Optimizer):
+        return [made]
+    parts = made.values() if isinstance(made, Mapping) else made if isinstance(made, list | tuple) else []
+    return [found for part in parts for found in _optimisers(part)]

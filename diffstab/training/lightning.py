@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -25,6 +26,7 @@ from diffstab.training.checkpoints import check_checkpoint
 from diffstab.training.config_files import read_arguments, strict_reading, told
 from diffstab.training.task import Task, at_least_single
 from diffstab.training.terminal import results_text, show_progress, without_remarks
+from diffstab.training.train_net import initial_weights
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 
@@ -98,13 +100,17 @@ class ProjectCLI(LightningCLI):
             raise ArgumentError("seed_everything", f"lie between 0 and {_LARGEST_SEED}", seed)
 
     def instantiate_classes(self) -> None:
-        """Build trainer, model and data.
+        """Build trainer, model and data; the initial net is that of `seed_everything`, as in a comparison.
 
         Raises:
             ArgumentError: If one of them refuses a value.
         """
+        seed = self._get(self.config, "seed_everything")
         try:
-            super().instantiate_classes()
+            with ExitStack() as stack:
+                if seed is not False and seed is not None:
+                    stack.enter_context(initial_weights(seed))
+                super().instantiate_classes()
         except ValueError as error:
             # The class's own error, in jsonargparse's words; any other is not of a value.
             if isinstance(error, DiffstabError) or "Does not validate against" not in str(error):
@@ -114,6 +120,13 @@ class ProjectCLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration as it is: Lightning would replace options by those in the checkpoint, unsaid."""
+
+    def _add_configure_optimizers_method_to_model(self, subcommand: str | None) -> None:
+        """Let `optimizer` and `lr_scheduler`, where they are given, take the place of the task's own."""
+        with warnings.catch_warnings():
+            # That is what they are for.
+            warnings.filterwarnings("ignore", message=".*configure_optimizers` will be overridden")
+            super()._add_configure_optimizers_method_to_model(subcommand)
 
     def before_instantiate_classes(self) -> None:
         """Read checkpoints as plain tensors."""
@@ -222,7 +235,7 @@ def run_lightning(
             save_config_callback=command_line.config_callback,
             seed_everything_default=0,
             trainer_defaults=TRAINER_DEFAULTS,
-            auto_configure_optimizers=False,
+            auto_configure_optimizers=task_class is Task,
             load_from_checkpoint_support=False,
             parser_kwargs={
                 "prog": program,

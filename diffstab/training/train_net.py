@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -35,17 +36,19 @@ class Devices:
     precision: str | int = "32-true"
 
 
-def build_net(make: Callable[[], nn.Module], *, seed: int, member: int = 0) -> nn.Module:
-    """Build a net whose initial weights are those of a seed, whatever draws them.
+@contextmanager
+def initial_weights(seed: int, member: int = 0) -> Iterator[None]:
+    """Give nets that are built in this context the initial weights of a seed, whatever their layers.
+
+    They draw from torch's global generator, as the layers of torch do; it is put back afterwards.
 
     Args:
-        make: Builds the net; draws from torch's global generator, as the layers of torch do.
         seed: Seed of the run.
         member: Number of the net in an ensemble.
     """
     with torch.random.fork_rng(devices=[]):
         torch.set_rng_state(stream(seed, "weights", member).get_state())
-        return make()
+        yield
 
 
 def train_net(
