@@ -4,13 +4,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from diffstab.report.paper.claims import CLAIMS
 from rich.console import Console
 
 from diffstab.errors import ArgumentError
 from diffstab.grid.running import run_grid
 from diffstab.paper import stages
 from diffstab.paper.stages import STAGES, chosen
+from diffstab.report.claims.entries import sources_claims
 from diffstab.report.paper.figures import FIGURES
 from diffstab.results import read_records
 
@@ -86,7 +86,7 @@ def test_an_hour_is_enough():
 
 def test_figures_and_claims_know_the_stages():
     needed = {stage for figure in FIGURES.values() for stage in figure.stages}
-    needed |= {stage for claim in CLAIMS for stage in claim.stages}
+    needed |= {stage for claim in sources_claims() for stage in claim.stages}
     assert needed == set(STAGES)
 
 

@@ -3,11 +3,12 @@
 import pytest
 import torch
 import yaml
-from diffstab.training.cell import train
-from diffstab.training.experiment import Cell, Experiment, Method, NetChoice
 
 from datamodules import Digits
 from diffstab.cli import main
+from diffstab.experiments.image_training import train
+from diffstab.experiments.images import ImageExperiment, Method, NetChoice
+from diffstab.experiments.unit import Cell
 from diffstab.solvers.optimise import OptimiserSettings
 
 pytestmark = [
@@ -68,8 +69,10 @@ def compared(method):
     """The predictor that a comparison trains."""
     data = Digits(n_train=48, n_test=50, size=8, seed=SEED)
     data.setup()
-    experiment = Experiment(methods={"a": method}, net=NetChoice(hidden=[20]), n_train=[48], seeds=[SEED])
-    trained = train(experiment, Cell("a", 48, SEED), data)
+    experiment = ImageExperiment(
+        methods={"a": method}, net=NetChoice(hidden=[20]), n_train=[48], seeds=[SEED]
+    )
+    trained = train(experiment, Cell(method="a", n_train=48, seed=SEED), data)
     return trained.models[0], trained.outcome
 
 
