@@ -217,16 +217,6 @@ def _sphere_field(command: str, args: list[str]) -> None:
     print(picture)
 
 
-def _sphere_report(command: str, args: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=SPHERE["report"].summary)
-    parser.add_argument("results", help="results folder, as written by `diffstab sphere curve`")
-    folder = parser.parse_args(args).results
-
-    from diffstab.report.sphere.page import write_sphere_report
-
-    print(write_sphere_report(folder))
-
-
 def _dashboard(command: str, args: list[str]) -> None:
     from diffstab.tracking import dashboard
 
@@ -242,6 +232,13 @@ def _import_wandb(command: str, args: list[str]) -> None:
 def _paper(command: str, args: list[str]) -> int:
     check_data_modules()
     from diffstab.paper.command import main
+
+    return main(args)
+
+
+def _figure(command: str, args: list[str]) -> int:
+    check_data_modules()
+    from diffstab.paper.figures import main
 
     return main(args)
 
@@ -262,6 +259,7 @@ COMMANDS = {
     "run": Command("run an experiment of your own, a class package.module:Class", _any_experiment),
     "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),
     "report": Command("turn a results folder into a page with tables and figures", _report),
+    "figure": Command("draw one figure or table by its name, from results folders", _figure),
     "dashboard": Command("make a W&B workspace and report of the project's runs", _dashboard),
     "import-wandb": Command("turn W&B runs back into the records of a results folder", _import_wandb),
     "paper": Command("run what the sources' figures and claims need, and write one page of verdicts", _paper),
@@ -274,9 +272,6 @@ SPHERE = {
     "test": Command("measure a checkpoint on the test points", _lightning),
     "predict": Command("compute the outputs of a checkpoint on the test points", _lightning),
     "field": Command("draw Gaussian random fields on the circle or the 2-sphere", _sphere_field),
-    "report": Command(
-        "turn the results folder of a curve into a page with figures and exponents", _sphere_report
-    ),
 }
 
 

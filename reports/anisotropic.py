@@ -1,11 +1,11 @@
 """A target of two coordinates beside one of all: test error in both regimes (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.anisotropic [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure anisotropic [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("anisotropic"))
+    sys.exit(main(["figure", "anisotropic", *sys.argv[1:]]))

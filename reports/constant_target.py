@@ -1,11 +1,11 @@
 """Constant target on the sphere: test error of exact, trained and lazy predictors (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.constant_target [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure constant_target [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("constant_target"))
+    sys.exit(main(["figure", "constant_target", *sys.argv[1:]]))

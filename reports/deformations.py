@@ -1,11 +1,11 @@
 """Images, deformed and noisy (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.deformations [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure deformations [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("deformations"))
+    sys.exit(main(["figure", "deformations", *sys.argv[1:]]))

@@ -1,11 +1,11 @@
 """Exponents of learning curves on the sphere, measured and predicted, as a table (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.exponents [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure exponents [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("exponents"))
+    sys.exit(main(["figure", "exponents", *sys.argv[1:]]))

@@ -1,11 +1,11 @@
 """Attraction and repulsion in the hidden layers, data points and neurons (Jacot et al. 2022, Fig. 1).
 
-Run from a checkout: ``python -m reports.forces [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure forces [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("forces"))
+    sys.exit(main(["figure", "forces", *sys.argv[1:]]))

@@ -1,11 +1,11 @@
 """Gaussian random fields on the sphere: test error against n, with exponents (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.gaussian_curves [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure gaussian_curves [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("gaussian_curves"))
+    sys.exit(main(["figure", "gaussian_curves", *sys.argv[1:]]))

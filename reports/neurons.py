@@ -1,11 +1,11 @@
 """Neurons before and after training, with their sparsity as a table (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.neurons [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure neurons [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("neurons"))
+    sys.exit(main(["figure", "neurons", *sys.argv[1:]]))

@@ -1,11 +1,11 @@
 """Minima over weights, representations and covariances side by side (Jacot et al. 2022).
 
-Run from a checkout: ``python -m reports.optimisers [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure optimisers [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("optimisers"))
+    sys.exit(main(["figure", "optimisers", *sys.argv[1:]]))

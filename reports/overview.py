@@ -1,11 +1,11 @@
 """Test error, D and R against the number of training images: the picture of the README.
 
-Run from a checkout: ``python -m reports.overview [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure overview [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("overview"))
+    sys.exit(main(["figure", "overview", *sys.argv[1:]]))

@@ -1,11 +1,11 @@
 """Predictors on the circle with their cusps, neurons on circle and 2-sphere, atoms (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.predictors [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure predictors [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("predictors"))
+    sys.exit(main(["figure", "predictors", *sys.argv[1:]]))

@@ -1,11 +1,11 @@
 """The power of the error in each degree beside that of the target (Petrini et al. 2022).
 
-Run from a checkout: ``python -m reports.spectral_bias [RESULTS ...]`` writes to results/figures (see ``--help``).
+The same as ``diffstab figure spectral_bias [RESULTS ...] [--output FILE]``.
 """
 
 import sys
 
-from diffstab.paper.figures import main
+from diffstab.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main("spectral_bias"))
+    sys.exit(main(["figure", "spectral_bias", *sys.argv[1:]]))

@@ -181,7 +181,7 @@ STACK = np.zeros((2, 1, 6, 6))
 )
 def test_examples_of_other_shapes_are_told(changed, tmp_path):
     from diffstab.errors import ResultsError
-    from diffstab.report.page import read_examples
+    from diffstab.report.special.examples import read_examples
 
     arrays = {"images": STACK, "deformed": STACK, "noisy": STACK, "delta_px": np.ones(2)}
     np.savez(tmp_path / "good.npz", **arrays)

@@ -1,40 +1,25 @@
-"""Reports of finished runs: figures (axes in, axes out), tidy tables and a self-contained HTML page.
+"""Reports of finished runs: plots and tables as data, figures by name, tidy frames and a self-contained HTML page.
 
-The page is written by `diffstab.report.page.write_report`; figures and tables work on any frame of records.
+`diffstab.report.page.write_report` writes the page of a results folder; everything here works on any frame of records.
 """
 
-from diffstab.report.figures import (
-    Neurons,
-    curve,
-    examples_grid,
-    neurons,
-    neurons_before_after,
-    paired_differences,
-)
+from diffstab.report.catalogue import draw_figure
+from diffstab.report.plots import Layer, Plot, Reference
+from diffstab.report.special.examples import examples_grid
+from diffstab.report.special.neurons import Neurons, neurons
 from diffstab.report.style import figure_style
-from diffstab.report.tables import (
-    missing_cells,
-    paired_draws,
-    paired_table,
-    sparsity_table,
-    summary_table,
-    tidy_records,
-    training_table,
-)
+from diffstab.report.tables import paired_draws, paired_rows, tidy_records
 
 __all__ = [
+    "Layer",
     "Neurons",
-    "curve",
+    "Plot",
+    "Reference",
+    "draw_figure",
     "examples_grid",
     "figure_style",
-    "missing_cells",
     "neurons",
-    "neurons_before_after",
-    "paired_differences",
     "paired_draws",
-    "paired_table",
-    "sparsity_table",
-    "summary_table",
+    "paired_rows",
     "tidy_records",
-    "training_table",
 ]

@@ -54,7 +54,7 @@ class Picture(NamedTuple):
         return not self.as_png and 'class="point"' in self.rendered.svg
 
 
-class Cell(NamedTuple):
+class TableCell(NamedTuple):
     """A table cell.
 
     Attributes:
@@ -77,6 +77,11 @@ class Cell(NamedTuple):
         return BADGES[self.badge]
 
     @property
+    def unbroken(self) -> str:
+        """The text with intervals, sizes and units that no line breaks."""
+        return unbroken(self.text)
+
+    @property
     def is_long(self) -> bool:
         """Whether its text may break into lines."""
         return len(self.text) > _LONG
@@ -95,11 +100,17 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A sortable table; every row has as many cells as there are headers."""
+    """A sortable table; every row has as many cells as there are headers. `name` is that of its file."""
 
     caption: str
     headers: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
+    name: str = ""
+
+
+def unbroken(text: str) -> str:
+    """The text with intervals, sizes and units that no line breaks."""
+    return re.sub(r"\[[^\]]*\]|\b\w = \S+|\d %", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def stacked(header: str, tables: Mapping[str, Table]) -> Table:
@@ -122,7 +133,9 @@ def stacked(header: str, tables: Mapping[str, Table]) -> Table:
     for title, table in tables.items():
         for row in table.rows:
             cells = dict(zip(table.headers, row, strict=True))
-            lines.append([Cell(title, title), *(cells.get(name, Cell("–", "")) for name in headers)])
+            lines.append(
+                [TableCell(title, title), *(cells.get(name, TableCell("–", "")) for name in headers)]
+            )
     return Table(next(iter(tables.values())).caption, [header, *headers], lines)
 
 
@@ -139,6 +152,8 @@ class Section(NamedTuple):
         source: Text shown as it stands, folded away (a configuration, say).
         level: Of the heading: 2 for a part, 3 for a part of it.
         anchor: Name by which cells of tables link to it; "" for none.
+        words: Pairs (word, definition) that stand before everything else.
+        is_folded: Whether its content is shown at a click only.
     """
 
     title: str
@@ -150,9 +165,13 @@ class Section(NamedTuple):
     source: str = ""
     level: int = 2
     anchor: str = ""
+    words: Sequence[tuple[str, str]] = ()
+    is_folded: bool = False
 
 
-def page_html(title: str, subtitle: str, *, sections: Sequence[Section], notes: Sequence[str] = ()) -> str:
+def page_html(
+    title: str, subtitle: str, *, topic: str, sections: Sequence[Section], notes: Sequence[str] = ()
+) -> str:
     """The page as one HTML text that needs no other file and no network.
 
     All texts are escaped; a content policy in the page forbids it to load anything.
@@ -160,8 +179,9 @@ def page_html(title: str, subtitle: str, *, sections: Sequence[Section], notes: 
     Args:
         title: Heading of the page.
         subtitle: Line below it.
+        topic: What the page is about, beside the project's name.
         sections: Parts in order.
-        notes: Cautions shown at the top.
+        notes: Cautions, shown after the first part.
 
     Returns:
         The HTML.
@@ -173,5 +193,6 @@ def page_html(title: str, subtitle: str, *, sections: Sequence[Section], notes: 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = unbroken
     template = environment.get_template("page.html.j2")
-    return template.render(title=title, subtitle=subtitle, sections=sections, notes=notes)
+    return template.render(title=title, subtitle=subtitle, topic=topic, sections=sections, notes=notes)

@@ -5,62 +5,59 @@ import json
 import pandas as pd
 
 from diffstab.report.document import Section
+from diffstab.report.glossary import counted
+from diffstab.report.names import column_of
 from diffstab.report.numbers import number_text
+from diffstab.report.runs import Runs
 from diffstab.report.tables import HEADLINE, column, counts_text, is_recorded
-from diffstab.results.schema import describe, value_name
 
 _DEFORMATIONS = {
-    "delta_px": "asked δ {} px",
-    "measured_delta_px": "measured δ {} px",
+    "delta_px": "mean displacement asked for: {} px",
+    "measured_delta_px": "measured: {} px",
     "temperature": "temperature {}",
-    "cutoff": "cut-off {}",
+    "cutoff": "cut-off frequency {}",
     "stability_images": "{} test images",
 }
 """How the columns that describe deformations are shown; pages of runs without deformations have none of them."""
 
 
-def subtitle(frame: pd.DataFrame) -> str:
-    """Data sets, methods, sizes and seeds of the records in one line."""
-    methods = sorted({value_name("method", method) for method in frame["method"]})
-    sizes, seeds = sorted(frame["n_train"].unique()), frame["seed"].nunique()
-    span = f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]} ({len(sizes)} sizes)"
-    parts = [", ".join(sorted(frame["dataset"].unique())), ", ".join(methods), span]
-    return " · ".join([*parts, f"{seeds} {'seed' if seeds == 1 else 'seeds'}", f"{len(frame)} runs"])
-
-
-def cautions(frame: pd.DataFrame, *, records: int, absent: int) -> list[str]:
+def cautions(runs: Runs, *, asked: int) -> list[str]:
     """What a reader should know before trusting the numbers; empty where there is nothing.
 
     Args:
-        frame: Records as returned by `tidy_records`.
-        records: Number of records before that.
-        absent: Number of cells without a record.
-
-    Returns:
-        Sentences.
+        runs: The runs.
+        asked: Number of runs that the configuration asks for; 0 where it does not say.
     """
-    found = []
-    if absent:
-        found.append(f"Runs of the grid without a record: {absent} (listed below).")
-    if records > len(frame):
-        found.append(f"Records left out, as they name no cell or were run again: {records - len(frame)}.")
-    if unfinished := int((column(frame, "stop_reason") == "max_steps").sum()):
-        found.append(f"Runs that used up their steps before they met their stop rule: {unfinished}.")
-    if stalled := int((column(frame, "stop_reason") == "stalled").sum()):
-        found.append(f"Runs whose training came to a halt before it met its stop rule: {stalled}.")
+    frame, found = runs.frame, []
+    if (absent := asked - len(frame)) > 0:
+        found.append(
+            f"{absent} of {counted(asked, 'run')} have no record yet. The same command goes on with them."
+        )
+    if (left_out := runs.recorded - len(frame)) > 0:
+        found.append(
+            f"{counted(left_out, 'record')} left out: incomplete, or of runs that were repeated later."
+        )
+    reasons = column(frame, "stop_reason")
+    if unfinished := int((reasons == "max_steps").sum()):
+        found.append(f"{counted(unfinished, 'run')} used up all steps before training was complete.")
+    if stalled := int((reasons == "stalled").sum()):
+        found.append(f"{counted(stalled, 'run')} came to a halt before training was complete.")
     folded = column(frame, "folded_share")
     if (folded > 0).any():
+        share = number_text(100 * folded.max())
         found.append(
-            f"Up to {number_text(100 * folded.max())} % of the deformations of a run fold the image."
+            f"Deformations are so strong that up to {share} % of those of a run fold the image over itself."
         )
-    for name in HEADLINE:
-        blank = int(column(frame, name).isna().sum())
-        if is_recorded(frame, name) and blank:
-            found.append(f"{describe(name).heading} is missing or infinite in {blank} of {len(frame)} runs.")
+    blanks = {name: int(column(frame, name).isna().sum()) for name in HEADLINE if is_recorded(frame, name)}
+    found += [
+        f"{column_of(name).heading} is missing or infinite in {count} of {len(frame)} runs."
+        for name, count in blanks.items()
+        if count
+    ]
     if (commits := column(frame, "git_commit").nunique()) > 1:
-        found.append(f"The runs come from {commits} commits of the code.")
+        found.append(f"The runs were made by {commits} versions of the code.")
     if dirty := int(_is_dirty(frame).sum()):
-        found.append(f"Runs made with uncommitted changes in the code: {dirty}.")
+        found.append(f"{counted(dirty, 'run')} made by code with changes that were not committed.")
     return found
 
 
@@ -68,7 +65,7 @@ def provenance(frame: pd.DataFrame, *, config: str) -> Section:
     """Settings, code, machine and time behind the records, and the configuration as it stands.
 
     Args:
-        frame: Records as returned by `tidy_records`.
+        frame: Records, one row per run.
         config: Text of the configuration, "" for none.
 
     Returns:
@@ -81,8 +78,8 @@ def provenance(frame: pd.DataFrame, *, config: str) -> Section:
     facts = {
         "Records": str(len(frame)),
         "Deformations": _deformations(frame),
-        "Commits": counts_text(commits),
-        "Machines": counts_text(column(frame, "hardware")),
+        "Code (runs)": counts_text(commits),
+        "Machine (runs)": counts_text(column(frame, "hardware")),
         "Versions": "; ".join(_versions(text) for text in versions),
         "Started": " to ".join(dict.fromkeys([started.min(), started.max()])) if len(started) else "",
         "Time": f"{number_text(float(seconds.sum()))} s over all runs" if seconds.notna().any() else "",
@@ -90,7 +87,7 @@ def provenance(frame: pd.DataFrame, *, config: str) -> Section:
     if not any(name in frame for name in _DEFORMATIONS):
         del facts["Deformations"]
     known = [(label, value or "not recorded") for label, value in facts.items()]
-    return Section("Settings and provenance", facts=known, source=config)
+    return Section("How the numbers were made", facts=known, source=config, anchor="provenance")
 
 
 def _is_dirty(frame: pd.DataFrame) -> pd.Series:

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from diffstab.report.figures import HOVER, NEXT
+from diffstab.report.marks import HOVER, NEXT
 from diffstab.report.style import figure_style
 
 
@@ -31,6 +32,12 @@ class Rendered(NamedTuple):
     def png_uri(self) -> str:
         """The PNG as a data address."""
         return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+    def file(self, kind: str) -> bytes:
+        """The content of a file: png, pdf or svg."""
+        if kind == "svg":
+            return self.svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1).encode("utf-8")
+        return self.png if kind == "png" else self.pdf
 
 
 def render(
@@ -58,18 +65,31 @@ def render(
     with figure_style():
         figure = Figure(figsize=size_inches, layout="constrained")
         FigureCanvasAgg(figure)
-        axes: np.ndarray = figure.subplots(
-            rows, columns, squeeze=False, subplot_kw={"projection": projection}
-        )
-        draw(axes)
-        # The layout is the slow part: once for all formats.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        # Dates and program names would make equal figures differ.
-        png = _saved(figure, "png", {"Software": None})
-        pdf = _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
-        svg = _saved(figure, "svg", {"Creator": None, "Date": None, "Format": None, "Type": None})
+        draw(figure.subplots(rows, columns, squeeze=False, subplot_kw={"projection": projection}))
+        return render_figure(figure, name=name)
+
+
+def render_figure(figure: Figure, *, name: str) -> Rendered:
+    """Save a figure in all formats; the same figure gives the same bytes. Call it within `figure_style`.
+
+    Args:
+        figure: The figure, with a canvas.
+        name: Prefix of the identifiers in the SVG; unique within a page.
+    """
+    # The layout is the slow part: once for all formats.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    # Dates and program names would make equal figures differ.
+    png = _saved(figure, "png", {"Software": None})
+    pdf = _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
+    svg = _saved(figure, "svg", {"Creator": None, "Date": None, "Format": None, "Type": None})
     return Rendered(png, pdf, _inline(svg.decode("utf-8"), re.sub(r"\W", "_", name)))
+
+
+def file_stem(text: str) -> str:
+    """A file name for any text: the text where it is harmless, else what is left of it and a checksum."""
+    kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text)[:48]
+    return kept if kept == text != "" else f"{kept}-{zlib.crc32(text.encode()):08x}"
 
 
 def renamed(rendered: Rendered, old: str, new: str) -> Rendered:

@@ -1,6 +1,6 @@
 """The look of every figure: one palette, one set of matplotlib settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ FAINT = "#8a8a8a"
 # The palette of Okabe and Ito (2008), told apart with any common colour blindness; its yellow is too light
 # for lines on white. Dashes stay free for values at initialisation.
 _KNOWN = {
+    "": Look(INK, "o", "-"),
     "feature": Look("#D55E00", "o", "-"),
     "lazy_exact": Look("#0072B2", "s", "-"),
     "lazy_trained": Look("#56B4E9", "D", "-."),
@@ -94,6 +95,37 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
     unusual = [label for label in labels if label not in _KNOWN]
     given = {label: _OTHERS[index % len(_OTHERS)] for index, label in enumerate(unusual)}
     return {label: _KNOWN.get(label) or given[label] for label in labels}
+
+
+LAYERS = (
+    Look("#0072B2", "o", "-"),
+    Look("#D55E00", "s", "-"),
+    Look("#009E73", "^", "-"),
+    Look("#CC79A7", "D", "-"),
+    Look("#000000", "v", "-"),
+)
+"""Look of the layers 1, 2, ...; it repeats beyond five."""
+
+_OPTIMISERS = {
+    "weights": Look("#0072B2", "o", "-"),
+    "shrinking": Look("#56B4E9", "^", "--"),
+    "representations": Look("#009E73", "s", "-."),
+    "covariances": Look("#D55E00", "D", "--"),
+}
+
+
+_FORCES = {"attraction": Look("#0072B2", "o", "-"), "repulsion": Look("#D55E00", "s", (0, (5, 2)))}
+_PALETTES = {"optimiser": _OPTIMISERS, "force": _FORCES}
+
+
+def palette(column: str, values: Sequence[str]) -> dict[str, Look]:
+    """Looks of the values of a column: of optimisers and forces fixed, of layers by order, else those of methods."""
+    if column == "layer":
+        return {value: LAYERS[index % len(LAYERS)] for index, value in enumerate(sorted(values))}
+    return {
+        **looks(values),
+        **{value: _PALETTES[column][value] for value in values if value in _PALETTES.get(column, {})},
+    }
 
 
 def plain(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Tidy summary tables of a frame of records: one row per run in, one row per reported number out."""
+"""Tidy frames of records, and the paired differences of two methods."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -15,33 +15,6 @@ CELL = ["dataset", "n_train", "seed", "method"]
 
 HEADLINE = ("test_error", "D", "G", "R")
 """The quantities that every report shows."""
-
-SPARSITY = (
-    "n_atoms",
-    "n_patterns",
-    "n_direction_atoms",
-    "effective_atoms",
-    "effective_neurons",
-    "entropy_neurons",
-    "stable_rank",
-    "dead_share",
-    "nearest_angle_deg",
-)
-"""The sparsity measures, each with an ``init_`` twin."""
-
-
-class SummaryRow(NamedTuple):
-    """Mean of one quantity over seeds; `interval` says what low and high come from: seeds, images or none."""
-
-    dataset: str
-    n_train: int
-    method: str
-    quantity: str
-    mean: float
-    low: float
-    high: float
-    seeds: int
-    interval: str
 
 
 class PairedRow(NamedTuple):
@@ -60,21 +33,6 @@ class PairedRow(NamedTuple):
     baseline_lower: int
     ties: int
     sign_p: float
-
-
-class TrainingRow(NamedTuple):
-    """Means over seeds of how training went, and the counted reasons of stopping."""
-
-    dataset: str
-    n_train: int
-    method: str
-    seeds: int
-    train_error: float
-    margin_share: float
-    steps: float
-    flow_time: float
-    train_seconds: float
-    stop_reasons: str
 
 
 def tidy_records(records: pd.DataFrame) -> pd.DataFrame:
@@ -125,38 +83,6 @@ def is_recorded(frame: pd.DataFrame, name: str) -> bool:
     return bool(column(frame, name).notna().any())
 
 
-def summary_table(frame: pd.DataFrame, *, quantities: Sequence[str] = HEADLINE) -> pd.DataFrame:
-    """Mean and 95% interval of each quantity per data set, n_train and method.
-
-    Several seeds give the Student interval of their mean. A single seed gives the record's own bootstrap
-    interval over images (columns ``<quantity>_low`` and ``<quantity>_high``) where there is one, else none.
-
-    Args:
-        frame: Records as returned by `tidy_records`.
-        quantities: Columns to summarise; one that is missing gives no rows.
-
-    Returns:
-        The columns of `SummaryRow`; groups without a finite value are left out.
-    """
-    return pd.DataFrame(summary_rows(frame, quantities=quantities), columns=list(SummaryRow._fields))
-
-
-def summary_rows(frame: pd.DataFrame, *, quantities: Sequence[str] = HEADLINE) -> list[SummaryRow]:
-    """The rows of `summary_table`."""
-    rows = []
-    for name in quantities:
-        values = frame.assign(value=column(frame, name)).dropna(subset="value")
-        for cell, group in values.groupby(["dataset", "n_train", "method"], sort=True):
-            dataset, n_train, method = cast("tuple[str, int, str]", cell)
-            mean, low, high, count = mean_interval(group["value"])
-            source = "seeds" if count > 1 else "none"
-            if count == 1:
-                low, high = (float(column(group, f"{name}_{side}").iloc[0]) for side in ("low", "high"))
-                source = "images" if np.isfinite([low, high]).all() else "none"
-            rows.append(SummaryRow(dataset, int(n_train), method, name, mean, low, high, count, source))
-    return rows
-
-
 def method_pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
     """The (feature method, lazy baseline) pairs to compare.
 
@@ -203,13 +129,13 @@ def paired_draws(
     return both.dropna(subset="difference")[[*keys, "difference"]].reset_index(drop=True)
 
 
-def paired_table(
+def paired_rows(
     frame: pd.DataFrame,
     *,
     quantities: Sequence[str] = HEADLINE,
     method: str = "feature",
     baseline: str = "lazy_exact",
-) -> pd.DataFrame:
+) -> list[PairedRow]:
     """Mean paired difference with its 95% Student interval, and on how many draws each side is lower.
 
     Args:
@@ -219,20 +145,8 @@ def paired_table(
         baseline: Label of the method that is subtracted.
 
     Returns:
-        The columns of `PairedRow`: `sign_p` is two-sided; the interval is NaN for a single draw.
+        One row per quantity, data set and size; `sign_p` is two-sided, the interval NaN for a single draw.
     """
-    rows = paired_rows(frame, quantities=quantities, method=method, baseline=baseline)
-    return pd.DataFrame(rows, columns=list(PairedRow._fields))
-
-
-def paired_rows(
-    frame: pd.DataFrame,
-    *,
-    quantities: Sequence[str] = HEADLINE,
-    method: str = "feature",
-    baseline: str = "lazy_exact",
-) -> list[PairedRow]:
-    """The rows of `paired_table`."""
     rows = []
     for name in quantities:
         draws = paired_draws(frame, quantity=name, method=method, baseline=baseline)
@@ -245,78 +159,10 @@ def paired_rows(
     return rows
 
 
-def sparsity_table(frame: pd.DataFrame, *, quantities: Sequence[str] = SPARSITY) -> pd.DataFrame:
-    """Sparsity measures before and after training, averaged over seeds.
-
-    Args:
-        frame: Records as returned by `tidy_records`.
-        quantities: Columns that have an ``init_`` twin.
-
-    Returns:
-        The columns of `summary_table` for the trained net, and before, before_low and before_high.
-    """
-    after = summary_table(frame, quantities=quantities)
-    before = summary_table(frame, quantities=[f"init_{name}" for name in quantities])
-    before["quantity"] = before["quantity"].str.removeprefix("init_")
-    before = before.rename(columns={"mean": "before", "low": "before_low", "high": "before_high"})
-    keys = ["dataset", "n_train", "method", "quantity"]
-    return after.merge(before[[*keys, "before", "before_low", "before_high"]], on=keys, how="left")
-
-
-def training_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """How training went per data set, n_train and method.
-
-    Args:
-        frame: Records as returned by `tidy_records`.
-
-    Returns:
-        The columns of `TrainingRow`; the reasons of stopping read like "margin: 4, max_steps: 1".
-    """
-    return pd.DataFrame(training_rows(frame), columns=list(TrainingRow._fields))
-
-
-def training_rows(frame: pd.DataFrame) -> list[TrainingRow]:
-    """The rows of `training_table`."""
-    names = ["train_error", "margin_share", "steps", "flow_time", "train_seconds"]
-    rows = []
-    for cell, group in frame.groupby(["dataset", "n_train", "method"], sort=True):
-        dataset, n_train, method = cast("tuple[str, int, str]", cell)
-        means = [mean_interval(column(group, name)).mean for name in names]
-        reasons = counts_text(column(group, "stop_reason"))
-        rows.append(TrainingRow._make((dataset, int(n_train), method, len(group), *means, reasons)))
-    return rows
-
-
 def counts_text(values: pd.Series) -> str:
     """How often each value occurs, most frequent first: "margin: 4, max_steps: 1"."""
     counts = values.dropna().astype("str").value_counts()
     return ", ".join(f"{value}: {count}" for value, count in counts.items())
-
-
-def missing_cells(
-    frame: pd.DataFrame,
-    *,
-    grid: Mapping[str, Sequence[object]] | None = None,
-    more_seeds: Mapping[int, Sequence[int]] | None = None,
-) -> pd.DataFrame:
-    """Cells of the grid that have no record.
-
-    Args:
-        frame: Records as returned by `tidy_records`.
-        grid: Values of n_train, seed and method that were asked for; an axis that is not named,
-            or empty, has the values that occur in the records.
-        more_seeds: Further seeds that were asked for at single n_train.
-
-    Returns:
-        Columns dataset, n_train, seed and method, one row per missing cell.
-    """
-    axes = [list((grid or {}).get(name) or frame[name].unique()) for name in CELL]
-    wanted = pd.MultiIndex.from_product(axes, names=CELL)
-    for size, seeds in (more_seeds or {}).items():
-        at = dict(zip(CELL, axes, strict=True)) | {"n_train": [size], "seed": list(seeds)}
-        wanted = wanted.union(pd.MultiIndex.from_product([at[name] for name in CELL], names=CELL))
-    found = pd.MultiIndex.from_frame(frame[CELL])
-    return wanted.difference(found).to_frame(index=False)
 
 
 def _holds_numbers(values: pd.Series) -> bool:

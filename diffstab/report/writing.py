@@ -4,11 +4,10 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from diffstab.errors import ResultsError
@@ -91,16 +90,17 @@ def _put(new: Path, folder: Path, names: Sequence[str]) -> None:
 
 
 def write_page(
-    folder: Path, line: str, *, parts: Sequence[Section], notes: Sequence[str], title: str = ""
+    folder: Path, *, title: str, topic: str, line: str, parts: Sequence[Section], notes: Sequence[str]
 ) -> Path:
     """Write the sections as ``report/index.html`` of a results folder, with the files of their pictures.
 
     Args:
         folder: Results folder.
+        title: Heading of the page.
+        topic: What the page is about, beside the project's name.
         line: Shown below the heading.
         parts: Sections in order.
-        notes: Cautions shown at the top.
-        title: Heads the page; the folder's name does where it is empty.
+        notes: Cautions, shown after the first section.
 
     Returns:
         Path of the page.
@@ -108,29 +108,12 @@ def write_page(
     Raises:
         ResultsError: The folder cannot be written to; the old report stays then.
     """
-    html = page_html(title or folder.resolve().name, line, sections=parts, notes=notes)
+    html = page_html(title, line, topic=topic, sections=parts, notes=notes)
     pictures = [picture for part in parts for picture in part.pictures]
     files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
     files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
     replace_files(folder / "report", {"index.html": html.encode("utf-8"), **files})
     return folder / "report" / "index.html"
-
-
-def refuse_others(records: pd.DataFrame, folder: Path, *, command: str, columns: Iterable[str]) -> None:
-    """Refuse records that another command has made.
-
-    Args:
-        records: Of the folder.
-        folder: Results folder.
-        command: What makes the records that are looked for.
-        columns: Columns that all of them have.
-
-    Raises:
-        ResultsError: If there is no such column.
-    """
-    if missing := [name for name in columns if name not in records]:
-        message = f"{folder} holds no records of `diffstab {command}` (there is no column {missing[0]})."
-        raise ResultsError(f"{message} `diffstab report` makes the page that fits a folder's config.yaml.")
 
 
 def read_config(path: Path) -> tuple[str, Mapping[str, Any]]:

@@ -70,9 +70,17 @@ _LISTED = {
     "dead_share": _share("Dead neurons", "share of dead neurons", "Dead"),
     "folded_share": _share("Images that fold", "share of images that fold", "Folded"),
     "mean_square_error": Column("Test error, mean square", "mean square test error", "Test error"),
+    "drawn_square_error": Column(
+        "Test error on one field, mean square", "mean square test error", "Test error"
+    ),
+    "train_square_error": Column(
+        "Training error, mean square", "mean square training error", "Training error"
+    ),
+    "degree": _of("axis", "Degree k", "degree", "k"),
+    "error_power": _of("list", "Power of the error in degree k", "power of the error", "Power"),
     "D": Column("Sensitivity to deformations, D", "D", "D"),
     "G": Column("Sensitivity to noise, G", "G", "G"),
-    "R": Column("Relative sensitivity, R", "R", "R"),
+    "R": Column("Relative stability, R", "R", "R"),
     "D_rotation": Column("Sensitivity to rotations, D", "D", "D"),
     "D_rotation_numerator": Column("Mean square change by rotation", "change by rotation", "Change"),
     "steps": Column("Steps", "number of steps", "Steps"),
@@ -93,6 +101,9 @@ _LISTED = {
         "Angle to the nearest neuron", "nearest angle", "Nearest angle", unit="°", difference_unit="°"
     ),
     "loss": Column("Loss", "loss", "Loss"),
+    "excess": Column("Share above the smallest loss", "share above the smallest loss", "Above the best"),
+    "neurons_left": Column("Neurons left", "number of neurons left", "Neurons left"),
+    "case": _of("axis", "Data"),
     "cost": Column("Data cost", "data cost", "Data cost"),
     "squared_norm": Column("Squared norm of the weights", "squared norm", "Squared norm"),
     "representation_cost": Column("Representation cost, C", "representation cost", "C"),
@@ -100,6 +111,26 @@ _LISTED = {
     "hidden_layers": Column("Hidden layers", "number of hidden layers", "Hidden layers"),
     "known_width": Column("Neurons by theory", "number of neurons of theory", "Theory"),
     "known_cost": Column("Norm by theory", "norm of theory", "Theory"),
+    "attraction": Column("Size of the attraction", "attraction", "Attraction"),
+    "repulsion": Column("Size of the repulsion", "repulsion", "Repulsion"),
+    "size": Column("Size of the force", "size of the force", "Force"),
+    "imbalance": Column("Imbalance of the forces", "imbalance", "Imbalance"),
+    "fixed_imbalance": Column(
+        "Imbalance, slope 0 at kinks", "imbalance with slope 0 at kinks", "… slope 0 at kinks"
+    ),
+    "separation": _share(
+        "Scatter between classes", "share of the scatter between classes", "Between classes"
+    ),
+    "aligned_share": _share("Aligned neurons", "share of aligned neurons", "Aligned"),
+    "residual_share": _share(
+        "Norm without effect", "share of the norm without effect", "Norm without effect"
+    ),
+    "moved_share": _share("Moved by the inverse", "share moved by the inverse", "Moved by the inverse"),
+    "groups": Column("Rays", "number of rays", "Rays"),
+    "rank": Column("Rank of Z", "rank", "Rank"),
+    "kinks": Column("Neuron and point at a kink", "pairs of neuron and point at a kink", "At kinks"),
+    "step": Column("Step", "step", "Steps"),
+    "layer": _of("axis", "Layer"),
     "delta_px": Column("Displacement δ (px)", "displacement", "δ (px)"),
     "cutoff": Column("Cut-off frequency c", "cut-off", "c"),
     "temperature": Column("Temperature T", "temperature", "T"),

@@ -6,7 +6,6 @@ import io
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -191,69 +190,9 @@ def pictures(command: str, frame: pd.DataFrame, folder: Path) -> dict[str, Pictu
     Raises:
         ResultsError: If a file beside the records is damaged.
     """
-    found: Mapping[str, Picture | None] = {}
-    if command == "compare":
-        found = _image_pictures(frame, folder)
-    elif command == "sphere curve":
-        found = _sphere_pictures(frame)
-    elif command == "plateau":
-        found = _plateau_pictures(frame)
-    elif command == "forces":
-        found = _forces_pictures(frame, folder)
-    return {name: picture for name, picture in found.items() if picture is not None}
+    from diffstab.report.pages import run_pictures
 
-
-def _image_pictures(frame: pd.DataFrame, folder: Path) -> dict[str, Picture | None]:
-    from diffstab.report.pictures import neurons_picture
-
-    path = folder / "examples.npz"
-    drawn = _examples(path, path.stat().st_mtime_ns) if path.exists() else []
-    return {"neurons": neurons_picture(frame, prefix="neurons"), **numbered("deformed", drawn)}
-
-
-@lru_cache(maxsize=1)
-def _examples(path: Path, changed_ns: int) -> list[Picture]:
-    """Return the pictures of a file of example images, drawn once for all runs of a results folder."""
-    with np.load(path, allow_pickle=False) as stored:
-        return deformed_pictures(dict(stored))
-
-
-def deformed_pictures(stacks: Mapping[str, np.ndarray]) -> list[Picture]:
-    """Return pictures of example images, deformed and noisy, one for each displacement."""
-    from diffstab.report.sections import examples
-
-    return list(examples(stacks).pictures)
-
-
-def numbered(name: str, drawn: Sequence[Picture]) -> dict[str, Picture]:
-    """Return pictures of one kind by their names."""
-    return {f"{name}_{index}": picture for index, picture in enumerate(drawn, start=1)}
-
-
-def _sphere_pictures(frame: pd.DataFrame) -> dict[str, Picture | None]:
-    from diffstab.report.sphere.pictures import circle_picture, neurons_picture
-
-    neurons = {f"neurons_d{d}": neurons_picture(frame, dimension=d) for d in (2, 3)}
-    return {"predictor": circle_picture(frame), **neurons}
-
-
-def _plateau_pictures(frame: pd.DataFrame) -> dict[str, Picture]:
-    from diffstab.report.l2.plateau_pictures import case_pictures
-    from diffstab.report.l2.plateau_runs import cases, plateau_frame, run_settings, starts
-
-    settings = run_settings(frame, {})
-    ((_, part),) = cases(plateau_frame(frame))
-    found = starts(part, tolerance=float(settings["plateau_tolerance"]))
-    return numbered("plateau", case_pictures(part, found, settings) if found else [])
-
-
-def _forces_pictures(frame: pd.DataFrame, folder: Path) -> dict[str, Picture]:
-    from diffstab.report.l2.forces import course, layers_section
-
-    return {
-        **numbered("layer", layers_section(folder, frame).pictures),
-        **numbered("forces", course(frame).pictures),
-    }
+    return run_pictures({"compare": "images", "sphere curve": "sphere"}.get(command, command), frame, folder)
 
 
 def as_tables(tables: Mapping[str, Rows]) -> dict[str, Any]:

@@ -162,17 +162,23 @@ def fit_pictures(task: Task, data: Any, probe: StabilityProbe) -> dict[str, Any]
     """Return pictures of deformed samples and, for a fully-connected net, of neurons before and after training."""
     import pandas as pd
 
-    from diffstab.report.pictures import neurons_picture
+    from diffstab.report.runs import Runs
+    from diffstab.report.special.examples import examples_picture
+    from diffstab.report.special.neurons import neurons_pictures
 
     images = data.test_images[:PICTURED_IMAGES]
     draws = draw_pairs(images, deform=probe.deform, generator=stream(probe.seed, "pictured probes"))
     delta_px = float(draws.draw.delta_px)
     stacks = {"images": draws.clean, "deformed": draws.deformed[0], "noisy": draws.noisy[0]}
     arrays = {name: stack.numpy() for name, stack in stacks.items()} | {"delta_px": np.array(delta_px)}
-    drawn = content.numbered("deformed", content.deformed_pictures(arrays))
+    drawn = {"deformations": examples_picture(arrays)}
     if isinstance(task.predictor.net, FCN):
-        row = {"method": task.settings.name, "n_train": len(data.train_images), "seed": data.seed}
+        row = {
+            "dataset": "",
+            "method": task.settings.name,
+            "n_train": len(data.train_images),
+            "seed": data.seed,
+        }
         row |= neuron_columns(task.predictor)
-        picture = neurons_picture(pd.DataFrame([row]), prefix="neurons")
-        drawn |= {} if picture is None else {"neurons": picture}
+        drawn |= {one.stem: one for one in neurons_pictures(Runs("fit", pd.DataFrame([row])))}
     return drawn

@@ -9,14 +9,9 @@ from diffstab.tracking.content import BEST
 
 _HALF = {"w": 12, "h": 8}
 _IMAGES = (
-    "neurons",
-    *(f"deformed_{index}" for index in (1, 2, 3)),
-    "predictor",
-    "neurons_d2",
-    "neurons_d3",
-    *(f"layer_{index}" for index in (1, 2)),
-    *(f"forces_{index}" for index in (1, 2, 3)),
-    "plateau_1",
+    *("neurons", "deformations", "circle-constant", "neurons-d2-constant", "neurons-d3-constant"),
+    *("layer1-forces", "layer2-forces", "force_sizes", "imbalance", "structure"),
+    *("loss_vs_width", "norm_vs_width", "error_vs_width", "neurons_left"),
 )
 
 
@@ -118,7 +113,9 @@ def _pictures() -> Part:
     import wandb_workspaces.reports.v2 as wr
 
     drawn = [
-        wr.MediaBrowser(title=name.replace("_", " ").capitalize(), media_keys=[f"images/{name}"])
+        wr.MediaBrowser(
+            title=name.replace("_", " ").replace("-", " ").capitalize(), media_keys=[f"images/{name}"]
+        )
         for name in _IMAGES
     ]
     return Part("Images", "Deformed samples, neurons before and after, predictors and forces.", drawn)

@@ -18,7 +18,7 @@ from diffstab.l2.forces import AT_REST
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights, weight_loss
 from diffstab.l2.problem import L2Problem
-from diffstab.report.l2.forces import CANCELLED
+from diffstab.report.l2.force_rows import CANCELLED
 from diffstab.results import read_records
 
 QUIET = Console(quiet=True)

@@ -6,14 +6,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from diffstab.errors import ResultsError
-from diffstab.report import page, sections, writing
+from diffstab.report import writing
 from diffstab.report.page import write_report
-from diffstab.report.pictures import file_stem
+from diffstab.report.pages.images import answer
 from diffstab.report.provenance import cautions
+from diffstab.report.rendering import file_stem
+from diffstab.report.runs import Runs
+from diffstab.report.special.examples import examples_picture
 from diffstab.report.tables import CELL, tidy_records
 
 CONFIG = "data:\n  n_test: 100\nn_train: [32, 128]\nseeds: [0, 1, 2]\nmethods: [feature, lazy_exact]\n"
@@ -96,8 +98,8 @@ def test_every_picture_has_an_alternative_text_and_its_files(folder, content):
         attributes for tag, attributes in reader.tags if tag == "img" or attributes.get("role") == "img"
     ]
     texts = [attributes.get("alt") or attributes["aria-label"] for attributes in pictures]
-    # Test error, D, G, R with their differences; one method with neurons; eight examples in two figures.
-    assert len(texts) == 8 + 1 + 2
+    # Overview, examples, stability, differences, neurons.
+    assert len(texts) == 5
     assert all(len(text) > 30 for text in texts)
     files = {
         attributes["href"]
@@ -111,7 +113,7 @@ def test_every_picture_has_an_alternative_text_and_its_files(folder, content):
 def test_tables_are_sortable_and_rectangular(folder):
     html = (folder / "report" / "index.html").read_text()
     tables = re.findall(r"<table.*?</table>", html, flags=re.DOTALL)
-    assert len(tables) == 5
+    assert len(tables) == 4
     for table in tables:
         width = table.count("<th ")
         assert table.count('<th scope="col" aria-sort="none"') == width
@@ -122,31 +124,28 @@ def test_tables_are_sortable_and_rectangular(folder):
 
 def test_the_page_says_what_the_records_say(content, folder):
     text, _ = content
-    assert "small_run" in text
-    assert "lazy (exact) has the lower R on 5 of 5 draws over 2 sizes n (feature on 0)." in text
-    assert "Runs of the grid without a record: 1" in text
-    assert "R of feature at n = 128: 1.03 [1.03, 1.03] at initialisation" in text
+    assert "Feature and lazy training on Digits" in text
+    assert "small_run" not in text
+    assert "On Digits at n = 128 (3 draws) lazy (exact) has the lower test error, by" in text
+    assert "1 of 12 runs have no record yet." in text
+    assert re.search(r"Digits, feature, n = 128: R is 1\.03 before training and 1\.\d+ \[.*\] after it", text)
     assert "0123456789ab: 11" in text
     assert "numpy 2.4.6, torch 2.15.0" in text
     assert "n_test: 100" in text
     assert "margin: 3" in text
 
 
-def test_findings_lead_with_the_first_pair_and_data_sets_hold_the_others(make_records):
-    records = make_records(sizes=(32,), seeds=(0, 1), datasets=("digits", "mnist"))
-    adam = records[records["method"] == "feature"].assign(method="feature_adam")
-    frame = tidy_records(pd.concat([adam, records], ignore_index=True))
-    top = sections.findings(frame).verdicts
-    assert [label for label, _ in top[::4]] == ["Test error (digits)", "Test error (mnist)"]
-    assert len(top) == 8
-    assert not any("Adam" in sentence for _, sentence in top)
-    inner = sections.data_set(frame[frame["dataset"] == "mnist"])
-    assert inner.title == "mnist"
-    assert len(inner.verdicts) == 4
-    assert all("Adam" in sentence for _, sentence in inner.verdicts)
+def test_the_answer_speaks_of_each_data_set_and_of_one_method_alone(make_records):
+    frame = tidy_records(make_records(sizes=(32,), seeds=(0, 1, 2), datasets=("digits", "mnist")))
+    assert [text[:9] for text in answer(Runs("images", frame)).split(". On ")] == ["On Digits", "MNIST at "]
+    alone = answer(Runs("images", frame[frame["method"] == "feature"]))
+    assert re.match(
+        r"On Digits the test error of feature is [\d.]+ % \[.*\] at n = 32 and the R of feature is", alone
+    )
+    assert answer(Runs("images", frame[CELL])) == "No run has a test error yet."
 
 
-def test_examples_have_a_figure_for_each_displacement_and_six_columns_at_most():
+def test_examples_are_some_at_each_displacement():
     images = np.random.default_rng(0).random((9, 1, 4, 4))
     stacks = {
         "images": images,
@@ -154,10 +153,9 @@ def test_examples_have_a_figure_for_each_displacement_and_six_columns_at_most():
         "noisy": images,
         "delta_px": np.array([1.0] * 7 + [2.0] * 2),
     }
-    pictures = sections.examples(stacks).pictures
-    assert [picture.alt[:8] for picture in pictures] == ["6 images", "1 images", "2 images"]
-    assert [picture.alt[-11:] for picture in pictures] == ["(δ = 1 px).", "(δ = 1 px).", "(δ = 2 px)."]
-    assert [picture.stem for picture in pictures] == ["examples-1", "examples-2", "examples-3"]
+    picture = examples_picture(stacks, name="MNIST")
+    assert picture.alt == "MNIST: 6 images, each as it is, deformed and noisy (δ = 1 px, δ = 2 px)."
+    assert picture.wide
 
 
 def test_a_second_report_of_the_same_folder_is_the_same(make_records, make_folder, tmp_path):
@@ -201,23 +199,24 @@ def test_names_with_html_characters_are_harmless(make_records, make_folder, tmp_
 def test_incomplete_records_still_make_a_page(change, make_records, make_folder, tmp_path):
     records = change(make_records(sizes=(32,), seeds=(0, 1)))
     text, _ = read(write_report(make_folder(tmp_path / "run", records)))
-    assert "What the numbers say" in text
-    assert "Settings and provenance" in text
+    assert "In short" in text
+    assert "How the numbers were made" in text
 
 
 def test_cautions_name_what_weakens_the_numbers(make_records):
     frame = tidy_records(make_records(sizes=(32,), seeds=(0, 1)).assign(stop_reason="max_steps"))
-    assert cautions(frame.assign(stop_reason="margin"), records=4, absent=0) == []
+    assert cautions(Runs("images", frame.assign(stop_reason="margin"), recorded=4), asked=4) == []
     frame.loc[0, ["git_commit", "git_dirty", "folded_share", "R"]] = ["fedcba", True, 0.25, np.nan]
-    assert cautions(frame, records=6, absent=3) == [
-        "Runs of the grid without a record: 3 (listed below).",
-        "Records left out, as they name no cell or were run again: 2.",
-        "Runs that used up their steps before they met their stop rule: 4.",
-        "Up to 25 % of the deformations of a run fold the image.",
-        "R is missing or infinite in 1 of 4 runs.",
-        "The runs come from 2 commits of the code.",
-        "Runs made with uncommitted changes in the code: 1.",
+    found = cautions(Runs("images", frame, recorded=6), asked=7)
+    wanted = ["3 of 7 runs have no record", "2 records left out", "4 runs used up all steps", "up to 25 %"]
+    wanted += [
+        "R is missing or infinite in 1 of 4 runs",
+        "2 versions of the code",
+        "1 run made by code with changes",
     ]
+    assert len(found) == len(wanted)
+    for text, words in zip(found, wanted, strict=True):
+        assert words in text
 
 
 def test_an_empty_folder_is_refused_with_the_way_out(tmp_path):
@@ -326,12 +325,6 @@ def test_a_report_of_others_is_not_written_over_and_one_without_a_list_is(tmp_pa
     (target / "own.txt").write_bytes(b"mine")
     writing.replace_files(target, {"index.html": b"new"})
     assert files_of(target).items() >= {"index.html": b"new", "own.txt": b"mine"}.items()
-
-
-def test_a_grid_is_a_list_of_plain_values_or_a_mapping():
-    assert page._axis([1, 2]) == [1, 2]
-    assert page._axis({"feature": {}, "lazy_exact": None}) == ["feature", "lazy_exact"]
-    assert page._axis(5) == page._axis(None) == page._axis([{"name": "feature"}]) == []
 
 
 def test_file_names_are_harmless_and_differ():

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from diffstab.report.figures import HOVER, NEXT
+from diffstab.report.marks import HOVER, NEXT
 from diffstab.report.rendering import renamed, render
 
 

@@ -5,9 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from diffstab.report.l2.forces_figures import ATTRACTION, CLASSES, LAYERS, REPULSION, SUM
-from diffstab.report.l2.plateau_figures import LOOKS
-from diffstab.report.style import FAINT, INK, looks
+from diffstab.report.special.forces import ATTRACTION, CLASSES, REPULSION, SUM
+from diffstab.report.style import FAINT, INK, LAYERS, looks, palette
 from tests.references.colour_vision import VISION, contrast, difference, lab
 
 NOTICEABLE = 2.3
@@ -15,6 +14,7 @@ APART = 6 * NOTICEABLE
 """Smallest distance in L*a*b* of two colours of one figure."""
 ON_IMAGES = ("feature", "feature_adam", "lazy_exact", "lazy_trained")
 ON_THE_SPHERE = ("feature_exact", "feature_alpha", "feature_projected_gd", "lazy_ntk")
+LOOKS = palette("optimiser", ["weights", "shrinking", "representations", "covariances"])
 PALETTES = {
     "images": [look.colour for look in looks(ON_IMAGES).values()],
     "sphere": [look.colour for look in looks(ON_THE_SPHERE).values()],
@@ -43,6 +43,12 @@ def test_methods_of_a_figure_differ_in_their_markers_too():
         assert len({look.marker for look in looks(methods).values()}) == len(methods)
     assert len({look.marker for look in LAYERS}) == len(LAYERS)
     assert len({look.marker for look in LOOKS.values()}) == len(LOOKS)
+
+
+def test_values_without_a_look_of_their_own_look_like_methods():
+    assert palette("method", ["feature"]) == looks(["feature"])
+    assert palette("layer", ["layer 2", "layer 1"]) == {"layer 1": LAYERS[0], "layer 2": LAYERS[1]}
+    assert palette("optimiser", ["mine"]) == looks(["mine"])
 
 
 def test_ten_classes_cannot_be_told_by_colour_alone():

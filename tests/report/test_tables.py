@@ -21,36 +21,11 @@ def frame(make_records):
     return tables.tidy_records(make_records())
 
 
-def test_summary_equals_a_loop_over_the_records(frame):
-    summary = tables.summary_table(frame, quantities=["D"])
-    assert len(summary) == 3 * 2
-    for row in summary.itertuples():
-        values = [
-            record["D"]
-            for record in frame.to_dict("records")
-            if (record["n_train"], record["method"]) == (row.n_train, row.method)
-        ]
-        mean, half = loop_mean_and_half(values)
-        assert row.mean == pytest.approx(mean, rel=1e-12)
-        assert (row.low, row.high) == pytest.approx((mean - half, mean + half), rel=1e-4)
-        assert (row.seeds, row.interval) == (5, "seeds")
-
-
-def test_a_single_seed_has_the_bootstrap_interval_of_its_record_or_none(make_records):
-    frame = tables.tidy_records(make_records(seeds=(3,)))
-    summary = tables.summary_table(frame, quantities=["D", "test_error"]).set_index("quantity")
-    bootstrap = summary.loc["D"]
-    assert (bootstrap["interval"] == "images").all()
-    np.testing.assert_allclose(bootstrap["low"], 0.9 * bootstrap["mean"])
-    assert (summary.loc["test_error", "interval"] == "none").all()
-    assert summary.loc["test_error", ["low", "high"]].isna().all(axis=None)
-
-
 def test_paired_table_equals_a_loop_over_the_draws(frame):
     holed = frame.drop(index=frame.index[[0, 7]])
-    rows = tables.paired_table(holed, quantities=["R"])
+    rows = tables.paired_rows(holed, quantities=["R"])
     values = {(r["n_train"], r["seed"], r["method"]): r["R"] for r in holed.to_dict("records")}
-    for row in rows.itertuples():
+    for row in rows:
         differences = [
             value - values[n, seed, "lazy_exact"]
             for (n, seed, method), value in values.items()
@@ -62,20 +37,22 @@ def test_paired_table_equals_a_loop_over_the_draws(frame):
         assert row.high - row.low == pytest.approx(2 * half, rel=1e-4)
         assert row.baseline_lower == sum(difference > 0 for difference in differences)
         assert row.method_lower == sum(difference < 0 for difference in differences)
-    assert rows["draws"].sum() == 3 * 5 - 2
+    assert sum(row.draws for row in rows) == 3 * 5 - 2
 
 
 def test_convention_the_difference_is_method_minus_baseline(frame):
     raised = frame.assign(R=np.where(frame["method"] == "feature", 2.0, 0.5))
-    row = tables.paired_table(raised, quantities=["R"]).iloc[0]
-    assert (row["mean"], row["baseline_lower"], row["method_lower"]) == (1.5, 5, 0)
+    row = tables.paired_rows(raised, quantities=["R"])[0]
+    assert (row.mean, row.baseline_lower, row.method_lower) == (1.5, 5, 0)
 
 
 def test_pairing_removes_what_a_draw_does_to_both_sides(frame):
     shifts = {seed: 10.0 * seed for seed in range(5)}
     noisy = frame.assign(R=frame["R"] + frame["seed"].map(shifts))
-    plain, shifted = (tables.paired_table(part, quantities=["R"]) for part in (frame, noisy))
-    np.testing.assert_allclose(plain["high"] - plain["low"], shifted["high"] - shifted["low"], rtol=1e-9)
+    plain, shifted = (
+        [row.high - row.low for row in tables.paired_rows(part, quantities=["R"])] for part in (frame, noisy)
+    )
+    np.testing.assert_allclose(plain, shifted, rtol=1e-9)
 
 
 def test_a_method_is_not_compared_with_itself(frame):
@@ -135,30 +112,3 @@ def test_types_come_from_the_values(make_records):
 def test_records_without_cells_are_refused():
     with pytest.raises(ResultsError, match="None of the 1 records names its dataset, n_train, seed, method"):
         tables.tidy_records(pd.DataFrame({"test_error": [0.1]}))
-
-
-def test_missing_cells_of_the_seen_grid_and_of_the_asked_one(frame):
-    holed = frame.drop(index=[4, 11])
-    gone = {tuple(row) for row in frame.loc[[4, 11], tables.CELL].to_numpy()}
-    assert {tuple(row) for row in tables.missing_cells(holed).to_numpy()} == gone
-    asked = tables.missing_cells(frame, grid={"seed": [0, 1, 2, 3, 4, 5], "method": []})
-    assert len(asked) == 3 * 2
-    assert set(asked["seed"]) == {5}
-    assert tables.missing_cells(frame).empty
-    size, seed = frame.loc[0, "n_train"], frame.loc[0, "seed"]
-    more = tables.missing_cells(frame, grid={"method": ["feature"]}, more_seeds={int(size): [int(seed), 9]})
-    assert more[["n_train", "seed", "method"]].to_numpy().tolist() == [[size, 9, "feature"]]
-
-
-def test_sparsity_table_sets_before_beside_after(frame):
-    table = tables.sparsity_table(frame)
-    row = table[(table["quantity"] == "n_atoms") & (table["n_train"] == 32)].iloc[0]
-    assert (row["method"], row["before"], row["mean"]) == ("feature", 100, 14)
-    assert "lazy_exact" not in set(table["method"])
-
-
-def test_training_table_counts_the_reasons_of_stopping(frame):
-    mixed = frame.assign(stop_reason=["max_steps" if seed == 4 else "margin" for seed in frame["seed"]])
-    table = tables.training_table(mixed)
-    assert set(table["stop_reasons"]) == {"margin: 4, max_steps: 1"}
-    np.testing.assert_allclose(table[table["method"] == "feature"]["steps"], 920)

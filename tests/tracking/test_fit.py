@@ -90,7 +90,7 @@ def check_end(log, records, folder):
     after = {line["quantity"]: line["value"] for line in lines if line["training"] == "after"}
     for name in "DGR":
         assert after[name] == pytest.approx(history(records, f"val_{name}")[-1], rel=1e-4)
-    for name in ("neurons", "deformed_1"):
+    for name in ("neurons", "deformations"):
         assert (files / history(records, f"images/{name}.path")[0]).read_bytes().startswith(b"\x89PNG")
     artifacts = {one["type"]: one["manifest"]["contents"] for one in records["artifact"]}
     assert [entry["path"] for entry in artifacts["config"]] == ["config.yaml"]

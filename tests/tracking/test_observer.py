@@ -108,7 +108,7 @@ def test_a_comparison_is_told_whole(quiet_place, monkeypatch, tiny, logged):
             [name, when] for when in ("before", "after") for name in "DGR"
         ]
         assert stability["data"][3][6:] == [row["D"], row["D_low"], row["D_high"]]
-        assert images(log, records) == {"neurons", "deformed_1", "deformed_2", "deformed_3"}
+        assert images(log, records) == {"neurons", "deformations"}
         (artifact,) = [one for one in records["artifact"] if one["type"] == "records"]
         assert {entry["path"] for entry in artifact["manifest"]["contents"]} == {
             "config.yaml",
@@ -135,7 +135,7 @@ def test_a_plateau_is_drawn_against_the_width(quiet_place, tiny, logged):
     assert items(records, "plateau_best/loss") == frame.groupby("width")["loss"].min().tolist()
     assert {("plateau/*", "plateau/width"), ("plateau_best/*", "plateau_best/width")} <= axes(records)
     assert len(config(records)["cells"]) == len(table(log, records, "records")["data"]) == 4
-    assert images(log, records) >= {"plateau_1", "plateau_2"}
+    assert images(log, records) >= {"loss_vs_width", "norm_vs_width"}
     assert summary(records)["seed"] == 0
     assert "restart" not in summary(records)
 
@@ -147,9 +147,8 @@ def test_forces_are_drawn_against_the_step(quiet_place, tiny, logged):
     assert ("forces/*", "forces/steps") in axes(records)
     assert items(records, "forces/steps") == list(row["trace_step"])
     assert items(records, "forces/imbalance_1") == list(row["trace_imbalance_1"])
-    assert images(log, records) == {
-        f"{kind}_{n}" for kind, count in (("layer", 1), ("forces", 3)) for n in range(1, count + 1)
-    }
+    shown = {"layer1-forces", "force_sizes", "imbalance", "structure", "loss_vs_step"}
+    assert images(log, records) == shown
     assert (log.parent / "files" / "results" / "snapshots" / f"{row['key']}.npz").exists()
 
 
@@ -161,7 +160,7 @@ def test_the_sphere_is_drawn_against_n(quiet_place, tiny, logged):
         assert ("sphere/*", "sphere/n_train") in axes(records)
         assert items(records, "sphere/n_train") == [6]
         assert items(records, "sphere/test_error") == [summary(records)["test_error"]]
-    assert images(logs[0], found[0]) | images(logs[1], found[1]) == {"predictor", "neurons_d2"}
+    assert images(logs[0], found[0]) | images(logs[1], found[1]) == {"circle-constant", "neurons-d2-constant"}
 
 
 def test_threads_with_one_observer_never_mix(quiet_place, unpictured, tiny, logged):

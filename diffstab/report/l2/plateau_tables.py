@@ -1,111 +1,109 @@
-"""Tables of plateaus: the optimisers side by side, and every width."""
+"""Tables and sentences of plateaus: where they start, the optimisers side by side, every width."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from diffstab.report.document import Cell, Table
+from diffstab.report.document import Table, TableCell, stacked
+from diffstab.report.glossary import counted
+from diffstab.report.l2.plateau_rows import case_starts
 from diffstab.report.l2.plateau_runs import (
     Start,
-    excess_of_optimisers,
+    best_runs,
+    earliest,
+    fewest_neurons,
     floors,
     hidden_layers,
+    optimisers,
     relative_heights,
-    start_text,
 )
+from diffstab.report.listings import number_cell
+from diffstab.report.names import value_text
 from diffstab.report.numbers import number_text, percent
-from diffstab.report.tables import column, is_recorded
+from diffstab.report.runs import Runs
+from diffstab.report.tables import column
 
 
-def optimisers_table(part: pd.DataFrame) -> Table:
-    """The best run of each optimiser and seed: objective, time, rank, gap and stationarity."""
-    lines = []
-    for _, row in excess_of_optimisers(part).iterrows():
-        runs = part[(part["seed"] == row["seed"]) & (part["optimiser"] == row["optimiser"])]
-        best = runs.sort_values("loss", kind="stable").iloc[0]
-        lines.append(
-            [
-                _text(str(row["optimiser"])),
-                _count(row["seed"]),
-                _number(row["loss"]),
-                Cell(percent(row["excess"]), row["excess"]),
-                _number(float(runs["wall_seconds"].sum())),
-                _count(len(runs)),
-                _count(best["width"]),
-                _layers(best.get("pruned_widths")),
-                _text(rank_text(best)),
-                _number(best["gap"]),
-                _text(str(best.get("gap_kind") or "–")),
-                _number(best["stationarity"]),
-                _text("yes" if best["converged"] else "no"),
-            ]
-        )
-    headers = ["Optimiser", "Seed", "Loss", "Above the best", "Seconds, all runs", "Runs", "Width"]
-    headers += ["Neurons left", "Rank", "Gap", "Kind of gap", "Stationarity", "Converged"]
-    return Table("Optimisers side by side: the best run of each", headers, lines)
+def start_text(start: Start) -> str:
+    """The width at which a plateau starts, with its interval, and whether the plateau was seen."""
+    found = start.found
+    interval = (
+        f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) and found.high > found.low else ""
+    )
+    return f"{found.width}{interval}" + ("" if found.reached else " (not seen: too few wider nets)")
 
 
-def starts_table(starts: Sequence[Start]) -> Table:
-    """Where each optimiser's own plateau starts, seed by seed, and the restarts on it that end above it."""
+def starts(runs: Runs) -> Sequence[Table]:
+    """Where the plateau of each optimiser starts, seed by seed, and how sharp that is."""
+    listed = {str(title): _starts_table(case_starts(part)) for title, part in runs.frame.groupby("case")}
+    return [stacked("Data", listed)] if any(table.rows for table in listed.values()) else []
+
+
+def _starts_table(found: Sequence[Start]) -> Table:
     lines = [
         [
-            _text(start.optimiser),
-            _count(start.seed),
-            Cell(start_text(start), start.found.width),
-            _loss(start.found.floor),
-            Cell(f"{start.failed} of {start.tried}", start.failed),
-            Cell(percent(start.worst) if start.failed else "–", start.worst),
+            _text(value_text("optimiser", start.optimiser)),
+            TableCell(str(start.seed), start.seed),
+            TableCell(start_text(start), start.found.width),
+            TableCell(f"{start.found.tighter}, {start.found.looser}", start.found.tighter),
+            TableCell(percent(start.excess) if np.isfinite(start.excess) else "–", start.excess),
+            number_cell(start.found.floor),
+            TableCell(f"{start.failed} of {start.tried}", start.failed),
+            TableCell(percent(start.worst) if start.failed else "–", start.worst),
         ]
-        for start in starts
+        for start in found
     ]
-    headers = ["Optimiser", "Seed", "Start", "Smallest loss", "Restarts that end above", "The worst of them"]
-    return Table(
-        "Plateau of each optimiser, above its own smallest loss [95 % interval over restarts]", headers, lines
+    headers = ["Optimiser", "Seed", "Start", "At half, twice the tolerance", "Next narrower net above"]
+    headers += ["Smallest loss", "Failed restarts", "Worst of them above"]
+    caption = (
+        "Start of the plateau [95 % interval over restarts]; failed: restarts from the start on that end "
+        "above the plateau; "
+        "above: relative to the smallest loss of the optimiser"
     )
+    return Table(caption, headers, lines, "starts")
 
 
-def widths_table(part: pd.DataFrame, starts: Sequence[Start]) -> Table:
-    """Every width of every optimiser and seed: losses of its restarts and what its best net is like."""
-    smallest = floors(part)
-    places = {(start.seed, start.optimiser): start.found.width for start in starts}
-    lines = []
-    for keys, runs in part.groupby(["optimiser", "seed", "width"], sort=True):
-        optimiser, seed, width = str(keys[0]), int(str(keys[1])), int(str(keys[2]))
-        best = runs.sort_values("loss", kind="stable").iloc[0]
-        height = float(relative_heights([best["loss"]], smallest[seed])[0])
-        mark = " (start)" if places.get((seed, optimiser)) == width else ""
-        lines.append(
-            [
-                _text(optimiser),
-                _count(seed),
-                Cell(f"{width}{mark}", width),
-                _count(len(runs)),
-                _loss(best["loss"]),
-                Cell(percent(height) if np.isfinite(height) else "–", height),
-                _loss(float(runs["loss"].median())),
-                _loss(float(runs["loss"].max())),
-                _number(best["squared_norm"]),
-                _error(best, "train_error"),
-                _error(best, "test_error"),
-                _layers(best.get("pruned_widths")),
-                _text(rank_text(best)),
-                _number(best["stationarity"]),
-                _count(int(runs["converged"].astype("bool").sum())),
-            ]
-        )
-    headers = [
-        "Optimiser",
-        "Seed",
-        "Width",
-        "Runs",
-        "Best loss",
-        "Above the smallest",
-        "Median loss",
-        "Worst",
-    ]
-    headers += ["Squared norm", "Training error", "Test error", "Neurons left", "Rank", "Stationarity"]
-    return Table("All widths; from “Squared norm” on: the best run", [*headers, "Converged"], lines)
+def converged(part: pd.DataFrame) -> TableCell:
+    """How many runs converged."""
+    done = int(part["converged"].astype("bool").sum())
+    return TableCell(f"{done} of {len(part)}", done)
+
+
+def _best(part: pd.DataFrame) -> pd.Series:
+    return part.sort_values("loss", kind="stable").iloc[0]
+
+
+def best_width(part: pd.DataFrame) -> TableCell:
+    """Width of the run of least loss."""
+    return number_cell(_best(part)["width"])
+
+
+def norm_of_best(part: pd.DataFrame) -> TableCell:
+    """Squared norm of the run of least loss."""
+    return number_cell(_best(part)["squared_norm"])
+
+
+def error_of_best(part: pd.DataFrame) -> TableCell:
+    """Test error of the run of least loss: a share, or a mean square."""
+    row = _best(part)
+    is_share = np.isfinite(row["test_error"])
+    value = float(100 * row["test_error"] if is_share else row["mean_square_error"])
+    return TableCell(number_text(value) + (" %" if is_share else ""), value)
+
+
+def neurons_of_best(part: pd.DataFrame) -> TableCell:
+    """Neurons left in each hidden layer of the run of least loss."""
+    left = [column(part, f"pruned_widths_{layer}") for layer in range(1, hidden_layers(part) + 1)]
+    at = part["loss"].sort_values(kind="stable").index[0]
+    return _text(" · ".join(f"{one[at]:g}" for one in left if np.isfinite(one[at])) or "–")
+
+
+def rank_of_best(part: pd.DataFrame) -> TableCell:
+    """Bounds on the rank of each hidden layer of the run of least loss."""
+    return _text(rank_text(_best(part)))
 
 
 def rank_text(row: pd.Series) -> str:
@@ -119,41 +117,98 @@ def rank_text(row: pd.Series) -> str:
     return " · ".join(texts) or "–"
 
 
-def solver_facts(part: pd.DataFrame) -> list[tuple[str, str]]:
-    """Steps and time of each optimiser."""
+def above_best(part: pd.DataFrame) -> TableCell:
+    """How far the best run lies above the smallest loss."""
+    height = float(part["excess"].min())
+    return TableCell(percent(height if height > 1e-6 else 0.0), height)
+
+
+def further(runs: Runs) -> list[str]:
+    """Do optimisers agree, do fewer neurons suffice, how near is the bound, are pruned nets as good: case by case."""
     found = []
-    for optimiser, runs in part.groupby("optimiser", sort=True):
-        text = f"{len(runs)} runs, {number_text(float(runs['wall_seconds'].sum()))} s"
-        if is_recorded(runs, "runs_together"):
-            text += f", up to {int(column(runs, 'runs_together').max())} trained together"
-        text += f"; {number_text(float(column(runs, 'steps').median()))} steps in the median"
-        found.append((str(optimiser), text))
+    for title, part in runs.frame.groupby("case", sort=True):
+        texts = [_agreement(part), _fewest(part), _bound(part), _pruned(part)]
+        found += [f"{title}: {text}" for text in texts if text]
     return found
 
 
-def _error(row: pd.Series, name: str) -> Cell:
-    if row.get("error_kind") == "misclassified" and np.isfinite(row[name]):
-        return Cell(f"{number_text(100 * row[name])} %", row[name])
-    return _number(row[name])
+def _agreement(part: pd.DataFrame) -> str:
+    best = part.groupby(["optimiser", "seed"])["excess"].min()
+    names = sorted(set(part["optimiser"]))
+    if len(names) < 2:
+        return ""
+    worst = {name: float(best[name].max()) for name in names}
+    texts = [
+        f"{value_text('optimiser', name)} {percent(value if value > 1e-6 else 0)}"
+        for name, value in worst.items()
+    ]
+    return f"the best run of each optimiser lies above the smallest loss by at most: {', '.join(texts)}."
 
 
-def _loss(value: float) -> Cell:
-    return Cell("targets not met", np.inf) if np.isposinf(value) else _number(value)
+def _fewest(part: pd.DataFrame) -> str:
+    tolerance, smallest, texts = float(part["tolerance"].iloc[0]), floors(part), []
+    for start in earliest(case_starts(part), tolerance=tolerance):
+        found = fewest_neurons(part[part["seed"] == start.seed], smallest[start.seed], tolerance=tolerance)
+        if found is not None and found.neurons < start.found.width:
+            texts.append(
+                f"{found.neurons} at seed {start.seed} ({percent(found.excess)} above the smallest loss)"
+            )
+    if not texts:
+        return ""
+    return (
+        f"fewer neurons than at the start of the plateau suffice: {'; '.join(texts)}. These nets were left when dead "
+        "neurons of wider ones were dropped and aligned ones merged; restarts of that width missed them, or "
+        "were not tried."
+    )
 
 
-def _layers(value: object) -> Cell:
-    if not isinstance(value, Sequence | np.ndarray) or isinstance(value, str):
-        return Cell("–", np.nan)
-    return Cell(" · ".join(str(int(width)) for width in value), float(max(value)))
+def is_proven(row: pd.Series) -> bool:
+    """Whether a bound is one for every net: by duality, every generator tried."""
+    return bool(row["gap_kind"] == "duality" and row["oracle"] == "exact")
 
 
-def _number(value: float) -> Cell:
-    return Cell(number_text(float(value)), float(value))
+def _bound(part: pd.DataFrame) -> str:
+    known = part[part["bound"].notna()]
+    if known.empty:
+        return ""
+    gaps = [
+        float(part["loss"][part["seed"] == row["seed"]].min()) / row["bound"] - 1
+        for _, row in known.iterrows()
+    ]
+    if not all(gap >= -1e-9 for gap in gaps):
+        return "the lower bound on the loss is an estimate here, and lies above losses that were reached."
+    proven = all(is_proven(row) for _, row in known.iterrows())
+    what = (
+        "a proven lower bound for nets of every width"
+        if proven
+        else "an estimate, not a proof, of the lower bound"
+    )
+    return (
+        f"the smallest loss lies at most {percent(max(gaps))} above {what} ({counted(len(known), 'seed')})."
+    )
 
 
-def _count(value: int) -> Cell:
-    return Cell(str(int(value)), float(value))
+def _pruned(part: pd.DataFrame) -> str:
+    if "pruned_loss" not in part or not optimisers(part):
+        return ""
+    runs = best_runs(part[part["optimiser"] == optimisers(part)[0]])
+    runs = runs[np.isfinite(runs["loss"]) & runs["pruned_loss"].notna()]
+    if runs.empty:
+        return ""
+    widest = runs[runs["width"] == runs["width"].max()]
+    left = [int(max(widths)) for widths in widest["pruned_widths"]]
+    smallest = runs.groupby("seed")["loss"].min()
+    heights = [
+        float(relative_heights([row["pruned_loss"]], float(smallest[row["seed"]]))[0])
+        for _, row in widest.iterrows()
+    ]
+    counts = f"{min(left)}" if min(left) == max(left) else f"{min(left)} to {max(left)}"
+    return (
+        f"of the {int(widest['width'].iloc[0])} neurons of the widest nets {counts} are left when dead ones "
+        "are dropped and "
+        f"aligned ones merged; their loss is then at most {percent(max(0.0, *heights))} above the smallest."
+    )
 
 
-def _text(value: str) -> Cell:
-    return Cell(value, value)
+def _text(value: str) -> TableCell:
+    return TableCell(value, value)

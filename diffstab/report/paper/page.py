@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +14,10 @@ from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.judging import Judgement, judge
 from diffstab.report.claims.listing import NAME, verdicts_csv
 from diffstab.report.claims.wording import counts_text, rule_text, source_text
-from diffstab.report.document import BADGES, Cell, Section, Table
+from diffstab.report.document import BADGES, Section, Table, TableCell
+from diffstab.report.glossary import defined
 from diffstab.report.numbers import number_text
-from diffstab.report.paper.drawn import has_records
-from diffstab.report.paper.figures import FIGURES, PaperFigure
+from diffstab.report.paper.figures import FIGURES, PaperFigure, has_records
 from diffstab.report.provenance import provenance
 from diffstab.report.tables import column
 from diffstab.report.writing import write_page
@@ -32,12 +31,16 @@ SOURCES = (
     "(NeurIPS 2022)",
 )
 _READING = (
-    "A verdict is what its rule gives, and “undecided” is one. Rules were settled, some of them anew, on earlier runs; "
-    "at the small sizes none has changed since its numbers were made, of seeds used nowhere else, though four checks "
-    "were corrected to what their rules say, and the stages of the one verdict that this changed drawn anew. Five "
-    "draws of the image stages left claims at n = 64 open, and all were drawn anew with ten more at that size. The "
-    "verdict leads to the figure and the rule. Time is that of all runs of a claim's stages, on one core."
+    "Each claim has a rule, stated beside it, that was settled before its numbers were made; the rule gives the "
+    "verdict. “Undecided” is a verdict too: the interval of the measured number does not decide. A verdict "
+    "leads to its "
+    "figure and rule. Time is that of all runs behind a claim, on one core."
 )
+_QUESTION = (
+    "Do the statements of the two papers on features, stability and sparsity hold when their experiments are run "
+    "anew?"
+)
+_WORDS = ("feature", "lazy (exact)", "n", "draw", "D", "G", "R", "mass", "atoms", "β", "plateau", "C")
 _ELSEWHERE, _OPEN = "computed", "untested"
 _PROVENANCE = ("git_commit", "git_dirty", "versions", "hardware", "started_at")
 
@@ -99,13 +102,12 @@ def write_paper(
     folders = {name: folder for name, folder in folders.items() if name in frames}
     seconds = {name: float(column(frame, "seconds").sum()) for name, frame in frames.items()}
     judged = judge(folders, claims=claims)
-    parts = [verdicts_section(judged, seconds, figures)]
+    parts = [_lead(judged), verdicts_section(judged, seconds, figures)]
     parts += [_figure_section(figure, judged, folders) for figure in figures.values()]
     parts += _further_sections(judged, figures)
     parts += [runs_section(stages, seconds), *_provenance_section(frames)]
-    page = write_page(
-        Path(root), _line(judged), title=TITLE, parts=parts, notes=[*damaged, *cautions(stages)]
-    )
+    heads = {"title": TITLE, "topic": "claims of the sources", "line": _QUESTION}
+    page = write_page(Path(root), **heads, parts=parts, notes=[*damaged, *cautions(stages)])
     write_atomically(page.parent / NAME, verdicts_csv(judged))
     return page
 
@@ -144,32 +146,27 @@ def verdicts_section(
     headers = ["Verdict", "Claim", "Measured [95 % interval]", "Predicted", "Draws", "Time (s)", "Source"]
     lines = [_claim_line(one, seconds, figures) for one in judged]
     table = Table("Every claim of the sources; a click on a heading sorts", headers, lines)
-    return Section("Claims and verdicts", [_counts(judged), _READING], tables=[table], anchor="claims")
+    return Section("Claims and verdicts", [_READING], tables=[table], anchor="claims")
 
 
 def _claim_line(
     one: Judgement, seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
-) -> list[Cell]:
+) -> list[TableCell]:
     claim = one.claim
     spent = sum(seconds.get(stage, 0.0) for stage in claim.stage) + one.seconds
     # Sorted from holds to not tested rather than by the alphabet.
     rank = f"{list(BADGES).index(one.verdict)} {one.verdict}"
     return [
-        Cell(one.verdict, rank, one.verdict, _anchor(claim, figures)),
-        Cell(claim.statement, claim.statement),
-        Cell(_unbroken(one.measured) or "–", one.value),
-        Cell(one.predicted or "–", one.predicted),
-        Cell(one.draws or "–", one.draws),
-        Cell("–", np.nan)
+        TableCell(one.verdict, rank, one.verdict, _anchor(claim, figures)),
+        TableCell(claim.statement, claim.statement),
+        TableCell(one.measured or "–", one.value),
+        TableCell(one.predicted or "–", one.predicted),
+        TableCell(one.draws or "–", one.draws),
+        TableCell("–", np.nan)
         if claim.untested
-        else Cell(number_text(spent, decimals=0 if spent >= 1 else 1), spent),
-        Cell(source_text(claim), source_text(claim)),
+        else TableCell(number_text(spent, decimals=0 if spent >= 1 else 1), spent),
+        TableCell(source_text(claim), source_text(claim)),
     ]
-
-
-def _unbroken(text: str) -> str:
-    """The text with intervals and sizes that no line breaks."""
-    return re.sub(r"\[[^\]]*\]|n = \d+", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
 def _anchor(claim: Claim, figures: Mapping[str, PaperFigure]) -> str:
@@ -178,12 +175,11 @@ def _anchor(claim: Claim, figures: Mapping[str, PaperFigure]) -> str:
     return _OPEN if claim.untested else _ELSEWHERE
 
 
-def _counts(judged: Sequence[Judgement]) -> str:
-    return f"{len(judged)} claims: {counts_text(one.verdict for one in judged)}."
-
-
-def _line(judged: Sequence[Judgement]) -> str:
-    return f"{' · '.join(SOURCES)} · {_counts(judged)}"
+def _lead(judged: Sequence[Judgement]) -> Section:
+    """The words that are used, the sources, and how many claims hold."""
+    answer = f"Of {len(judged)} claims {counts_text(one.verdict for one in judged)}."
+    found = [("Sources", "; ".join(SOURCES)), ("Answer", answer)]
+    return Section("In short", words=defined(_WORDS), verdicts=found, anchor="short")
 
 
 def _findings(judged: Sequence[Judgement]) -> list[tuple[str, str]]:
@@ -216,10 +212,10 @@ def _further_sections(judged: Sequence[Judgement], figures: Mapping[str, PaperFi
     checked, unchecked = ([one for one in rest if bool(one.claim.untested) is kind] for kind in (False, True))
     parts = []
     if checked:
-        says = "No runs stand behind these: they are computed while this page is written."
+        says = "These need no runs: they are computed while this page is written."
         parts.append(Section("Computed on the spot", [says], _findings(checked), anchor=_ELSEWHERE))
     if unchecked:
-        says = "Claims that nothing here can test, each with the reason."
+        says = "What nothing here can test, each with the reason."
         parts.append(Section("Not tested", [says], _findings(unchecked), anchor=_OPEN))
     return parts
 
@@ -231,12 +227,12 @@ def runs_section(stages: Sequence[StageRun], seconds: Mapping[str, float]) -> Se
         spent = seconds.get(stage.name, np.nan)
         lines.append(
             [
-                Cell(stage.name, stage.name),
-                Cell(stage.command, stage.command),
-                Cell(f"{stage.recorded} of {stage.cells}", stage.recorded),
-                Cell(number_text(spent, decimals=0), spent),
-                Cell(stage.sizes, stage.sizes),
-                Cell(stage.published or "not stated", stage.published),
+                TableCell(stage.name, stage.name),
+                TableCell(stage.command, stage.command),
+                TableCell(f"{stage.recorded} of {stage.cells}", stage.recorded),
+                TableCell(number_text(spent, decimals=0), spent),
+                TableCell(stage.sizes, stage.sizes),
+                TableCell(stage.published or "not stated", stage.published),
             ]
         )
     headers = ["Stage", "Command", "Runs", "Time (s)", "Sizes here", "Sizes of the source"]
@@ -265,6 +261,6 @@ def cautions(stages: Sequence[StageRun]) -> list[str]:
         elif (open_runs := stage.cells - stage.recorded - len(stage.failures)) > 0:
             notes.append(f"{stage.name}: {open_runs} of {stage.cells} runs have no record yet.")
         if stage.others:
-            says = "of other seeds or sizes, perhaps seen when rules were made; claims and figures count them too."
+            says = "of other seeds or sizes; claims and figures count them too."
             notes.append(f"{stage.name}: its folder holds {stage.others} further runs, {says}")
     return notes

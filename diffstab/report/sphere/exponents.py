@@ -7,14 +7,11 @@ import numpy as np
 import pandas as pd
 
 from diffstab.errors import ArgumentError
-from diffstab.report.document import Cell, Table
+from diffstab.report.document import Table, TableCell
+from diffstab.report.names import value_text
 from diffstab.report.numbers import number_text
 from diffstab.report.tables import column
-from diffstab.results.schema import value_name
 from diffstab.sphere.curves import ExponentFit, fit_exponent, predicted_exponent
-
-_LEVELS = (0.10, 0.15)
-"""Relative deviations that a verdict tells apart."""
 
 
 class ExponentRow(NamedTuple):
@@ -70,25 +67,23 @@ def _fit(part: pd.DataFrame) -> ExponentFit | None:
 
 
 def exponent_table(rows: list[ExponentRow]) -> Table:
-    """The exponents as a table: measured with interval, predicted, deviation, range and agreement."""
-    lines = [[_text(row.dataset), _text(value_name("method", row.method)), *_numbers(row)] for row in rows]
-    headers = ["Target", "Method", "Measured β", "Predicted β", "Agreement", "Deviation", "Sizes n"]
-    headers += ["β, all sizes", "β of the means"]
-    return Table(
-        "Exponents of the test error: measured [95 % Student interval] and predicted", headers, lines
-    )
+    """The exponents as a table: measured with interval, predicted, how far apart, and the range of n."""
+    lines = [[_place(row.dataset), _text(value_text("method", row.method)), *_numbers(row)] for row in rows]
+    headers = [
+        "Target",
+        "Method",
+        "Measured β",
+        "Predicted β",
+        "Off by",
+        "Prediction in the interval",
+        "Sizes n",
+    ]
+    headers += ["β of all sizes", "β of mean errors"]
+    return Table("Exponents β of the test error [95 % interval]", headers, lines, "exponents")
 
 
-def agreement_text(row: ExponentRow) -> str:
-    """Whether the interval contains the prediction, and how near the measured exponent is to it."""
-    if row.fit is None:
-        return "not measured"
-    if math.isnan(row.predicted):
-        return "no prediction for an anisotropic target"
-    inside = row.fit.low <= row.predicted <= row.fit.high
-    deviation = abs(row.fit.exponent / row.predicted - 1)
-    near = next((f"within {level:.0%}" for level in _LEVELS if deviation <= level), f"{deviation:.0%} off")
-    return f"{near.replace('%', ' %')}; {'inside' if inside else 'outside'} the interval"
+def _place(dataset: str) -> TableCell:
+    return TableCell(value_text("dataset", dataset), dataset)
 
 
 def exponent_text(exponent: float, low: float, high: float) -> str:
@@ -99,32 +94,29 @@ def exponent_text(exponent: float, low: float, high: float) -> str:
     return f"{text} [{number_text(low, decimals=2)}, {number_text(high, decimals=2)}]"
 
 
-def measured_and_predicted(row: ExponentRow) -> str:
-    """The measured exponent with its interval and the predicted one, for a sentence."""
-    if row.fit is None:
-        return agreement_text(row)
-    measured = exponent_text(row.fit.exponent, row.fit.low, row.fit.high)
-    return f"{measured}, predicted {number_text(row.predicted, decimals=2)}"
-
-
-def _numbers(row: ExponentRow) -> list[Cell]:
-    predicted = Cell(number_text(row.predicted, decimals=2), row.predicted)
-    if row.fit is None:
-        dash = Cell("–", np.nan)
-        return [dash, predicted, _text(agreement_text(row)), dash, _text("–"), dash, dash]
-    fit, deviation = row.fit, row.fit.exponent / row.predicted - 1
-    known = math.isfinite(deviation)
-    sizes = f"{fit.sizes[0]} to {fit.sizes[-1]}" + (f", {fit.at_floor} at rounding" if fit.at_floor else "")
+def _numbers(row: ExponentRow) -> list[TableCell]:
+    fit, dash = row.fit, TableCell("–", np.nan)
+    has_prediction = math.isfinite(row.predicted)
+    predicted = (
+        TableCell(number_text(row.predicted, decimals=2), row.predicted) if has_prediction else _text("none")
+    )
+    if fit is None:
+        return [_text("not measured"), predicted, dash, _text("–"), _text("–"), dash, dash]
+    off = fit.exponent / row.predicted - 1
+    inside = ("yes" if fit.low <= row.predicted <= fit.high else "no") if has_prediction else "–"
+    sizes = f"{fit.sizes[0]} to {fit.sizes[-1]}" + (
+        f"; {fit.at_floor} runs at rounding left out" if fit.at_floor else ""
+    )
     return [
-        Cell(exponent_text(fit.exponent, fit.low, fit.high), fit.exponent),
+        TableCell(exponent_text(fit.exponent, fit.low, fit.high), fit.exponent),
         predicted,
-        _text(agreement_text(row)),
-        Cell(f"{number_text(100 * deviation, decimals=0, signed=True)} %" if known else "–", deviation),
+        TableCell(f"{number_text(100 * off, decimals=0, signed=True)} %", off) if has_prediction else dash,
+        _text(inside),
         _text(sizes),
-        Cell(exponent_text(fit.exponent_of_all, fit.low_of_all, fit.high_of_all), fit.exponent_of_all),
-        Cell(number_text(fit.exponent_of_means, decimals=2), fit.exponent_of_means),
+        TableCell(exponent_text(fit.exponent_of_all, fit.low_of_all, fit.high_of_all), fit.exponent_of_all),
+        TableCell(number_text(fit.exponent_of_means, decimals=2), fit.exponent_of_means),
     ]
 
 
-def _text(value: str) -> Cell:
-    return Cell(value, value)
+def _text(value: str) -> TableCell:
+    return TableCell(value, value)

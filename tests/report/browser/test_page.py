@@ -3,12 +3,13 @@
 import math
 import re
 
-import pandas as pd
 import pytest
 
-from diffstab.report import sections, tables
-from diffstab.report.document import BADGES, Cell, Section, Table, page_html
-from diffstab.report.paper.image_figures import quantities_picture
+from diffstab.report.document import BADGES, Section, Table, TableCell, page_html
+from diffstab.report.page import chapter_section
+from diffstab.report.pages import page_of
+from diffstab.report.runs import Runs
+from diffstab.report.tables import tidy_records
 
 pytestmark = pytest.mark.browser
 
@@ -86,9 +87,9 @@ def verdicts_table():
     numbers = (0.25, -3.0, math.nan, 12.5)
     lines = [
         [
-            Cell(verdict, verdict, badge=verdict, link="fig-one"),
-            Cell(f"{number:g}", number),
-            Cell(STATEMENT, STATEMENT),
+            TableCell(verdict, verdict, badge=verdict, link="fig-one"),
+            TableCell(f"{number:g}", number),
+            TableCell(STATEMENT, STATEMENT),
         ]
         for verdict, number in zip(BADGES, numbers, strict=True)
     ]
@@ -99,17 +100,23 @@ def verdicts_table():
 def html(make_records):
     """A page with everything that pages have: verdicts, charts, wide charts, images, tables, facts, a source."""
     sets = ("mnist", "fashion_mnist", "cifar10-jpeg")
-    frame = tables.tidy_records(make_records(sizes=(32, 128), seeds=(0, 1), datasets=sets))
-    one = frame[frame["dataset"] == "mnist"]
+    frame = tidy_records(make_records(sizes=(32, 128), seeds=(0, 1, 2), datasets=sets))
+    one = frame[frame["dataset"] == "mnist"].assign(effective_atoms=7.5, stable_rank=3.25, dead_share=0.5)
+    page = page_of("images")
+    chapters = {one.title: one for one in page.chapters}
     parts = [
         Section("Claims", [STATEMENT], tables=[verdicts_table()]),
-        Section("Wide", pictures=[quantities_picture(frame, ["test_error"], stem="wide")], anchor="fig-one"),
-        sections.performance(one, prefix="mnist"),
-        sections.sparsity(one.assign(effective_atoms=7.5, stable_rank=3.25, dead_share=0.5), prefix="mnist"),
+        Section(
+            "Wide", pictures=page.figures["test_error_vs_n"].pictures(Runs("images", frame)), anchor="fig-one"
+        ),
+        *(
+            chapter_section(page, chapters[title], Runs("images", one))
+            for title in ("Stability", "Differences on the same draw", "Neurons before and after training")
+        ),
         Section("Facts", facts=[("Commits", "0123456789abcdef" * 8)], source="key: " + "value " * 60),
     ]
     notes = ["A name of many letters without a break: " + "x" * 120]
-    return page_html("A page <b>of</b> everything", "subtitle", sections=parts, notes=notes)
+    return page_html("A page <b>of</b> everything", "subtitle", topic="all", sections=parts, notes=notes)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +168,7 @@ def test_a_phone_scrolls_wide_figures_and_not_the_page(phone):
 
 
 def test_a_desk_scrolls_nothing_sideways(desk):
+    assert desk.found["tables"] <= DESK
     assert desk.found["overflow"] <= 0
     assert all(figure["width"] <= figure["plate"] for figure in desk.found["figures"])
 
@@ -185,7 +193,7 @@ def test_tables_sort_both_ways_with_empty_values_last(desk):
 def test_a_point_tells_its_value_to_pointer_finger_and_keys(where, request):
     found = request.getfixturevalue(where).found
     points = found["points"]
-    assert re.fullmatch(r"feature, n = 32: .* %.*, 2 seeds", points[0])
+    assert re.fullmatch(r"feature, n = 32: .* %.*, 3 draws", points[0])
     assert found["hover"] == found["tap"] == points[0]
     assert found["inside"]
     assert found["left"] is None
@@ -233,13 +241,8 @@ def test_wide_tables_and_figures_fit_on_paper(browser, html):
 
 
 def test_figures_without_charts_make_a_page_too(browser):
-    html = page_html("Empty", "nothing", sections=[Section("Tables", tables=[Table("None", ["A"], [])])])
+    html = page_html(
+        "Empty", "nothing", topic="none", sections=[Section("Tables", tables=[Table("None", ["A"], [])])]
+    )
     probed = browser.probe(html, LOOK)
     assert (probed.found["figures"], probed.found["heard"], probed.console) == ([], [], [])
-
-
-def test_frames_of_records_are_left_alone(make_records):
-    frame = tables.tidy_records(make_records(sizes=(32,), seeds=(0, 1)))
-    before = frame.copy()
-    quantities_picture(frame, ["test_error"], stem="x", paired=True)
-    pd.testing.assert_frame_equal(frame, before)

@@ -1,4 +1,3 @@
-import re
 import shutil
 
 import numpy as np
@@ -6,112 +5,83 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
-from rich.console import Console
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.experiments.forces import ForcesExperiment
-from diffstab.grid.running import run_grid
-from diffstab.l2.descent import DescentSettings
-from diffstab.l2.forces import AT_REST
-from diffstab.report.l2 import forces as page
-from diffstab.report.l2.forces import force_cautions, write_forces_report
-from diffstab.report.l2.forces_figures import Snapshot, neurons_and_forces, points_and_forces, trace
-from diffstab.report.numbers import number_text
+from diffstab.report.l2.force_rows import prepare, size_rows, trace_rows
 from diffstab.report.page import write_report
-from diffstab.report.style import Look
-from diffstab.results import read_records
-
-DIGITS = {"class_path": "datamodules.Digits", "init_args": {"labels": "classes", "n_test": 10}}
-TEACHER = {"class_path": "datamodules.TeacherNetwork", "init_args": {"widths": [2, 2, 1], "n_test": 5}}
-
-
-def run(folder, **changes):
-    settings = {"data": DIGITS, "n_train": 20, "hidden": [6, 5], "gd_steps": 20, "snapshots": [0, 6]}
-    settings |= {"seeds": [0, 1], "descent": DescentSettings(adam_steps=60, finish_steps=0)}
-    return run_grid(ForcesExperiment(**{**settings, **changes}), folder, console=Console(quiet=True))
+from diffstab.report.pages.forces import answer, asked, cautions, structure, varied
+from diffstab.report.runs import Runs
+from diffstab.report.special.forces import Snapshot, neurons_and_forces, points_and_forces
+from tests.references.force_records import force_row, write_force_records
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Two real small runs with their page."""
-    folder = run(tmp_path_factory.mktemp("forces"))
-    write_forces_report(folder)
-    return folder
+def runs_of(seeds=(0, 1, 2), **options):
+    records = pd.DataFrame([force_row(seed, **options) for seed in seeds])
+    return Runs("forces", prepare(records, {}), settings={"seeds": [0, 1, 2, 3]})
 
 
-def html(folder):
-    return (folder / "report" / "index.html").read_text()
-
-
-def test_the_page_stands_alone_with_its_figures_beside(folder):
-    text = html(folder)
-    assert not re.search(r"(src|href)=\"(?!#|data:|figures/)", text)
-    names = {path.name for path in (folder / "report" / "figures").iterdir()}
-    stems = {"layer1-forces", "layer2-forces", "sizes", "cancellation", "structure"}
+def test_the_page_stands_alone_with_its_figures_beside(tmp_path):
+    page = write_report(write_force_records(tmp_path / "run", config="gd_steps: 20\n"))
+    names = {path.name for path in (page.parent / "figures").iterdir()}
+    stems = {"imbalance", "layer1-forces", "layer2-forces", "force_sizes", "structure", "loss_vs_step"}
     assert names == {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
-    for words in (
-        "Do the forces cancel at the end?",
-        "Do classes part?",
-        "on rays?",
-        "hidden widths 6 – 5 · 2 runs",
-    ):
-        assert words in text
-    assert "gd_steps: 20" in text
+    assert "gd_steps: 20" in page.read_text()
 
 
-def test_the_page_repeats_to_the_byte_and_is_the_general_report(folder):
-    first = html(folder)
-    assert write_report(folder).read_text() == first
+def test_the_answer_is_worked_out_from_the_records():
+    assert answer(runs_of()).startswith("Yes, they cancel: at the end of training the largest mean imbalance")
+    assert "(3 draws)" in answer(runs_of())
+    assert answer(runs_of(imbalance=0.2)).startswith("They do not cancel in every layer and draw")
+    moving = runs_of()
+    moving = moving._replace(frame=moving.frame.assign(stationarity=[1e-2, 1e-5, 1e-5]))
+    assert answer(moving).startswith("That cannot be told: 1 of 3 nets had not come to a minimum")
 
 
-def test_verdicts_say_the_recorded_numbers(folder):
-    frame = read_records(folder).sort_values("seed", ignore_index=True)
-    verdicts = dict(page.findings(frame).verdicts)
-    ends = frame["imbalance_2"]
-    said = verdicts["Do the forces cancel at the end?"]
-    # So few steps leave the nets far from a minimum and the forces far from cancelling.
-    assert ends.max() > page.CANCELLED
-    assert frame["stationarity"].min() > AT_REST
-    assert said.startswith("Undecided: 2 of 2 runs")
-    frame = frame.assign(stationarity=1e-5)
-    said = dict(page.findings(frame).verdicts)["Do the forces cancel at the end?"]
-    assert said.startswith("Not in every layer and run")
-    mean, least, most = (number_text(value) for value in (ends.mean(), ends.min(), ends.max()))
-    assert f"{mean} ({least} to {most} over runs)" in said
-    calm = frame.assign(**{f"imbalance_{layer}": 0.01 for layer in (1, 2, 3)})
-    assert dict(page.findings(calm).verdicts)["Do the forces cancel at the end?"].startswith("Yes")
-    flat = frame.assign(trace_separation_1=[[0.5, 0.4]] * 2, trace_separation_2=[[0.5, 0.4]] * 2)
-    assert dict(page.findings(flat).verdicts)["Do classes part?"].startswith("No.")
-    half = flat.assign(trace_separation_2=[[0.4, 0.5]] * 2)
-    assert dict(page.findings(half).verdicts)["Do classes part?"].startswith("In 1 of 2 hidden layers.")
-
-
-def test_without_classes_nothing_is_said_of_them(tmp_path):
-    folder = run(tmp_path, data=TEACHER, cost="mse", hidden=[4], seeds=[0], snapshots=[])
-    write_forces_report(folder)
-    assert "Do classes part?" not in html(folder)
-    assert "as discs" in html(folder)
-    assert "End, step" not in html(folder)
+def test_classes_and_neurons_are_told_of_where_there_are_any():
+    parted, lined = structure(runs_of())
+    assert parted.startswith("Classes move apart in every hidden layer and run")
+    assert "from 20 % to 8" in parted
+    assert "within 5° of another one goes from 0 % to 9" in lined
+    assert len(structure(runs_of(has_classes=False))) == 1
+    flat = runs_of()
+    flat = flat._replace(frame=flat.frame.assign(trace_separation_1=[[0.5, 0.4]] * 3))
+    assert structure(flat)[0].startswith("Classes do not move apart in every hidden layer")
 
 
 def test_cautions_tell_what_is_off():
-    calm = {"stationarity": [1e-5], "residual_share": [1e-9], "moved_share": [1e-9], "tikhonov": [0.0]}
-    assert force_cautions(pd.DataFrame(calm), absent=0) == []
-    off = {"stationarity": [1e-2], "residual_share": [0.1], "moved_share": [0.2], "tikhonov": [0.3]}
-    found = force_cautions(pd.DataFrame(off), absent=2)
-    for words in ("without a record: 2", "stationary point: 1", "Up to 10", "by up to 20", "Tikhonov"):
+    assert cautions(runs_of()) == []
+    off = {"stationarity": 1e-2, "residual_share": 0.1, "moved_share": 0.2, "tikhonov": 0.3}
+    runs = runs_of((0,))
+    found = cautions(runs._replace(frame=runs.frame.assign(**off)))
+    for words in ("did not come to a minimum", "Up to 10", "Up to 20", "Tikhonov"):
         assert sum(words in text for text in found) == 1
+    assert asked(runs) == 4
+    assert "3 draws" in varied(runs_of())
 
 
 @pytest.mark.parametrize("damage", [b"no arrays", None])
-def test_missing_or_damaged_arrays_are_told(folder, tmp_path, damage):
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    for path in (copy / "snapshots").iterdir():
+def test_missing_or_damaged_arrays_are_told(tmp_path, damage):
+    folder = write_force_records(tmp_path / "run")
+    for path in (folder / "snapshots").iterdir():
         path.unlink()
         if damage is not None:
             path.write_bytes(damage)
     with pytest.raises(ResultsError, match="does not hold the layers of a run"):
-        write_forces_report(copy)
+        write_report(folder)
+    shutil.rmtree(folder)
+
+
+def test_a_trace_has_a_row_per_seed_layer_and_step_and_knows_its_stages():
+    frame = runs_of().frame
+    trace = trace_rows(frame)
+    assert len(trace) == 3 * 3 * 4
+    assert set(trace["adam_begins"]) == {1.0}
+    assert set(trace["finish_begins"]) == {8.0}
+    first = trace[(trace["seed"] == 0) & (trace["layer"] == "layer 2")]
+    assert list(first["imbalance"]) == frame["trace_imbalance_2"][0]
+    assert set(size_rows(frame)["force"]) == {"attraction", "repulsion"}
+    short = frame.assign(trace_stage=[["start", "gd", "gd", "gd"]] * 3)
+    assert trace_rows(short)["adam_begins"].isna().all()
 
 
 def layer():
@@ -150,19 +120,3 @@ def test_a_layer_without_forces_is_drawn():
     neurons_and_forces(axes(), still)
     with pytest.raises(ArgumentError, match="snapshot must have matrices of one shape"):
         neurons_and_forces(axes(), still._replace(repulsion=np.zeros((2, 3))))
-
-
-def test_a_trace_marks_where_the_optimiser_changes():
-    row = {
-        "trace_step": [0, 1, 5, 9],
-        "trace_stage": ["start", "gd", "adam", "finish"],
-        "trace_loss": [4, 3, 2, 1],
-    }
-    ax = trace(axes(), pd.DataFrame([row]), {"loss": ("loss", Look("#000000", "o", "-"))})
-    line, *marks = ax.lines
-    assert list(line.get_ydata()) == [4, 3, 2, 1]
-    assert [mark.get_xdata()[0] for mark in marks] == [1, 5]
-    descent = {"trace_step": [0, 1], "trace_stage": ["start", "gd"], "trace_loss": [4, 3]}
-    assert (
-        len(trace(axes(), pd.DataFrame([descent]), {"loss": ("loss", Look("#000000", "o", "-"))}).lines) == 1
-    )

@@ -8,8 +8,13 @@ from diffstab.errors import ResultsError
 from diffstab.experiments.plateau import PlateauExperiment
 from diffstab.grid.running import run_grid
 from diffstab.l2.descent import DescentSettings
-from diffstab.report.l2.plateau import grid_size, plateau_cautions, write_plateau_report
+from diffstab.report.l2.plateau_rows import case_starts, layer_rows, prepare
+from diffstab.report.l2.plateau_tables import further, start_text
+from diffstab.report.numbers import percent
 from diffstab.report.page import write_report
+from diffstab.report.pages.plateau import answer, asked, cautions, too_narrow
+from diffstab.report.runs import Runs
+from diffstab.results import read_records
 
 
 @pytest.fixture(scope="module")
@@ -28,71 +33,128 @@ def folder(tmp_path_factory):
     )
     folder = tmp_path_factory.mktemp("results") / "run"
     run_grid(experiment, folder, console=Console(quiet=True))
-    write_plateau_report(folder)
+    write_report(folder)
     return folder
+
+
+@pytest.fixture
+def runs(plateau_folder, tmp_path):
+    """Runs of made-up records."""
+
+    def make(**options):
+        records = read_records(plateau_folder(tmp_path / f"run{len(list(tmp_path.iterdir()))}", **options))
+        return Runs("plateau", prepare(records, {}))
+
+    return make
 
 
 def test_the_page_of_a_real_run_stands_alone_with_its_figures_beside(folder):
     page = (folder / "report" / "index.html").read_text()
     assert not re.search(r"(src|href)=\"(?!#|data:|figures/)", page)
     names = {path.name for path in (folder / "report" / "figures").iterdir()}
-    for stem in ("loss", "norm", "error", "rank"):
-        assert {f"teacher-n5-{stem}.png", f"teacher-n5-{stem}.pdf"} <= names
+    for stem in ("loss_above_smallest", "loss_vs_width", "norm_vs_width", "error_vs_width", "neurons_left"):
+        assert {f"{stem}.png", f"{stem}.pdf"} <= names
     for text in (
-        "Where does the plateau start?",
-        "Do the optimisers agree?",
-        "no net of any width is below",
+        "How wide must a net be: Teacher",
+        "lies above the smallest loss by at most",
+        "lower bound",
         "n_train:",
     ):
         assert text in page
 
 
-def test_the_general_report_knows_the_folder_and_repeats_to_the_byte(folder):
+def test_the_page_repeats_to_the_byte(folder):
     first = (folder / "report" / "index.html").read_bytes()
     assert write_report(folder).read_bytes() == first
 
 
-def test_seeds_sizes_and_classes_share_a_page(plateau_folder, tmp_path):
-    options = {"n_train": (8, 12), "seeds": (0, 1), "depth": 3, "classes": True, "cone": False}
-    page = write_plateau_report(plateau_folder(tmp_path / "run", dataset="mnist", **options)).read_text()
-    for text in ("MNIST, n = 12", "over 2 seeds", "Share of misclassified points", "Figure 2", "12.5 %"):
-        assert text in page
-    assert "Do the optimisers agree?" not in page
+def test_the_answer_says_from_which_width_on(runs):
+    assert answer(runs()) == (
+        "Teacher, n = 8, one hidden layer: from 4 [4, 6] neurons a hidden layer on (one draw) more neurons "
+        "lower the loss by less than 1 %."
+    )
+    two = answer(runs(seeds=(0, 1), depth=3, dataset="mnist"))
+    assert two.startswith(
+        "MNIST, n = 8, two hidden layers: from 4 neurons a hidden layer on (median 4, 2 draws)"
+    )
+    short = answer(runs(widths=(1, 2, 3)))
+    assert (
+        "no plateau was seen at 1 of 1 draw; the loss may fall beyond the widest net tried, of 3 neurons"
+        in short
+    )
+    assert (
+        answer(runs(widths=()))
+        == "Teacher, n = 8, one hidden layer: no net of a given width found a minimum."
+    )
 
 
-def test_a_folder_of_covariances_alone_has_tables(plateau_folder, tmp_path):
-    folder = plateau_folder(tmp_path / "run", widths=())
-    page = write_plateau_report(folder).read_text()
-    assert "No net of a given width found a minimum." in page
-    assert not list((folder / "report").glob("figures/*"))
-
-
-def test_cautions_name_what_weakens_the_numbers(plateau_folder, tmp_path):
+def test_widths_that_cannot_fit_are_no_alarm(runs):
     def change(row):
-        return row | ({"loss": np.inf} if row["width"] == 1 else {})
+        return row | ({"loss": np.inf, "converged": False} if row["width"] == 1 else {})
 
-    page = write_plateau_report(
-        plateau_folder(tmp_path / "run", widths=(1, 2, 3, 4), change=change)
-    ).read_text()
-    assert "Runs that did not converge: 4 of 13." in page
-    assert "No plateau seen for Teacher, n = 8: 1 of 1 curves." in page
-    assert "Restarts that met no targets, and so have no loss: 3." in page
-    assert "targets not met" in page
+    narrow = runs(change=change, restarts=2)
+    assert cautions(narrow) == []
+    (text,) = too_narrow(narrow)
+    assert "nets of width 1 are too narrow to fit the targets" in text
+    assert too_narrow(runs()) == []
 
 
-def test_weak_numbers_are_cautioned_only_where_they_are(plateau_runs):
-    frame = plateau_runs(restarts=2)
-    assert plateau_cautions(frame, {}) == []
-    assert plateau_cautions(frame, {"Teacher": []}) == ["No minimum of finite loss for Teacher."]
+def test_runs_that_did_not_converge_are_cautioned(runs):
+    assert cautions(runs())[0].startswith(
+        "6 of 19 runs stopped before the gradient was as small as asked for"
+    )
+    assert cautions(runs(restarts=2)) == []
 
 
-def test_runs_without_a_record_are_counted(plateau_folder, tmp_path):
-    folder = plateau_folder(tmp_path / "run", config={"restarts": 4, "seeds": [0, 1]})
-    # 2 seeds x (6 widths x 4 restarts + 1) asked for, 19 there.
-    assert "Runs of the grid without a record: 31." in write_plateau_report(folder).read_text()
-    assert grid_size({}) == grid_size({"n_train": [8], "seeds": 3}) == 0
+def test_heights_and_failed_restarts_are_those_of_the_law(runs):
+    frame = runs().frame
+    best = frame[frame["is_best"]].set_index("width")["excess"]
+    assert best.to_dict() == pytest.approx({1: 0.3, 2: 0.2, 3: 0.1, 4: 1e-6, 6: 1e-6, 8: 1e-6})
+    failed = frame[frame["is_failed"]]
+    assert set(failed["restart"]) == {2}
+    assert set(failed["width"]) == {4, 6, 8}
+    assert set(frame["plateau_start"].dropna()) == {4}
+    assert not frame["is_best"][frame["optimiser"] == "covariances"].any()
+    assert frame["loss_low"].notna().sum() == 1
+
+
+def test_layers_have_rows_of_their_own(runs):
+    rows = layer_rows(runs(depth=3, cone=False).frame)
+    assert set(rows["layer"]) == {"layer 1", "layer 2"}
+    widest = rows[rows["width"] == 8]
+    assert list(widest["neurons_left"]) == [4, 4]
+    assert list(widest["rank_low"]) == [4, 4]
+
+
+def test_sentences_tell_agreement_bound_and_pruning(runs):
+    said = " ".join(further(runs()))
+    assert "covariances 0 %, weights 0 %" in said
+    assert "at most 0.01 % above a proven lower bound for nets of every width (1 seed)" in said
+    assert "of the 8 neurons of the widest nets 4 are left" in said
+    assert "bound" not in " ".join(further(runs(cone=False)))
+
+
+def test_runs_that_the_configuration_asks_for_are_counted(runs):
+    config = {"n_train": [8], "seeds": [0, 1], "widths": [1, 2, 3], "restarts": 4}
+    asking = runs()._replace(settings=config | {"optimisers": ["weights", "shrinking", "covariances"]})
+    assert asked(asking) == 2 * (12 + 3 + 1)
+    assert asked(runs()) == asked(runs()._replace(settings={"n_train": [8], "seeds": 3})) == 0
+
+
+def test_percentages_have_two_digits_and_starts_their_interval(runs):
+    assert [percent(value) for value in (0.0123, 3e-8, 12.0, 5e6, np.inf)] == [
+        "1.2 %",
+        "0 %",
+        "1\u202f200 %",
+        "5.00e+06-fold",
+        "infinitely",
+    ]
+    (start,) = case_starts(runs().frame)
+    assert start_text(start) == "4 [4, 6]"
+    wide = start._replace(found=start.found._replace(low=3.0, high=6.0, reached=False))
+    assert start_text(wide) == "4 [3, 6] (not seen: too few wider nets)"
 
 
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(ResultsError, match="holds no records"):
-        write_plateau_report(tmp_path)
+        write_report(tmp_path)

@@ -8,9 +8,7 @@ import pytest
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report import rendering
 from diffstab.report.document import Section, page_html
-from diffstab.report.paper.figures import FIGURES, paper_figure
-from diffstab.report.paper.image_figures import data_sets
-from diffstab.report.tables import tidy_records
+from diffstab.report.paper.figures import FIGURES, named_figure, named_figures
 
 NEEDING_RUNS = [name for name, figure in FIGURES.items() if figure.stages]
 
@@ -47,7 +45,7 @@ def test_files_and_identifiers_are_unique_over_all_figures(drawn):
     stems = [picture.stem for picture in pictures]
     assert len(set(stems)) == len(stems)
     assert all(re.fullmatch(r"[\w-]+", stem, re.ASCII) for stem in stems)
-    html = page_html("all", "figures", sections=[Section("all", pictures=pictures)])
+    html = page_html("all", "figures", topic="all", sections=[Section("all", pictures=pictures)])
     names = re.findall(r'\bid="([^"]*)"', html)
     assert len(set(names)) == len(names)
     links = set(re.findall(r'(?:href="|url\()#([^")]*)', html))
@@ -76,21 +74,30 @@ def test_without_any_record_a_figure_is_refused(name, tmp_path):
 
 def test_an_unknown_figure_is_refused():
     with pytest.raises(ArgumentError, match=r"name must be one of overview, .* got 'nothing'"):
-        paper_figure("nothing")
+        named_figure("nothing")
+    assert set(FIGURES) < set(named_figures())
+    assert named_figure("learning_curves").source == "page of sphere"
 
 
 def test_all_targets_stand_in_the_table_of_exponents(drawn):
     (table,) = drawn["exponents"].tables
     targets = {row[0].text for row in table.rows}
-    assert {"constant, d = 2", "gaussian_0.5, d = 3", "anisotropic_2, d = 4"} <= targets
+    wanted = {"constant target, d = 2", "Gaussian field ν = 0.5, d = 3", "target of two coordinates, d = 4"}
+    assert wanted <= targets
     predicted = {(row[0].text, row[1].text): row[3].text for row in table.rows}
-    assert predicted["constant, d = 2", "feature (exact)"] == "4.00"
-    assert predicted["gaussian_0.5, d = 3", "lazy (NTK)"] == "0.50"
+    assert predicted["constant target, d = 2", "feature (exact)"] == "4.00"
+    assert predicted["Gaussian field ν = 0.5, d = 3", "lazy (NTK)"] == "0.50"
 
 
 def test_exact_trained_and_lazy_share_a_figure_over_the_dimensions(drawn):
     (picture,) = drawn["constant_target"].pictures
-    for words in ("constant, d = 2", "constant, d = 3", "constant, d = 5", "lazy (NTK)", "feature (exact)"):
+    for words in (
+        "d = 2, constant target",
+        "d = 3, constant",
+        "d = 5, constant",
+        "lazy (NTK)",
+        "feature (exact)",
+    ):
         assert words in picture.alt
 
 
@@ -102,12 +109,7 @@ def test_paired_differences_of_three_data_sets_in_their_order(drawn):
         "CIFAR-10 (JPEG)",
     ]
     # The made-up feature error lies above the lazy one on every draw.
-    assert all(row[table.headers.index("Lazy lower")].text == "2" for row in table.rows)
-
-
-def test_an_unknown_data_set_comes_last_under_its_own_name(make_records):
-    frame = tidy_records(make_records(sizes=(32,), seeds=(0,), datasets=("aa_$x$", "mnist")))
-    assert list(data_sets(frame)) == ["MNIST", r"aa_\$x\$"]
+    assert all(row[table.headers.index("above 0")].text.startswith("2 of 2") for row in table.rows)
 
 
 def test_a_start_for_each_optimiser_and_seed_and_no_second_verdict(drawn):
@@ -118,21 +120,14 @@ def test_a_start_for_each_optimiser_and_seed_and_no_second_verdict(drawn):
     assert all(row[table.headers.index("Start")].value >= 1 for row in table.rows)
 
 
-def test_records_without_neurons_or_examples_are_refused(make_records, make_folder, tmp_path):
+def test_records_that_lack_what_a_figure_shows_are_refused(
+    make_records, make_folder, stage_folders, tmp_path
+):
     kernels = make_records(sizes=(32,), seeds=(0,), methods=("lazy_exact",))
+    kernels = kernels.assign(D=np.nan, G=np.nan, R=np.nan)
     folders = {"images_mnist": make_folder(tmp_path / "run", kernels)}
-    with pytest.raises(ResultsError, match=r"No record has neurons\. Run a comparison that trains a net"):
-        FIGURES["neurons"].draw(folders)
-    with pytest.raises(ResultsError, match="No folder holds example images"):
-        FIGURES["deformations"].draw(folders)
-
-
-def test_records_of_another_target_are_refused(stage_folders):
-    with pytest.raises(ResultsError, match="No record has a target gaussian"):
+    for name in ("neurons", "deformations", "stability_vs_n"):
+        with pytest.raises(ResultsError, match=f"No record holds what {name} shows"):
+            FIGURES[name].draw(folders)
+    with pytest.raises(ResultsError, match="No record holds what gaussian_curves shows"):
         FIGURES["gaussian_curves"].draw({"sphere_gaussian": stage_folders["sphere_constant"]})
-
-
-def test_quantities_that_no_record_has_are_refused(make_records, make_folder, tmp_path):
-    records = make_records(sizes=(32,), seeds=(0,)).assign(D=np.nan, G=np.nan, R=np.nan)
-    with pytest.raises(ResultsError, match="No record has D or G or R"):
-        FIGURES["stability_vs_n"].draw({"images_mnist": make_folder(tmp_path / "run", records)})

@@ -1,6 +1,7 @@
 """The page of claims: what stands in it, what is said at its top, what is escaped."""
 
 import re
+from typing import NamedTuple
 
 import pytest
 
@@ -8,8 +9,7 @@ from diffstab.errors import ResultsError
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.listing import read_verdicts
 from diffstab.report.document import Picture
-from diffstab.report.paper.drawn import Drawn
-from diffstab.report.paper.figures import PaperFigure
+from diffstab.report.paper.figures import FigureFiles
 from diffstab.report.paper.page import StageRun, cautions, read_provenance, write_paper
 from diffstab.report.rendering import render
 from diffstab.report.rules import read_rule
@@ -29,21 +29,24 @@ CLAIMS = (
 )
 
 
-def draw(folders):
-    def axes(grid):
-        grid[0, 0].plot([0, 1], [0, 1])
+class Curve(NamedTuple):
+    """A figure of one picture, or of none that could be drawn."""
 
-    rendered = render(axes, name="curve", size_inches=(3, 2), rows=1, columns=1)
-    return Drawn([Picture("curve", rendered, "A line.", "A line that rises.")])
+    name: str
+    title: str
+    source: str
+    stages: tuple[str, ...] = ("images_mnist",)
 
-
-def refuse(folders):
-    raise ResultsError("nothing to draw.")
+    def draw(self, folders):
+        if self.name == "absent":
+            raise ResultsError("nothing to draw.")
+        rendered = render(lambda axes: axes[0, 0].plot([0, 1], [0, 1]), name="curve", size_inches=(3, 2))
+        return FigureFiles([Picture("curve", rendered, "A line.", "A line that rises.")])
 
 
 FIGURES = {
-    "curve": PaperFigure("curve", "A curve", "Source A, Fig. 1", ("images_mnist",), draw),
-    "absent": PaperFigure("absent", "Another", "Source A, Fig. 2", ("images_mnist",), refuse),
+    "curve": Curve("curve", "A curve", "Source A, Fig. 1"),
+    "absent": Curve("absent", "Another", "Source A, Fig. 2"),
 }
 
 
@@ -74,7 +77,7 @@ def test_every_claim_stands_in_the_table_with_its_verdict(page):
     assert table.count("<tr>") == 1 + len(CLAIMS)
     for name in ("holds", "does-not", "undecided", "not-tested"):
         assert table.count(f'class="badge {name}"') == 1
-    assert "4 claims: 1 hold, 1 are undecided, 1 do not hold, 1 are not tested." in table
+    assert "Of 4 claims 1 hold, 1 are undecided, 1 do not hold, 1 are not tested." in html
     assert "Source A, page 5" in table
     # The time of the runs behind the first claim: four records of nine seconds.
     assert 'data-sort="36.' in table

@@ -1,32 +1,30 @@
-"""Figures of forces during training: every function draws on the axes it is given and returns them.
+"""Data points and neurons of a layer with the forces on them.
 
 Arrows point where descent moves a point or a neuron: attraction and repulsion are minus the two parts of the gradient.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.lines import Line2D
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, ResultsError
 from diffstab.l2.geometry import principal_planes
-from diffstab.report.figures import HOVER, NEXT
+from diffstab.report.document import Picture
 from diffstab.report.numbers import number_text
-from diffstab.report.style import FAINT, INK, Look
+from diffstab.report.rendering import render
+from diffstab.report.runs import Runs
+from diffstab.report.style import FAINT, INK
 
 ATTRACTION, REPULSION, SUM = "#0072B2", "#D55E00", INK
-LAYERS = (
-    Look("#0072B2", "o", "-"),
-    Look("#D55E00", "s", "-"),
-    Look("#009E73", "^", "-"),
-    Look("#CC79A7", "D", "-"),
-    Look("#000000", "v", "-"),
-)
-"""Look of the layers 1, 2, ...; it repeats beyond five."""
 CLASSES = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#999933", "#000000", "#888888",
 )  # fmt: skip
@@ -34,7 +32,8 @@ CLASSES = (
 _ARROWS = 25
 _REACH = 0.22
 """Length of the longest arrow, of the width of the picture."""
-_DASHES = (0, (4, 3))
+_PANEL = (4.0, 3.4)
+_TITLES = {1: ("End",), 2: ("Start", "End"), 3: ("Start", "Middle", "End")}
 
 
 class Snapshot(NamedTuple):
@@ -77,9 +76,8 @@ def points_and_forces(ax: Axes, snapshot: Snapshot, *, labels: np.ndarray | None
     else:
         for label in np.unique(labels):
             chosen, colour = places[labels == label], CLASSES[label % len(CLASSES)]
-            ax.scatter(
-                chosen[:, 0], chosen[:, 1], s=34, marker=f"${label}$", color=colour, linewidths=0, zorder=3
-            )
+            style: dict[str, Any] = {"s": 34, "color": colour, "linewidths": 0, "zorder": 3}
+            ax.scatter(chosen[:, 0], chosen[:, 1], marker=f"${label}$", **style)
     _arrows(ax, places[:_ARROWS], [push[:_ARROWS] for push in pushes])
     return _plane(ax, planes.column_share)
 
@@ -117,18 +115,9 @@ def _arrows(ax: Axes, places: np.ndarray, pushes: Sequence[np.ndarray]) -> None:
     longest = max(float(np.linalg.norm(push, axis=1).max(initial=0)) for push in pushes)
     width = float(np.ptp(places, axis=0).max(initial=0)) or 1.0
     scale = _REACH * width / longest if longest > 0 else 0.0
-    drawn = [*zip(pushes, (ATTRACTION, REPULSION), strict=True), (pushes[0] + pushes[1], SUM)]
-    for push, colour in drawn:
-        ax.quiver(
-            *places.T,
-            *(scale * push).T,
-            color=colour,
-            angles="xy",
-            scale_units="xy",
-            scale=1,
-            width=0.004,
-            zorder=2,
-        )
+    style: dict[str, Any] = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.004, "zorder": 2}
+    for push, colour in [*zip(pushes, (ATTRACTION, REPULSION), strict=True), (pushes[0] + pushes[1], SUM)]:
+        ax.quiver(*places.T, *(scale * push).T, color=colour, **style)
         # Arrow tips do not count in matplotlib's own limits.
         ax.update_datalim(places + scale * push)
     ax.autoscale_view()
@@ -142,54 +131,67 @@ def _plane(ax: Axes, share: float) -> Axes:
     return ax
 
 
-def trace(
-    ax: Axes, frame: pd.DataFrame, columns: Mapping[str, tuple[str, Look]], *, logarithmic: bool = True
-) -> Axes:
-    """Draw recorded columns against the step, a line per record, on a scale that shows step 0.
+def read_snapshots(path: Path) -> tuple[dict[int, list[Snapshot]], np.ndarray | None]:
+    """Return the kept states of each hidden layer, by its number l = 1 ... L - 1, and the classes of the points.
 
     Args:
-        ax: Axes to draw on.
-        frame: Records of `diffstab forces`.
-        columns: Label and look by name of a column, without `trace_`; its lists go with those of `trace_step`.
-        logarithmic: Whether the values are drawn on a log axis.
+        path: File of arrays of one seed as written by `diffstab forces`.
 
-    Returns:
-        The same axes.
+    Raises:
+        ResultsError: If the file is missing or damaged.
     """
-    for name, (label, look) in columns.items():
-        for index, (steps, values) in enumerate(
-            zip(frame["trace_step"], frame[f"trace_{name}"], strict=True)
-        ):
-            texts = [f"{label}, step {step:g}: {number_text(value)}" for step, value in zip(steps, values)]
-            ax.plot(
-                steps,
-                values,
-                color=look.colour,
-                linestyle=look.linestyle,
-                marker=look.marker,
-                markersize=3,
-                linewidth=1.4,
-                alpha=1.0 if len(frame) == 1 else 0.6,
-                label=label if index == 0 else None,
-                gid=HOVER + NEXT.join(texts),
-            )
-    for stage in ("adam", "finish"):
-        begins = [_first_of(row["trace_step"], row["trace_stage"], stage) for _, row in frame.iterrows()]
-        if known := [begin for begin in begins if begin is not None]:
-            ax.axvline(min(known), color=INK, linewidth=0.8, linestyle=_DASHES, zorder=1.5)
-    ax.set_xscale("symlog", linthresh=1)
-    ax.set_xlim(left=-0.3)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.set_xlabel("Step")
-    if logarithmic:
-        ax.set_yscale("log")
-    else:
-        ax.yaxis.set_major_locator(MaxNLocator(6))
-    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2)
-    return ax
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        steps = sorted({int(name.split("_")[0].removeprefix("step")) for name in arrays if "_" in name})
+        layers = sorted({int(name.split("_z")[1]) for name in arrays if "_z" in name})
+        parts = ("z", "attraction", "repulsion")
+        found = {
+            layer: [
+                Snapshot(step, *(arrays[f"step{step}_{part}{layer}"] for part in parts)) for step in steps
+            ]
+            for layer in layers
+        }
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        message = f"{path} does not hold the layers of a run ({error})."
+        raise ResultsError(f"{message} Remove its record and start the same command again.") from error
+    return found, arrays.get("labels")
 
 
-def _first_of(steps: Sequence[float], stages: Sequence[str], stage: str) -> float | None:
-    """Return the last step before a stage, None without that stage."""
-    found = [index for index, name in enumerate(stages) if name == stage]
-    return float(steps[found[0] - 1]) if found else None
+def layer_pictures(runs: Runs) -> Iterator[Picture]:
+    """Each hidden layer of the first seed from the start to the end of training."""
+    row = runs.frame.iloc[0]
+    states, labels = read_snapshots(runs.folders[0] / "snapshots" / f"{row['key']}.npz")
+    for layer, kept in states.items():
+        yield _layer_picture(layer, kept, labels, row)
+
+
+def _layer_picture(layer: int, states: list[Snapshot], labels: np.ndarray | None, row: pd.Series) -> Picture:
+    titles = _TITLES.get(len(states), ("",) * len(states))
+
+    def draw(axes: np.ndarray) -> None:
+        for column, title, state in zip(axes.T, titles, states, strict=True):
+            points_and_forces(column[0], state, labels=labels).set_title(f"{title}, step {state.step}")
+            neurons_and_forces(column[1], state)
+        axes[0, 0].set_ylabel("Data points")
+        axes[1, 0].set_ylabel("Neurons")
+        names = {"attraction": ATTRACTION, "repulsion": REPULSION, "their sum": SUM}
+        handles = [Line2D([], [], color=colour) for colour in names.values()]
+        axes[0, 0].figure.legend(handles, names, loc="outside upper left", ncols=3)
+
+    stem, size = f"layer{layer}-forces", (_PANEL[0] * len(states), 2 * _PANEL[1])
+    rendered = render(draw, name=stem, size_inches=size, rows=2, columns=len(states))
+    points = "discs" if labels is None else "the numeral of their class"
+    caption = (
+        f"Layer {layer}, seed {row['seed']}. Above: data points (columns of Z), drawn as {points}, in the "
+        "plane of their two "
+        "main directions, with the forces on 25 of them. Below: neurons (rows of Z) as rays from the "
+        "origin. Each panel has "
+        "its own plane and its own scale of arrows."
+    )
+    alt = (
+        f"{caption} At the end the sum of the forces is {number_text(100 * row[f'imbalance_{layer}'])} % of "
+        "their sizes, and "
+        f"the live neurons lie on {number_text(row[f'groups_{layer}'])} rays."
+    )
+    return Picture(stem, rendered, caption, alt, as_png=True, wide=True)

@@ -1,0 +1,68 @@
+"""The pages: a YAML file for each kind of experiment, with a module of the same name; new ones are found by themselves.
+
+A YAML file with the `kind` of another page and no topic of its own adds its figures to that page.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import pandas as pd
+
+from diffstab.report.catalogue import NamedFigure
+from diffstab.report.document import Picture
+from diffstab.report.outline import Page, read_page
+from diffstab.report.runs import Runs
+from diffstab.results import parse_yaml
+
+
+@lru_cache(maxsize=1)
+def _pages() -> dict[str, Page]:
+    paths = sorted(path for folder in __path__ for path in Path(folder).glob("*.yaml"))
+    kinds = {path: str(parse_yaml(path.read_bytes())["kind"]) for path in paths}
+    read = [read_page(path, importlib.import_module(f"{__name__}.{kinds[path]}")) for path in paths]
+    found = {page.kind: page for page in read if page.topic}
+    for page in read:
+        if not page.topic:
+            found[page.kind] = replace(found[page.kind], figures={**found[page.kind].figures, **page.figures})
+    return found
+
+
+def page_of(kind: str) -> Page:
+    """Return the page of a kind of experiment; one that has none of its own shows its columns."""
+    from diffstab.report.pages.generic import generic_page
+
+    return _pages().get(kind) or generic_page(kind)
+
+
+def run_pictures(kind: str, records: pd.DataFrame, folder: Path) -> dict[str, Picture]:
+    """Draw what can be seen of single runs, as soon as they are recorded.
+
+    Args:
+        kind: Of the experiment.
+        records: Records of a batch of runs.
+        folder: Results folder, for the files beside the records.
+
+    Returns:
+        Pictures by the names of their files; none for a kind without a page of its own.
+
+    Raises:
+        ResultsError: A file beside the records is damaged.
+    """
+    if kind not in _pages():
+        return {}
+    page = _pages()[kind]
+    name = str(records["dataset"].iloc[0]) if "dataset" in records else ""
+    runs = Runs(kind, page.code.prepare(records, {}), (folder,), {folder: name}, recorded=len(records))
+    drawn = [
+        picture for figure in page.figures.values() if figure.of_a_run for picture in figure.pictures(runs)
+    ]
+    return {picture.stem: picture for picture in drawn}
+
+
+def figures() -> dict[str, tuple[Page, NamedFigure]]:
+    """Return every figure of every page by its name."""
+    return {name: (page, figure) for page in _pages().values() for name, figure in page.figures.items()}

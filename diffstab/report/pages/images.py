@@ -1,0 +1,92 @@
+"""Comparisons of methods on images: what their page says of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from diffstab.report.glossary import counted
+from diffstab.report.names import value_text
+from diffstab.report.numbers import interval_text
+from diffstab.report.pairs import comparison_text, pairs
+from diffstab.report.runs import Runs
+from diffstab.report.summaries import MEAN
+from diffstab.report.tables import column, is_recorded, tidy_records
+from diffstab.report.varied import data_sets
+
+
+def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per cell, numbers as numbers."""
+    return tidy_records(records)
+
+
+def title(runs: Runs) -> str:
+    """Who is compared on what."""
+    names = [value_text("method", name) for name in sorted(set(runs.frame["method"]))]
+    who = "Feature and lazy training" if _has_regimes(runs) else " and ".join(names)
+    return f"{who} on {data_sets(runs.frame)}"
+
+
+def question(runs: Runs) -> str:
+    """What is asked of feature and lazy training; "" for other methods."""
+    says = (
+        "Does a net that learns features generalise better than one that does not, and is it more stable when images "
+        "are deformed a little?"
+    )
+    return says if _has_regimes(runs) else ""
+
+
+def _has_regimes(runs: Runs) -> bool:
+    return {str(name).split("_")[0] for name in runs.frame["method"]} >= {"feature", "lazy"}
+
+
+def answer(runs: Runs) -> str:
+    """Which method has the lower test error and R at the largest n."""
+    texts = []
+    for name, part in runs.frame.groupby("dataset", sort=True):
+        found = [comparison_text(part, ("test_error", "R"), *pair) for pair in pairs(part)[:1]]
+        text = "".join(found) or " and ".join(_alone(part))
+        texts += [f"On {value_text('dataset', name)} {text}."] if text else []
+    return " ".join(texts) or "No run has a test error yet."
+
+
+def _alone(part: pd.DataFrame) -> Sequence[str]:
+    """The numbers of one method, at the largest n."""
+    last = part[part["n_train"] == part["n_train"].max()]
+    method, size = value_text("method", last["method"].iloc[0]), last["n_train"].iloc[0]
+    return [
+        f"the {noun} of {method} is {interval_text(name, *MEAN.of(last[name], name)[:3])} at n = {size}"
+        for name, noun in (("test_error", "test error"), ("R", "R"))
+        if is_recorded(last, name)
+    ]
+
+
+def changes(runs: Runs) -> Sequence[str]:
+    """R before and after training of each method at the largest n."""
+    last, found = runs.frame[runs.frame["n_train"] == runs.frame["n_train"].max()], []
+    for (name, method), part in last.groupby(["dataset", "method"], sort=True):
+        if is_recorded(part, "R") and is_recorded(part, "init_R"):
+            texts = [interval_text("R", *MEAN.of(part[one], "R")[:3]) for one in ("init_R", "R")]
+            who = f"{value_text('dataset', name)}, {value_text('method', method)}, n = {part['n_train'].iloc[0]}"
+            found.append(f"{who}: R is {texts[0]} before training and {texts[1]} after it.")
+    return found
+
+
+def asked(runs: Runs) -> int:
+    """Number of runs that the configuration asks for; 0 where it does not say."""
+    sizes, seeds, methods = (runs.settings.get(name) for name in ("n_train", "seeds", "methods"))
+    more = runs.settings.get("more_seeds") or {}
+    if not (isinstance(sizes, list) and isinstance(seeds, list) and isinstance(methods, list | Mapping)):
+        return 0
+    draws = len(sizes) * len(seeds) + sum(len(listed) for listed in dict(more).values())
+    return draws * len(methods)
+
+
+def cautions(runs: Runs) -> Sequence[str]:
+    """Few images that carry D or G."""
+    shares = [column(runs.frame, f"{name}_top_share") > 0.5 for name in ("deformation", "noise")]
+    heavy = int((shares[0] | shares[1]).sum())
+    says = "a twentieth of the images carries more than half of D or G, so that intervals over images may be too short"
+    return [f"In {counted(heavy, 'run')} {says}. Measure more images."] if heavy else []

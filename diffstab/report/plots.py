@@ -1,0 +1,356 @@
+"""A plot as data: columns, statistics, marks and scales; and how it is drawn on axes.
+
+    Plot("n_train", ("R",), (Layer(MEAN, Band()), Layer(MEAN, Line())), facets=("dataset",))
+
+draws R against n, a colour per method and a panel per data set. Labels and units come from `diffstab.results.schema`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from diffstab.errors import ArgumentError
+from diffstab.report.marks import DASHED, Mark, Points
+from diffstab.report.names import column_of, ordered, value_text
+from diffstab.report.numbers import interval_text
+from diffstab.report.ranges import DIFFERENCE
+from diffstab.report.scales import ROUNDING, Scale, set_scale
+from diffstab.report.style import FAINT, Look, palette, plain
+from diffstab.report.summaries import Statistic
+
+WIDEST = 3
+"""Panels in a row of a figure that shows one quantity."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A statistic and the mark that shows it.
+
+    Attributes:
+        statistic: Of the values at each place of the first axis.
+        mark: How it is drawn.
+        y: Column, with {y} for that of the panel.
+        where: Column of truth values that chooses the rows; "" takes all.
+        says: What it shows, for legend and caption, where the statistic does not say it.
+        each: Column by whose values the layer is drawn again and again (a line per seed, say).
+        colour: Instead of the colour of the look.
+        is_spread: Whether it is drawn only where several rows share a place.
+    """
+
+    statistic: Statistic
+    mark: Mark
+    y: str = "{y}"
+    where: str = ""
+    says: str = ""
+    each: str = ""
+    colour: str = ""
+    is_spread: bool = False
+
+    def tables(self, frame: pd.DataFrame, *, x: str, y: str) -> Iterator[pd.DataFrame]:
+        """Yield what the mark is drawn at, in displayed units."""
+        name, factor = self.y.format(y=y), column_of(y).factor
+        chosen = frame[frame[self.where].astype(bool)] if self.where else frame
+        if self.is_spread and not chosen[x].duplicated().any():
+            return
+        parts = [part for _, part in chosen.groupby(self.each, sort=True)] if self.each else [chosen]
+        for part in parts:
+            table = self.statistic.table(part, x=x, y=name)
+            if self.mark.has_ends:
+                table = table[np.isfinite((table["high"] - table["low"]).astype("float64"))]
+            if len(table):
+                yield table.assign(**{end: factor * table[end] for end in ("y", "low", "high")})
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A line or strip across a panel, at a number or at the value of a column that is one within the panel.
+
+    Attributes:
+        at: Number or column; "diagonal" is the line y = x.
+        to: Other end of a strip; None for a line.
+        is_vertical: Whether it stands on the first axis.
+        label: Its name in the legend; "" for none.
+        style: Of a line.
+        colour: Its colour.
+    """
+
+    at: float | str
+    to: float | str | None = None
+    is_vertical: bool = False
+    label: str = ""
+    style: Any = DASHED
+    colour: str = FAINT
+
+    def draw(self, ax: Axes, part: pd.DataFrame, legend: Legend) -> None:
+        """Draw it where its columns have a value."""
+        if self.at == "diagonal":
+            ax.axline((1, 1), slope=1, color=self.colour, linewidth=1)
+            legend.name(self.label, Line2D([], [], color=self.colour, linewidth=1))
+            return
+        ends = [_value(part, end) for end in (self.at, self.to) if end is not None]
+        if not np.isfinite(ends).all():
+            return
+        if self.to is None:
+            draw = ax.axvline if self.is_vertical else ax.axhline
+            draw(ends[0], color=self.colour, linewidth=1, linestyle=self.style)
+            legend.name(self.label, Line2D([], [], color=self.colour, linewidth=1, linestyle=self.style))
+        else:
+            strip = ax.axvspan if self.is_vertical else ax.axhspan
+            strip(*ends, color=self.colour, alpha=0.25, linewidth=0)
+            legend.name(self.label, Line2D([], [], color=self.colour, linewidth=7, alpha=0.4))
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot of records.
+
+    Attributes:
+        x: Column of the first axis.
+        y: Columns of the second, a row of panels each; one that no record has gets no row.
+        layers: What is drawn, from the back to the front.
+        colour: Column that tells the lines apart.
+        facets: Columns whose values get panels of their own.
+        scales: Of the two axes.
+        references: Lines and strips behind the rest.
+        prepare: Makes of the records of a run what is drawn; None takes them as they are.
+        across: Whether facets stand in rows and quantities in columns.
+        label: Of the second axis, instead of that of its column.
+    """
+
+    x: str
+    y: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    colour: str = "method"
+    facets: tuple[str, ...] = ()
+    scales: tuple[Scale, Scale] = ("sizes", "auto")
+    references: tuple[Reference, ...] = ()
+    prepare: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    across: bool = False
+    label: str = ""
+
+    def frame(self, records: pd.DataFrame) -> pd.DataFrame:
+        """The rows that are drawn, with the column of colours as text."""
+        frame = self.prepare(records) if self.prepare else records
+        if self.colour not in frame:
+            frame = frame.assign(**{self.colour: ""})
+        return frame.assign(**{self.colour: frame[self.colour].astype("str")})
+
+
+@dataclass
+class Legend:
+    """What a plot has drawn: the entries of its legend and the sentences of its caption."""
+
+    colours: dict[str, Look] = field(default_factory=dict)
+    names: dict[str, Line2D] = field(default_factory=dict)
+    meanings: dict[str, dict[str, None]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def name(self, label: str, handle: Line2D) -> None:
+        """Add an entry that is no colour; one without a label is none."""
+        if label:
+            self.names.setdefault(label, handle)
+
+    def mean(self, meaning: str, mark: str) -> None:
+        """Add what a mark means."""
+        self.meanings.setdefault(meaning, {})[mark] = None
+
+    def sentence(self) -> str:
+        """What the marks mean: "Line and markers: mean over draws; faint points: single draws."."""
+        texts = [f"{' and '.join(marks)}: {meaning}" for meaning, marks in self.meanings.items()]
+        return _capital(f"{'; '.join(texts)}.") if texts else ""
+
+    def handles(self, column: str) -> dict[str, Line2D]:
+        """The entries of the legend; one colour alone needs none."""
+        found: dict[str, Line2D] = {}
+        is_told = column == "pair" or len(self.colours) + len(self.names) > 1
+        for value, look in self.colours.items() if is_told else ():
+            style = {"color": look.colour, "marker": look.marker, "linestyle": look.linestyle}
+            found[plain(value_text(column, value))] = Line2D([], [], **style, linewidth=1.6)
+        return {label: handle for label, handle in (found | self.names).items() if label.strip()}
+
+
+def panels(plot: Plot, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return (title, rows) of each panel, in the order of its facets."""
+    if not plot.facets:
+        return [("", frame)]
+    groups = {
+        keys if isinstance(keys, tuple) else (keys,): part for keys, part in frame.groupby(list(plot.facets))
+    }
+    ranks = {
+        name: {value: rank for rank, value in enumerate(ordered(name, frame[name]))} for name in plot.facets
+    }
+    keys = sorted(
+        groups, key=lambda key: [ranks[name][value] for name, value in zip(plot.facets, key, strict=True)]
+    )
+    return [
+        (
+            ", ".join(
+                value_text(name, value, named=True) for name, value in zip(plot.facets, key, strict=True)
+            ),
+            groups[key],
+        )
+        for key in keys
+    ]
+
+
+def shape(plot: Plot, frame: pd.DataFrame) -> tuple[int, int]:
+    """Return rows and columns of panels.
+
+    Raises:
+        ArgumentError: No row has a value of any of the quantities.
+    """
+    names, count = len(recorded(plot, frame)), len(panels(plot, frame))
+    if not names:
+        raise ArgumentError("frame", f"have a value of {' or '.join(plot.y)}", "none")
+    if min(names, count) > 1:
+        return (count, names) if plot.across else (names, count)
+    all_panels = names * count
+    columns = 2 if all_panels == 4 else min(all_panels, WIDEST)
+    return -(-all_panels // columns), columns
+
+
+def recorded(plot: Plot, frame: pd.DataFrame) -> list[str]:
+    """Return the quantities that any row has."""
+    return [name for name in plot.y if name in frame and np.isfinite(frame[name].astype("float64")).any()]
+
+
+def draw(plot: Plot, frame: pd.DataFrame, axes: np.ndarray) -> Legend:
+    """Draw a plot on axes.
+
+    Args:
+        plot: The plot.
+        frame: As returned by its method `frame`.
+        axes: Array of the shape that `shape` returns.
+
+    Returns:
+        What was drawn, for legend and caption.
+    """
+    legend, names = Legend(), recorded(plot, frame)
+    colours = palette(plot.colour, [str(value) for value in ordered(plot.colour, frame[plot.colour])])
+    parts = panels(plot, frame)
+    is_grid = min(len(names), len(parts)) > 1
+    cells = iter((axes.T if plot.across and is_grid else axes).ravel())
+    for name in names:
+        for title, part in parts:
+            ax = next(cells)
+            if recorded(replace(plot, y=(name,)), part):
+                _panel(ax, replace(plot, y=(name,)), part, colours, legend, title)
+                ax.set_title(plain(title) if len(parts) > 1 else "")
+    for ax in axes.ravel():
+        ax.set_visible(ax.has_data())
+    return legend
+
+
+def add_legend(figure: Figure, legend: Legend, column: str) -> None:
+    """Put one legend above all panels, where there is more than one thing to tell apart."""
+    if handles := legend.handles(column):
+        # Inches of an entry in letters of 9 points; so many stand side by side without running out of the figure.
+        widest = 0.6 + 0.075 * max(map(len, handles))
+        columns = max(1, int(figure.get_size_inches()[0] / widest))
+        figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=columns)
+
+
+def _panel(
+    ax: Axes, plot: Plot, part: pd.DataFrame, colours: dict[str, Look], legend: Legend, title: str
+) -> None:
+    """One quantity of one group of rows."""
+    (y,) = plot.y
+    least = _least(plot, part, y)
+    drawn, said = [], []
+    for value, look in colours.items():
+        mine = part[part[plot.colour] == value]
+        for layer in plot.layers:
+            for table in layer.tables(mine, x=plot.x, y=y):
+                shown = table[table["y"] >= least]
+                if len(shown):
+                    drawn.append(_draw_layer(ax, layer, shown, look, plot, y, value, legend))
+                    legend.colours.setdefault(value, look)
+                    said += _course(layer, shown, plot, y, value)
+    legend.said += (
+        [f"{column_of(y).label}{f' ({title})' if title else ''}: {'; '.join(said)}."] if said else []
+    )
+    for reference in plot.references:
+        reference.draw(ax, part, legend)
+    if drawn:
+        points = pd.concat(drawn)
+        set_scale(ax, "x", points["x"].to_numpy(dtype=np.float64), plot.scales[0])
+        heights = points[["y", "low", "high"]].to_numpy(dtype=np.float64).ravel()
+        set_scale(ax, "y", heights[np.isfinite(heights)], plot.scales[1])
+    ax.set_xlabel(_axis_label(plot.x))
+    ax.set_ylabel(plot.label or _axis_label(y))
+
+
+def _draw_layer(
+    ax: Axes, layer: Layer, table: pd.DataFrame, look: Look, plot: Plot, y: str, value: str, legend: Legend
+) -> pd.DataFrame:
+    """Draw one layer of one colour; return where it is."""
+    texts = (
+        []
+        if layer.mark.has_ends or layer.is_spread
+        else [_point_text(row, plot, y, value) for row in table.itertuples()]
+    )
+    layer.mark.draw(ax, table, look._replace(colour=layer.colour or look.colour), texts)
+    is_own = bool(table["is_own"].all()) and layer.mark.has_ends and bool(layer.statistic.interval)
+    own = "95 % interval over test images (one draw)"
+    meaning = layer.statistic.interval if layer.mark.has_ends else layer.statistic.noun
+    legend.mean(layer.says or (own if is_own else meaning), layer.mark.noun)
+    if layer.says and not layer.mark.has_ends:
+        is_points = isinstance(layer.mark, Points)
+        marker = (layer.mark.marker or "o") if isinstance(layer.mark, Points) else ""
+        style: Any = "none" if is_points else getattr(layer.mark, "style", None) or "-"
+        legend.name(
+            layer.says,
+            Line2D([], [], color=layer.colour or FAINT, linestyle=style, marker=marker, markersize=4),
+        )
+    return table if layer.mark.has_ends else table.assign(low=table["y"], high=table["y"])
+
+
+def _point_text(row: Any, plot: Plot, y: str, value: str) -> str:
+    """A point in words, for the pointer: "feature, n = 64: 17.9 % [17.1, 18.7], 15 draws"."""
+    prefix = f"{value_text(plot.colour, value)}, " if value else ""
+    factor = column_of(y).factor
+    numbers = (row.y / factor, row.low / factor, row.high / factor)
+    text = interval_text(y.removeprefix(DIFFERENCE), *numbers, difference=y.startswith(DIFFERENCE))
+    draws = f", {row.draws} draws" if row.draws > 1 else ""
+    return f"{prefix}{value_text(plot.x, row.x, named=True)}: {text}{draws}"
+
+
+def _course(layer: Layer, table: pd.DataFrame, plot: Plot, y: str, value: str) -> list[str]:
+    """The first and the last point of a layer of markers, for readers who cannot see it."""
+    if not isinstance(layer.mark, Points) or layer.is_spread or layer.says:
+        return []
+    rows = list(table.itertuples())
+    return [_point_text(row, plot, y, value) for row in (rows[:1] if len(rows) == 1 else (rows[0], rows[-1]))]
+
+
+def _least(plot: Plot, part: pd.DataFrame, y: str) -> float:
+    """The least value to draw: on a log axis what is not positive has no place, and rounding is no data."""
+    values = column_of(y).factor * part[y].to_numpy(dtype=np.float64)
+    largest = float(np.nanmax(values))
+    is_log = plot.scales[1] == "log" or (plot.scales[1] == "auto" and np.nanmin(values) > 0)
+    return max(ROUNDING * largest, np.finfo(float).tiny) if is_log else -np.inf
+
+
+def _value(part: pd.DataFrame, at: float | str) -> float:
+    if not isinstance(at, str):
+        return float(at)
+    known = part[at].dropna() if at in part else pd.Series(dtype="float64")
+    return float(known.iloc[0]) if len(known) else np.nan
+
+
+def _axis_label(name: str) -> str:
+    shown = column_of(name)
+    unit = (shown.difference_unit if name.startswith(DIFFERENCE) else shown.unit).strip()
+    return plain(shown.label) + (f" ({unit})" if unit else "")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

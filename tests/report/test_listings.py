@@ -1,0 +1,91 @@
+"""Tables as data: rows, statistics and counts."""
+
+import numpy as np
+import pytest
+
+from diffstab.report.document import TableCell
+from diffstab.report.intervals import mean_interval
+from diffstab.report.listings import Entry, Listing, counts, draws, signs
+from diffstab.report.pairs import comparison_text, difference_frame, pairs
+from diffstab.report.summaries import STATISTICS
+from diffstab.report.tables import tidy_records
+
+
+@pytest.fixture
+def frame(make_records):
+    return tidy_records(make_records(sizes=(32, 128)))
+
+
+def test_rows_are_cells_of_the_grid_and_entries_their_statistics(frame):
+    entries = (
+        Entry("test_error"),
+        Entry("steps", STATISTICS["largest value"], "Most steps"),
+        counts("stop_reason"),
+        draws(),
+    )
+    table = Listing("t", "c", ("dataset", "method", "n_train"), entries).table(frame)
+    assert table.headers == ["Method", "n", "Test error", "Most steps", "Stopped by", "Draws"]
+    assert [[cell.text for cell in row[:2]] for row in table.rows] == [
+        ["feature", "32"],
+        ["feature", "128"],
+        ["lazy (exact)", "32"],
+        ["lazy (exact)", "128"],
+    ]
+    part = frame[(frame["method"] == "feature") & (frame["n_train"] == 32)]
+    assert table.rows[0][2].value == pytest.approx(part["test_error"].mean())
+    assert table.rows[0][2].text.endswith("]")
+    assert [cell.text for cell in table.rows[0][3:]] == ["940", "margin: 5", "5"]
+
+
+def test_what_is_not_recorded_has_no_column_and_no_row(frame):
+    listing = Listing(
+        "t", "c", ("method", "n_train"), (Entry("n_atoms", before="init_n_atoms"), Entry("nothing"), draws())
+    )
+    table = listing.table(frame)
+    assert table.headers == ["Method", "n", "Atoms", "Draws"]
+    assert [row[0].text for row in table.rows] == ["feature", "feature"]
+    assert table.rows[0][2].text == "100 → 14"
+    assert listing.table(frame.drop(columns="n_atoms")) is None
+
+
+def test_differences_are_those_of_the_pairs_draw_by_draw(frame):
+    wide = difference_frame(frame, ["R"])
+    sides = [
+        frame[frame["method"] == name].set_index(["n_train", "seed"])["R"]
+        for name in ("feature", "lazy_exact")
+    ]
+    expected = (sides[0] - sides[1]).to_dict()
+    assert {(row.n_train, row.seed): row.delta_R for row in wide.itertuples()} == pytest.approx(expected)
+    assert set(wide["pair"]) == {"feature − lazy (exact)"}
+    listing = Listing("t", "c", ("pair", "n_train"), (Entry("delta_R"), signs("delta_R")), lambda one: one)
+    row = listing.table(wide).rows[0]
+    mean = mean_interval(wide["delta_R"][wide["n_train"] == 32])
+    assert row[1].value == pytest.approx(mean.mean)
+    assert row[1].text.startswith("+")
+    assert row[2] == TableCell("5 of 5 (p = 0.0625)", 5)
+
+
+def test_methods_without_a_lazy_one_are_compared_with_the_first(frame):
+    renamed = frame.replace({"method": {"feature": "wide", "lazy_exact": "cnn"}}).assign(regime="feature")
+    assert pairs(renamed) == [("wide", "cnn")]
+    assert pairs(frame) == [("feature", "lazy_exact")]
+
+
+@pytest.mark.parametrize(
+    ("shift", "spread", "says"),
+    [
+        (0.5, 0.01, "lazy (exact) has the lower R, by 0.5"),
+        (-0.5, 0.01, "feature has the lower R, by 0.5"),
+        (0.0, 1.0, "cannot be told apart"),
+    ],
+)
+def test_the_comparison_says_who_is_lower_or_that_it_cannot_be_told(frame, shift, spread, says):
+    noise = np.random.default_rng(0).normal(size=5) * spread
+    values = {"lazy_exact": np.zeros(5), "feature": shift + noise - noise.mean()}
+    known = frame.assign(R=[values[row.method][row.seed] + 2 for row in frame.itertuples()])
+    text = comparison_text(known, ["R"], "feature", "lazy_exact")
+    assert text.startswith("at n = 128 (5 draws)")
+    assert says in text
+    single = known[known["seed"] == 0]
+    assert "one draw is too few to tell" in comparison_text(single, ["R"], "feature", "lazy_exact")
+    assert comparison_text(known, ["nothing"], "feature", "lazy_exact") == ""
