@@ -75,15 +75,13 @@ CASES = [
     ),
     (["sphere", "field", "--output", f"{LONG}.png", "--dimension", "2"], "File name too long"),
     (["sphere", "field", "--seed", str(10**25)], "seed must be at least 0 and below 2^63"),
-    (
-        ["sphere", "report", "compared"],
-        "compared holds no records of `diffstab sphere curve` (there is no column dim",
-    ),
     (["plateau", "--config", "binary.yaml"], "binary.yaml"),
     (["forces", "--config", "list.yaml"], "list.yaml (list)"),
     (["report", LONG], "File name too long"),
     (["report", "nowhere"], "nowhere holds no records"),
-    (["report", "forced"], "forced holds no records of `diffstab forces`"),
+    (["figure", "nothing"], "name must be one of overview"),
+    (["figure", "overview", "nowhere"], "nowhere holds no records"),
+    (["figure", "spectra"], "RESULTS must name the folders that spectra is drawn from"),
     (["sweep", "binary.yaml"], "sweep file must be YAML, got binary.yaml, byte 2: no text in UTF-8"),
     (["sweep", "swept.yaml"], "swept.yaml, line 4, column 3: the key 'seeds' is there already, in line 3"),
     (["sweep", "folder"], "folder (Is a directory)"),
@@ -103,7 +101,7 @@ def inputs(tmp_path_factory):
         (place / name).write_bytes(content)
     (place / "folder").mkdir()
     row = {"dataset": "digits", "method": "feature", "n_train": 8, "seed": 0, "D": 0.5}
-    for name, config in (("compared", "seeds: [0]"), ("forced", "snapshots: 3"), ("listed", "seeds: [0]")):
+    for name, config in (("compared", "seeds: [0]"), ("listed", "seeds: [0]")):
         Records(place / name).write("a", row)
         (place / name / "config.yaml").write_text(config)
     cells = pa.table({"key": ["a"], "batch": [0], "label": ["one"], "coordinates": ["[1]"]})
