@@ -84,6 +84,13 @@ def class_of_kind(kind: str) -> type[Experiment] | None:
     return next((cls for cls in classes if cls.kind == kind), None)
 
 
+def import_others() -> None:
+    """Import the experiments of other packages: what their columns mean is known from then on."""
+    for name, one in listed().items():
+        if not one.path.startswith(__name__):
+            experiment_class(name)
+
+
 def imported(path: str) -> type[Experiment]:
     """Return the class at package.module:Class; what its columns mean is known from then on.
 
