@@ -186,8 +186,10 @@ def _report(command: str, args: list[str]) -> None:
     parser.add_argument("results", help="results folder, as written by a command that runs a grid")
     folder = parser.parse_args(args).results
 
+    from diffstab.experiments import import_others
     from diffstab.report.page import write_report
 
+    import_others()
     print(write_report(folder))
 
 

@@ -30,10 +30,12 @@ class Listed(NamedTuple):
     Attributes:
         path: Where its class is, as package.module:Class.
         summary: What it is, in a line.
+        kind: Word in the column `kind` of its records; "" where only the class says.
     """
 
     path: str
     summary: str
+    kind: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -50,19 +52,22 @@ def listed() -> dict[str, Listed]:
 def _declared(file: Path) -> Iterator[tuple[str, Listed]]:
     """Yield the experiments of a file, read and not run: to import them takes seconds."""
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef) and (name := _name(node)):
+        words = _words(node.body) if isinstance(node, ast.ClassDef) else {}
+        if isinstance(node, ast.ClassDef) and "name" in words:
             summary = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
-            yield name, Listed(f"{__name__}.{file.stem}:{node.name}", summary)
+            path = f"{__name__}.{file.stem}:{node.name}"
+            yield words["name"], Listed(path, summary, words.get("kind", ""))
 
 
-def _name(node: ast.ClassDef) -> str:
-    for line in node.body:
-        is_name = isinstance(line, ast.Assign) and [ast.unparse(target) for target in line.targets] == [
-            "name"
-        ]
-        if is_name and isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant):
-            return str(line.value.value)
-    return ""
+def _words(body: list[ast.stmt]) -> dict[str, str]:
+    """Return the words that a class gives to names of its own."""
+    return {
+        ast.unparse(line.targets[0]): line.value.value
+        for line in body
+        if isinstance(line, ast.Assign)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    }
 
 
 def experiment_class(name: str) -> type[Experiment]:
@@ -80,8 +85,15 @@ def experiment_class(name: str) -> type[Experiment]:
 
 def class_of_kind(kind: str) -> type[Experiment] | None:
     """Return the kind of experiment whose records have that word in the column `kind`; None if none is known."""
-    classes = (imported(one.path) for one in listed().values())
+    classes = (imported(one.path) for one in listed().values() if one.kind in (kind, ""))
     return next((cls for cls in classes if cls.kind == kind), None)
+
+
+def import_others() -> None:
+    """Import the experiments of other packages: what their columns mean is known from then on."""
+    for name, one in listed().items():
+        if not one.path.startswith(__name__):
+            experiment_class(name)
 
 
 def imported(path: str) -> type[Experiment]:

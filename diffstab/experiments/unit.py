@@ -18,7 +18,7 @@ class Axis(NamedTuple):
     """A setting that lists the values along one side of the grid.
 
     Attributes:
-        option: The setting: a list, a mapping by label, or a number of values counted from 0.
+        option: The setting: a list of numbers or words, a mapping by label, or a number of values counted from 0.
         name: Column of a record, and coordinate of a cell, that holds one of its values.
         symbol: Put before the value in a label, as in n=64; "" for the value alone.
         least: Least value of an axis of whole numbers; None for other axes.
@@ -46,6 +46,8 @@ class Axis(NamedTuple):
             raise ArgumentError(self.option, "not be empty", values)
         elif self.least is not None and (min(values) < self.least or len(set(values)) < len(values)):
             raise ArgumentError(self.option, f"hold different numbers of at least {self.least}", values)
+        elif any(list(values).count(value) > 1 for value in values):
+            raise ArgumentError(self.option, "hold each value once", values)
 
     def label(self, value: object) -> str:
         """Return a value as it stands in a label."""

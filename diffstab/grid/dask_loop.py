@@ -17,11 +17,12 @@ from rich.console import Console
 from diffstab import __version__
 from diffstab.errors import ResultsError
 from diffstab.experiments.unit import Experiment
+from diffstab.grid.batches import RunBatch, missing_batches
 from diffstab.grid.cluster import Engine, connected
 from diffstab.grid.forecast import Forecast, Place, place
-from diffstab.grid.observers import MakeObserver, RunBatch
+from diffstab.grid.observers import MakeObserver
 from diffstab.grid.plan import Plan, check_data, check_place, open_plan
-from diffstab.grid.running import WORTH_PACKING, missing_batches, note_failure, open_grid
+from diffstab.grid.running import WORTH_PACKING, note_failure, open_grid
 from diffstab.grid.task import Answer, run_task, unfit
 from diffstab.progress import Tally, progress
 from diffstab.results import Records

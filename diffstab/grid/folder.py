@@ -176,19 +176,23 @@ def runs_of(folder: str | Path, kind: str) -> dict[str, Mapping[str, Any]]:
         kind: Word in the column `kind` of its records.
 
     Returns:
-        The runs; none where the folder does not say, as for a kind that is not listed.
+        The runs; none where the folder does not say.
 
     Raises:
         ResultsError: If a file of the folder is damaged.
-        ArgumentError: If its configuration is none of that kind.
     """
     folder = Path(folder)
     if (folder / CELLS).exists():
         return {run.key: run.coordinates for run in stored_runs(folder)}
-    found = class_of_kind(kind)
-    if found is None or hasattr(found, "from_arguments") or not (folder / "config.yaml").exists():
+    found, path = class_of_kind(kind), folder / "config.yaml"
+    config = stored_config(path) if found and path.exists() else {}
+    # Without a side of its grid a configuration does not say how large that is.
+    if found is None or not (found.axes and config.keys() >= {axis.option for axis in found.axes}):
         return {}
-    experiment = stored_experiment(found, stored_config(folder / "config.yaml"))
+    try:
+        experiment = stored_experiment(found, config)
+    except ArgumentError:  # changed by hand
+        return {}
     return {experiment.key(cell): cell for cell in experiment.cells()}
 
 

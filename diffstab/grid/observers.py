@@ -4,38 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from diffstab.experiments.unit import Cell, Experiment
+from diffstab.experiments.unit import Cell
+from diffstab.grid.batches import RunBatch
 from diffstab.progress import numbers_text
-
-
-class RunBatch(NamedTuple):
-    """Cells of an experiment that are run at once.
-
-    Attributes:
-        experiment: Configuration.
-        cells: The cells.
-        keys: Names of their records.
-        label: A line that names the batch.
-        columns: Added to the records: the options that a sweep sets.
-    """
-
-    experiment: Experiment
-    cells: tuple[Cell, ...]
-    keys: Mapping[Cell, str]
-    label: str
-    columns: Mapping[str, Any] = {}
-
-    def coordinates(self, cell: Cell) -> dict[str, Any]:
-        """Return what tells a run apart: its place in its experiment, and the options that a sweep sets."""
-        return {**self.experiment.coordinates(cell), **self.columns}
-
-
-def make_batch(experiment: Experiment, cells: tuple[Cell, ...], columns: Mapping[str, Any] = {}) -> RunBatch:
-    """Return cells with the names of their records and their label."""
-    keys = {cell: experiment.key(cell) for cell in cells}
-    return RunBatch(experiment, cells, keys, experiment.label(cells), columns)
 
 
 class Observer:

@@ -13,9 +13,9 @@ import yaml
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.experiments.unit import Experiment
+from diffstab.grid.batches import RunBatch, make_batch
 from diffstab.grid.combining import experiments
 from diffstab.grid.expected import Run
-from diffstab.grid.observers import RunBatch, make_batch
 from diffstab.grid.options import parse
 from diffstab.grid.sweep_file import SweepFile, coordinates
 from diffstab.results import (

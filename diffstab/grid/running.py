@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,7 +16,8 @@ from rich.console import Console
 
 from diffstab.errors import ResultsError, RunError
 from diffstab.experiments.unit import Cell, Experiment, Workplace, prepared
-from diffstab.grid.observers import Observer, RunBatch, Shown, make_batch
+from diffstab.grid.batches import RunBatch, batches_of, missing_batches
+from diffstab.grid.observers import Observer, Shown
 from diffstab.progress import Tally, progress
 from diffstab.results import Failure, Provenance, Records, RecordStore, provenance
 
@@ -162,19 +163,6 @@ def runs_failed(count: int, total: int, folder: str | Path) -> RunError:
     return RunError(f"{message} {way_out}")
 
 
-def missing_batches(batches: Iterable[RunBatch], records: Records) -> list[RunBatch]:
-    """Return the batches that lack a record."""
-    batches = list(batches)
-    missing = set(records.missing(key for batch in batches for key in batch.keys.values()))
-    return [batch for batch in batches if not missing.isdisjoint(batch.keys.values())]
-
-
-def missing_cells(experiment: Experiment, records: Records) -> list[Cell]:
-    """Return the cells of an experiment that have no record."""
-    keys = {experiment.key(cell): cell for cell in experiment.cells()}
-    return [keys[key] for key in records.missing(keys)]
-
-
 def open_grid(
     experiment: Experiment, folder: str | Path, *, console: Console
 ) -> tuple[RecordStore, list[RunBatch]]:
@@ -193,7 +181,7 @@ def open_grid(
         DataError: If the data are missing or damaged.
         ArgumentError: If the data options are wrong; nothing is made then.
     """
-    batches = [make_batch(experiment, cells) for cells in experiment.batches()]
+    batches = list(batches_of(experiment))
     experiment.check_data()
     store = RecordStore(folder, experiment.resolved(), grid_keys=experiment.grid_keys())
     experiment.begin(store.folder)

@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 
 from diffstab import __version__
 from diffstab.errors import ResultsError
-from diffstab.grid.observers import MakeObserver, RunBatch
+from diffstab.grid.batches import RunBatch
+from diffstab.grid.observers import MakeObserver
 from diffstab.grid.running import reason_of, run_batch
 from diffstab.results import Records
 

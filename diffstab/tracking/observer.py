@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from diffstab.extras import require
-from diffstab.grid.observers import Observer, RunBatch
+from diffstab.grid.batches import RunBatch
+from diffstab.grid.observers import Observer
 from diffstab.results import Records
 from diffstab.tracking import content
 from diffstab.tracking.session import Mode, check_project, choose_mode, log_file, open_run, tell_once

@@ -11,7 +11,8 @@ import yaml
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.fit import FITS, FitExperiment
-from diffstab.grid.observers import Observer, make_batch
+from diffstab.grid.batches import make_batch
+from diffstab.grid.observers import Observer
 from diffstab.grid.options import parse as parse_options
 from diffstab.grid.running import run_batch
 from diffstab.results import Records

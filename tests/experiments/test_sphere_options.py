@@ -61,7 +61,11 @@ def test_a_cell_says_what_distinguishes_it():
         ({"spectrum_points": 1}, "spectrum_points must be at least 2"),
         ({"threads": 0}, "threads must be at least 1"),
         ({"rotation_deg": 0.0}, "rotation_deg must lie above 0 and up to 180"),
-        ({"targets": [CONSTANT, CONSTANT]}, "targets must have different names, got constant, constant"),
+        ({"targets": [CONSTANT, CONSTANT]}, "targets must hold each value once"),
+        (
+            {"targets": [CONSTANT, {**CONSTANT, "init_args": {}}]},
+            "targets must have different names, got constant, constant",
+        ),
         ({"targets": [{"init_args": {}}]}, "targets must have the keys class_path"),
         (
             {"targets": [{"class_path": "diffstab.sphere.Nothing"}]},

@@ -14,9 +14,9 @@ from rich.console import Console
 import diffstab.results.atomic
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.experiments.unit import Cell
+from diffstab.grid.batches import make_batch
 from diffstab.grid.cluster import Engine
 from diffstab.grid.dask_loop import run_on_dask, run_sweep
-from diffstab.grid.observers import make_batch
 from diffstab.grid.plan import check_place, make_plan, open_plan
 from diffstab.grid.sweep_file import read_sweep
 from diffstab.grid.task import run_task, unfit

@@ -301,6 +301,10 @@ def test_a_folder_says_which_runs_it_is_for(stage, tmp_path):
     runs = runs_of(request.folder, experiment.kind)
     assert set(runs) == {experiment.key(cell) for cell in experiment.cells()}
     assert runs_of(request.folder, "unheard of") == {}
+    (request.folder / "config.yaml").write_text("n_train: [8]\nseeds: [0]\n")
+    assert runs_of(request.folder, "images") == {}
+    (request.folder / "config.yaml").write_text("n_train: [8]\nseeds: [0]\nmethods: {a: {trainer: magic}}\n")
+    assert runs_of(request.folder, "images") == {}
 
 
 def test_a_folder_of_a_sweep_says_which_runs_it_is_for(plan_of, tmp_path):

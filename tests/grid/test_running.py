@@ -7,8 +7,9 @@ from diffstab.errors import ArgumentError, ResultsError, RunError
 from diffstab.experiments import experiment_class, listed
 from diffstab.experiments.unit import Cell
 from diffstab.grid import running
-from diffstab.grid.observers import Observer, make_batch
-from diffstab.grid.running import missing_cells, run_batch, run_grid
+from diffstab.grid.batches import batches_of, make_batch, missing_batches
+from diffstab.grid.observers import Observer
+from diffstab.grid.running import run_batch, run_grid
 from diffstab.progress import Progress
 from diffstab.results import Records, RecordStore
 from tests.references.toy_experiment import Toy
@@ -167,7 +168,8 @@ def test_the_display_says_what_is_running_and_how_far_it_is(tmp_path, monkeypatc
 
 def test_what_is_missing_is_told_cell_by_cell(tmp_path):
     folder = run_grid(Toy(numbers=[1, 2]), tmp_path / "a", console=QUIET)
-    assert missing_cells(Toy(numbers=[3, 2, 4]), Records(folder)) == [Cell(number=3), Cell(number=4)]
+    absent = missing_batches(batches_of(Toy(numbers=[3, 2, 4])), Records(folder))
+    assert [batch.cells for batch in absent] == [(Cell(number=3),), (Cell(number=4),)]
 
 
 def test_every_record_says_what_it_is_and_how_long_it_took(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from diffstab.grid.observers import make_batch
+from diffstab.grid.batches import make_batch
 from diffstab.grid.plan import make_plan
 from diffstab.grid.running import run_batch
 from diffstab.grid.sweep_file import read_sweep

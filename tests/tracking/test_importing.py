@@ -11,7 +11,8 @@ from rich.console import Console
 
 from diffstab.cli import main
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.grid.running import missing_cells, run_grid
+from diffstab.grid.batches import batches_of, missing_batches
+from diffstab.grid.running import run_grid
 from diffstab.results import Records
 from diffstab.tracking import WandbObserver
 from diffstab.tracking.importing import import_runs, row_of
@@ -61,7 +62,7 @@ def test_offline_runs_come_back_as_they_were(quiet_place, folder, tiny, capsys):
     assert_frame_equal(Records(again).read(), Records(folder).read())
     assert (again / "config.yaml").read_bytes() == (folder / "config.yaml").read_bytes()
     # It is a results folder like any other: the same command finds all of its runs there.
-    assert missing_cells(tiny["plateau"](seeds=[0, 1]), Records(again)) == []
+    assert missing_batches(batches_of(tiny["plateau"](seeds=[0, 1])), Records(again)) == []
 
 
 def test_what_is_there_stays(quiet_place, folder, tiny, made):

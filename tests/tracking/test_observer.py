@@ -11,7 +11,7 @@ from rich.console import Console
 
 from diffstab.errors import ArgumentError, RunError
 from diffstab.experiments.plateau import PlateauExperiment
-from diffstab.grid.observers import make_batch
+from diffstab.grid.batches import make_batch
 from diffstab.grid.running import run_batch, run_grid
 from diffstab.results import Records
 from diffstab.tracking import WandbObserver, wandb_observers
