@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffstab.errors import ArgumentError
@@ -21,20 +22,38 @@ def build_data(choice: dict[str, Any], *, n_train: int, seed: int) -> Any:
         ArgumentError: If the class does not exist or does not take an argument.
         DataError: If the data are missing or damaged.
     """
-    unknown = sorted(set(choice) - {"class_path", "init_args"})
-    if unknown or "class_path" not in choice:
-        raise ArgumentError("data", "have the keys class_path and, optionally, init_args", sorted(choice))
-    cls = class_at(choice["class_path"], argument="data.class_path")
-    options = choice.get("init_args") or {}
-    free = sorted(_options(cls) - {"n_train", "seed"})
-    unknown = sorted(set(options) - set(free))
-    if unknown:
-        way_out = "n_train and seed are set by n_train and seeds of the experiment."
-        raise ArgumentError("data.init_args", f"be among {', '.join(free)}", ", ".join(unknown), way_out)
+    cls, options = described_class(choice, argument="data", given=("n_train", "seed"))
     data = cls(**options, n_train=n_train, seed=seed)
     data.prepare_data()
     data.setup()
     return data
+
+
+def described_class(
+    choice: Mapping[str, Any], *, argument: str, given: Sequence[str] = ()
+) -> tuple[type, dict[str, Any]]:
+    """Return a class and its arguments as a configuration describes them.
+
+    Args:
+        choice: "class_path" and, optionally, "init_args".
+        argument: What the description is called in messages.
+        given: Arguments of the class that the experiment sets.
+
+    Raises:
+        ArgumentError: If there are other keys, or the class does not exist or does not take an argument.
+    """
+    unknown = sorted(set(choice) - {"class_path", "init_args"})
+    if unknown or "class_path" not in choice:
+        raise ArgumentError(argument, "have the keys class_path and, optionally, init_args", sorted(choice))
+    cls = class_at(choice["class_path"], argument=f"{argument}.class_path")
+    options = dict(choice.get("init_args") or {})
+    free = sorted(_options(cls) - set(given))
+    unknown = sorted(set(options) - set(free))
+    if unknown:
+        way_out = f"{' and '.join(given)} are set by the experiment." if given else ""
+        condition = f"be among {', '.join(free)}"
+        raise ArgumentError(f"{argument}.init_args", condition, ", ".join(unknown), way_out)
+    return cls, options
 
 
 def class_at(path: object, *, argument: str) -> type:

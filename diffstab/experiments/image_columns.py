@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from diffstab.errors import FoldingWarning
-from diffstab.nets import FCN, CentredOutput
+from diffstab.nets import FCN, CentredOutput, make_loss
 from diffstab.results import write_atomically
 from diffstab.sparsity import mass, neuron_picture, principal_axes, sparsity_report, sparsity_to_record
 from diffstab.stability import Probes, diffeomorphism, draw_pairs, stability_of, to_record
@@ -38,10 +38,10 @@ def test_error_columns(predictor: Predictor, data: Any, confidence: float) -> di
 
 @torch.no_grad()
 def error_rate(predictor: Predictor, images: Tensor, labels: Tensor, *, batch_size: int = 2000) -> float:
-    """Return the share of images on which sign F is not the label -1 / +1 (F = 0 counts as wrong)."""
+    """Return the share of images on which sign F is not the label -1 / +1, or the largest output not the class."""
+    loss = make_loss("mse" if labels.is_floating_point() else "cross_entropy")
     batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size))
-    wrong = [(predictor(x) * y <= 0).double() for x, y in batches]
-    return float(torch.cat(wrong).mean())
+    return float(torch.cat([loss.errors(predictor(x), y) for x, y in batches]).mean())
 
 
 def stability_columns(
@@ -56,6 +56,15 @@ def stability_columns(
         generator=stream(seed, "bootstrap"),
     )
     return to_record(report, prefix)
+
+
+def net_columns(model: CentredOutput, images: Tensor) -> dict[str, Any]:
+    """Return what is measured of a fully-connected net alone: sparsity and, of one output, the drift of its kernel."""
+    if not isinstance(model.net, FCN):
+        return {}
+    is_single = model.net.out_features == 1
+    drifted = {"kernel_drift": drift(model, images)} if is_single else {}
+    return sparsity_columns(model, images) | drifted
 
 
 def sparsity_columns(model: CentredOutput, images: Tensor) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError
+from diffstab.experiments.classes import described_class
 from diffstab.kernels import NTKClassifier, NTKRegressor, as_predictor, ntk, random_feature_kernel
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.solvers.integrator import FlowSettings
@@ -18,7 +19,7 @@ from diffstab.solvers.kernel_flow import fit_kernel_flow
 from diffstab.solvers.status import Status
 from diffstab.solvers.stopping import GIVEN_UP, margin_share
 from diffstab.stability.predictors import Predictor
-from diffstab.training.train_net import initial_weights, train_net
+from diffstab.training.train_net import Devices, initial_weights, train_net
 
 if TYPE_CHECKING:
     from diffstab.experiments.images import ImageExperiment, Method, NetChoice
@@ -40,7 +41,7 @@ class Trained(NamedTuple):
 
 
 def train(experiment: ImageExperiment, cell: Cell, data: Any, *, tell: Tell | None = None) -> Trained:
-    """Train one method on the training images of a data module with binary labels -1 / +1."""
+    """Train one method on the training images of a data module."""
     method = experiment.methods[cell["method"]]
     if method.is_kernel:
         return _train_kernel(experiment, method, data)
@@ -55,17 +56,10 @@ def train(experiment: ImageExperiment, cell: Cell, data: Any, *, tell: Tell | No
 def _train_net(
     experiment: ImageExperiment, cell: Cell, data: Any, member: int, tell: Tell | None
 ) -> tuple[CentredOutput, Status]:
-    method, choice = experiment.methods[cell["method"]], experiment.net
+    method = experiment.methods[cell["method"]]
     # A seed gives the same initial net to every method.
     with initial_weights(cell["seed"], member):
-        net = FCN(
-            data.train_images[0].numel(),
-            choice.hidden,
-            activation=choice.activation,
-            beta=choice.beta,
-            scaling=choice.scaling,
-            dtype=method.torch_dtype,
-        )
+        net = _net(experiment, method, data).to(method.torch_dtype)
     return train_net(
         net,
         data,
@@ -75,7 +69,24 @@ def _train_net(
         loss_beta=experiment.loss_beta,
         optimiser=method.net_optimiser,
         member=member,
+        devices=Devices(experiment.accelerator, experiment.devices, experiment.precision),
         on_progress=tell,
+    )
+
+
+def _net(experiment: ImageExperiment, method: Method, data: Any) -> nn.Module:
+    if method.net is not None:
+        cls, options = described_class(method.net, argument="methods.*.net")
+        module: nn.Module = cls(**options)
+        return module
+    choice = experiment.net
+    return FCN(
+        data.train_images[0].numel(),
+        choice.hidden,
+        out_features=data.n_classes if experiment.loss == "cross_entropy" else 1,
+        activation=choice.activation,
+        beta=choice.beta,
+        scaling=choice.scaling,
     )
 
 
@@ -124,11 +135,11 @@ def initial_predictor(models: Sequence[CentredOutput], dtype: torch.dtype) -> Pr
 
 
 def _mean_output(nets: Sequence[torch.nn.Module], dtype: torch.dtype) -> Predictor:
-    """Return the mean of nets as a function of images of any floating type, with outputs (n,)."""
+    """Return the mean of nets as a function of images of any floating type, with outputs (n,) or (n, C)."""
     ensemble = Ensemble(list(nets))
 
     def predictor(images: Tensor) -> Tensor:
         output: Tensor = ensemble(images.to(dtype))
-        return output.squeeze(1) if output.ndim == 2 else output
+        return output.squeeze(1) if output.ndim == 2 and output.shape[1] == 1 else output
 
     return predictor

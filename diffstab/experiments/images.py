@@ -15,11 +15,10 @@ from typing import Any, Literal
 import torch
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments.classes import build_data
+from diffstab.experiments.classes import build_data, described_class
 from diffstab.experiments.image_columns import (
-    drift,
     error_rate,
-    sparsity_columns,
+    net_columns,
     stability_columns,
     test_error_columns,
     write_examples,
@@ -27,6 +26,7 @@ from diffstab.experiments.image_columns import (
 from diffstab.experiments.image_training import KERNEL_TRAINERS, NET_TRAINERS, initial_predictor, train
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.nets import FCN, CentredOutput
+from diffstab.nets.losses import BINARY_LOSSES
 from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.solvers.status import Status
 from diffstab.stability import Deform, Probes, diffeomorphism, draw_pairs
@@ -84,9 +84,10 @@ class Method:
         kernel: "ntk" or "random_feature".
         regularisation: Ridge of "ridge"; 0 interpolates.
         optimiser: Settings of a net's training; its name is the trainer's.
+        net: Any module by class_path and init_args; None is the fully-connected net of the experiment.
 
     Raises:
-        ArgumentError: If a value is out of range, or alpha is too large for the nets' type.
+        ArgumentError: If a value is out of range, a kernel has a net, or alpha is too large for the nets' type.
     """
 
     trainer: str = "gradient_flow"
@@ -98,6 +99,7 @@ class Method:
     kernel: str = "ntk"
     regularisation: float = 0.0
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
+    net: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -115,6 +117,10 @@ class Method:
             raise ArgumentError("methods.*.ensemble", "be at least 1", self.ensemble)
         if not (self.regularisation >= 0 and math.isfinite(self.regularisation)):
             raise ArgumentError("methods.*.regularisation", "be finite and at least 0", self.regularisation)
+        if self.net is not None:
+            if self.is_kernel:
+                raise ArgumentError("methods.*.net", f"be null for {self.trainer}", self.net)
+            described_class(self.net, argument="methods.*.net")
         if not self.is_kernel:
             smallest = FCN(1, [1], generator=stream(0, "weights of a check"), dtype=self.torch_dtype)
             CentredOutput(smallest, alpha=self.alpha, xi=self.xi)
@@ -224,11 +230,14 @@ class ImageExperiment(Experiment):
         seeds: Each draws a training set, initial weights and deformations.
         more_seeds: Further seeds of single sizes, by the size: small training sets vary most and cost least.
         methods: Ways to train, by label.
-        net: Architecture.
-        loss: "soft_hinge", "hinge", "quadratic_hinge" or "mse".
+        net: Fully-connected net of the methods that have none of their own.
+        loss: "soft_hinge", "hinge", "quadratic_hinge" or "mse" on parity labels, "cross_entropy" on class labels.
         loss_beta: Sharpness of the soft hinge.
         stability: How D, G and R are measured.
         threads: Torch threads; None leaves torch's choice.
+        accelerator: Where nets are trained, as in Lightning: "cpu", "gpu", "auto"; measuring is on the CPU.
+        devices: One device: 1, or a list of its number.
+        precision: Of the training, as in Lightning: "32-true", "bf16-mixed".
 
     Raises:
         ArgumentError: If a list is empty or a value is out of range.
@@ -241,7 +250,7 @@ class ImageExperiment(Experiment):
         Axis("seeds", "seed", "seed", least=0),
         Axis("methods", "method", is_place=False),
     )
-    free = ("more_seeds", "threads")
+    free = ("more_seeds", "threads", "accelerator", "devices", "precision")
     prepared_from = ("data", "stability")
     class_option = DATA_MODULE
     curve = "n_train"
@@ -260,6 +269,9 @@ class ImageExperiment(Experiment):
     loss_beta: float = 20.0
     stability: StabilityChoice = field(default_factory=StabilityChoice)
     threads: int | None = None
+    accelerator: str = "cpu"
+    devices: int | str | list[int] = 1
+    precision: str = "32-true"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -269,8 +281,12 @@ class ImageExperiment(Experiment):
             if len({*self.seeds, *seeds}) < len(self.seeds) + len(seeds) or min(seeds, default=0) < 0:
                 way_out = "Seeds are at least 0, each once and none of those in seeds."
                 raise ArgumentError(f"more_seeds.{size}", "hold further seeds", seeds, way_out)
-        if self.loss not in ("soft_hinge", "hinge", "quadratic_hinge", "mse"):
-            raise ArgumentError("loss", "be soft_hinge, hinge, quadratic_hinge or mse", repr(self.loss))
+        if self.loss not in (*BINARY_LOSSES, "cross_entropy"):
+            known = "soft_hinge, hinge, quadratic_hinge, mse or cross_entropy"
+            raise ArgumentError("loss", f"be {known}", repr(self.loss))
+        kernels = [name for name, method in self.methods.items() if method.is_kernel]
+        if kernels and self.loss == "cross_entropy":
+            raise ArgumentError("loss", f"be one of two classes for {', '.join(kernels)}", repr(self.loss))
         if not (self.loss_beta > 0 and math.isfinite(self.loss_beta)):
             raise ArgumentError("loss_beta", "be positive and finite", self.loss_beta)
         self.check_least(threads=1)
@@ -282,7 +298,12 @@ class ImageExperiment(Experiment):
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return what tells a run apart: its place in the grid, its method in full."""
-        return {**cell, "settings": dataclasses.asdict(self.methods[cell["method"]])}
+        method = dataclasses.asdict(self.methods[cell["method"]])
+        # What is as it always was is left out, so that the names of records stay.
+        if method["net"] is None:
+            del method["net"]
+        other = {} if self.precision == "32-true" else {"precision": self.precision}
+        return {**cell, "settings": method, **other}
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration as plain nested dictionaries."""
@@ -290,10 +311,12 @@ class ImageExperiment(Experiment):
         return {**super().resolved(), "more_seeds": more}
 
     def check_data(self) -> None:
-        """Refuse data that cannot be had, and labels that are not binary."""
-        if not self._largest().train_labels.is_floating_point():
-            way_out = "A comparison takes binary targets."
-            raise ArgumentError("data.init_args.labels", "be 'parity'", "class indices", way_out)
+        """Refuse data that cannot be had, and labels that the loss does not take."""
+        has_classes = not self._largest().train_labels.is_floating_point()
+        if has_classes != (self.loss == "cross_entropy"):
+            kinds = ("'classes' for cross_entropy", f"'parity' for {self.loss}")
+            received = "class indices" if has_classes else "-1 and +1"
+            raise ArgumentError("data.init_args.labels", f"be {kinds[has_classes]}", received)
 
     def begin(self, folder: Path) -> None:
         """Write the example images, and say if fewer images are measured than asked for."""
@@ -339,8 +362,7 @@ class ImageExperiment(Experiment):
         if trained.models:
             start = initial_predictor(trained.models, method.torch_dtype)
             columns |= stability_columns(start, shared.probes, prefix="init_", **options)
-            columns |= sparsity_columns(trained.models[0], data.train_images)
-            columns["kernel_drift"] = drift(trained.models[0], data.train_images)
+            columns |= net_columns(trained.models[0], data.train_images)
         return columns
 
 

@@ -21,6 +21,7 @@ FILES = [path for path in ALL if path not in SPHERE]
 def small(experiment, data):
     stability = dataclasses.replace(experiment.stability, images=20, fields_per_image=1, bootstrap=10)
     net = dataclasses.replace(experiment.net, hidden=[20])
+    data = {**data, "init_args": {"labels": experiment.data.get("init_args", {}).get("labels", "parity")}}
     return dataclasses.replace(experiment, data=data, n_train=[8], seeds=[0], net=net, stability=stability)
 
 
@@ -31,7 +32,9 @@ def test_an_experiment_file_runs_in_small(path, tmp_path):
     run_grid(small(experiment, {"class_path": "datamodules.Digits"}), tmp_path, console=Console(quiet=True))
     records = read_records(tmp_path)
     assert set(records["method"]) == set(experiment.methods)
-    assert (records["margin_share"] >= 0.99).all()
+    # Where a rule of its own stops a method earlier, its record says so.
+    rules = {name: method.optimiser.stop.margin_share for name, method in experiment.methods.items()}
+    assert (records["margin_share"] >= records["method"].map(rules)).all()
 
 
 @pytest.mark.parametrize("path", SPHERE, ids=lambda path: path.stem)
