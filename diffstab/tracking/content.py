@@ -1,114 +1,72 @@
-"""What W&B shows of a batch of records: curves against their axis, numbers, tables and pictures."""
+"""What W&B shows of the records of an experiment: points of its curves, moments of training, tables, pictures."""
 
 from __future__ import annotations
 
 import io
 import math
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import pandas as pd
+from diffstab.results.schema import describe
 
-    from diffstab.experiments.unit import Experiment
+if TYPE_CHECKING:
+    from diffstab.experiments.unit import Cell, Experiment
     from diffstab.report.document import Picture
 
 Row = Mapping[str, Any]
 
-BEST = "plateau_best/"
-"""First part of the names of the least loss of each width."""
+TRAINING = "train/"
+"""First part of the names of what is followed during a training."""
+PICTURES = "pictures/"
 _LONGEST_TEXT = 200
-DRAWING = threading.Lock()
-"""Matplotlib's styles are those of the process: one thread at a time draws."""
 
 
 class Curves(NamedTuple):
-    """What is drawn of a command's runs, each against its own axis.
+    """What is drawn of the records of an experiment, against its own axis.
 
     Attributes:
-        prefix: First part of the names of the curves over the records.
-        axis: Quantity of a record that they are drawn against.
-        quantities: Of a record.
-        training: First part of the names of what is followed during a training.
+        prefix: First part of the names of the curves.
+        axis: Column that they are drawn against.
+        measures: Columns that are drawn.
+        best: First part of the names of the least of the first measure over all starts; "" without restarts.
     """
 
     prefix: str
     axis: str
-    quantities: tuple[str, ...]
-    training: str = "train/"
-
-
-STABILITY = ("D", "G", "R")
-IMAGES = Curves(
-    "image/",
-    "n_train",
-    (
-        "test_error",
-        "train_error",
-        "margin_share",
-        *STABILITY,
-        *(f"init_{name}" for name in STABILITY),
-        "effective_neurons",
-        "kernel_drift",
-    ),
-)
-CURVES = {
-    "compare": IMAGES,
-    "fit": Curves(
-        "fit/", "steps", ("train_loss", "train_error", "val_loss", "val_error", "val_D", "val_G", "val_R")
-    ),
-    "sphere curve": Curves(
-        "sphere/", "n_train", ("test_error", "drawn_error", "theory_error", "D_rotation", "n_atoms", "gap")
-    ),
-    "plateau": Curves(
-        "plateau/", "width", ("loss", "cost", "squared_norm", "train_error", "test_error", "pruned_loss")
-    ),
-    "forces": Curves("forces_end/", "n_train", ("loss", "squared_norm", "stationarity"), "forces/"),
-}
+    measures: tuple[str, ...]
+    best: str
 
 
 def curves_of(experiment: type[Experiment]) -> Curves:
-    """Return what is drawn of an experiment's runs."""
-    own = Curves(f"{experiment.kind}/", experiment.curve, experiment.measures)
-    return CURVES.get(experiment.name, own)
+    """Return what is drawn of an experiment's records, as it declares it."""
+    has_restarts = any(axis.name == "restart" for axis in experiment.axes)
+    best = f"{experiment.kind}_best/" if has_restarts else ""
+    return Curves(f"{experiment.kind}/", experiment.curve, experiment.measures, best)
 
 
 def point(curves: Curves, row: Row) -> dict[str, float]:
-    """Return a record as one point of its command's curves, with its place on the axis."""
-    found = _numbers(row, (curves.axis, *curves.quantities))
-    return {curves.prefix + name: value for name, value in found.items()}
+    """Return a record as one point of its curves, with its place on the axis."""
+    return {
+        curves.prefix + name: value for name, value in _numbers(row, (curves.axis, *curves.measures)).items()
+    }
 
 
-def best_points(command: str, rows: Sequence[Row]) -> list[dict[str, float]]:
-    """Return the least loss of each width among the starts of a plateau; nothing for other commands."""
-    if command != "plateau":
-        return []
-    least: dict[int, float] = {}
-    for row in rows:
-        width, loss = int(row["width"]), float(row["loss"])
-        least[width] = min(loss, least.get(width, math.inf))
-    return [{BEST + "width": float(width), BEST + "loss": least[width]} for width in sorted(least)]
+def best_points(curves: Curves, rows: Sequence[Row]) -> list[dict[str, float]]:
+    """Return the least of the first measure at each place of the axis; nothing where there are no restarts."""
+    least: dict[float, float] = {}
+    for row in rows if curves.best else []:
+        place, value = float(row[curves.axis]), float(row[curves.measures[0]])
+        least[place] = min(value, least.get(place, math.inf))
+    names = [curves.best + name for name in (curves.axis, curves.measures[0])]
+    return [dict(zip(names, pair, strict=True)) for pair in sorted(least.items())]
 
 
-def line_name(cell: Mapping[str, Any], *, axis: str) -> str:
-    """Return what the runs of one line of a curve share: their places in the grid but for the axis and the seed."""
-    parts = [
-        _described(name, value)
-        for name, value in cell.items()
-        if name not in (axis, "seed", "settings", "restart")
-    ]
-    return ", ".join(parts)
-
-
-def _described(name: str, value: Any) -> str:
-    if isinstance(value, Mapping) and "class_path" in value:
-        options = [_described(*option) for option in dict(value.get("init_args") or {}).items()]
-        return " ".join([str(value["class_path"]).rpartition(".")[2], *options])
-    return str(value) if isinstance(value, str) else f"{name}={value}"
+def line_name(experiment: Experiment, cell: Cell) -> str:
+    """Return what the runs of one line of a curve share: their place but for the curve's axis and the draw."""
+    parts = [axis for axis in experiment.axes if axis.name not in (experiment.curve, "seed", "restart")]
+    return " ".join(axis.label(cell[axis.name]) for axis in parts) or experiment.name
 
 
 def moment(values: Mapping[str, float]) -> dict[str, float]:
@@ -118,8 +76,7 @@ def moment(values: Mapping[str, float]) -> dict[str, float]:
 
 def training_axis(values: Mapping[str, float]) -> str:
     """Return what a moment of a training is drawn against: the time of a flow, else the number of steps."""
-    time = values.get("flow_time", math.nan)
-    return "flow_time" if math.isfinite(time) else "steps"
+    return "flow_time" if math.isfinite(values.get("flow_time", math.nan)) else "steps"
 
 
 def training_history(row: Row) -> Iterator[dict[str, float]]:
@@ -159,17 +116,21 @@ class Rows(NamedTuple):
     data: list[list[Any]]
 
 
-def stability_table(rows: Sequence[Row]) -> Rows:
-    """Return D, G and R with their intervals, before and after training, a line each."""
-    places = ("dataset", "method", "n_train", "seed")
-    data = []
-    for row in rows:
-        for prefix, when in (("init_", "before"), ("", "after"), ("val_", "after")):
-            for name in STABILITY:
-                if row.get(prefix + name) is not None:
-                    numbers = [float(row.get(prefix + name + end, math.nan)) for end in ("", "_low", "_high")]
-                    data.append([*(row.get(place) for place in places), name, when, *numbers])
-    return Rows([*places, "quantity", "training", "value", "low", "high"], data)
+def intervals_table(rows: Sequence[Row], places: Sequence[str]) -> Rows:
+    """Return the measurements that have intervals, a line each.
+
+    Args:
+        rows: Records.
+        places: Columns that tell them apart.
+    """
+    data = [
+        [*(row.get(place) for place in places), describe(name).heading]
+        + [float(row[name + end]) for end in ("", "_low", "_high")]
+        for row in rows
+        for name in row
+        if row[name] is not None and row.get(f"{name}_low") is not None
+    ]
+    return Rows([*places, "quantity", "value", "low", "high"], data)
 
 
 def records_table(rows: Sequence[Row]) -> Rows:
@@ -179,40 +140,20 @@ def records_table(rows: Sequence[Row]) -> Rows:
     return Rows(columns, [[line.get(name) for name in columns] for line in lines])
 
 
-def pictures(command: str, frame: pd.DataFrame, folder: Path) -> dict[str, Picture]:
-    """Return the pictures of a batch by name, as the pages of results folders draw them.
-
-    Args:
-        command: What made the records.
-        frame: The records, with their keys.
-        folder: Results folder, for the files beside the records.
-
-    Raises:
-        ResultsError: If a file beside the records is damaged.
-    """
-    from diffstab.report.pages import run_pictures
-
-    return run_pictures({"compare": "images", "sphere curve": "sphere"}.get(command, command), frame, folder)
-
-
 def as_tables(tables: Mapping[str, Rows]) -> dict[str, Any]:
     """Return the tables that have lines as W&B takes them."""
     import wandb
 
-    return {
-        name: wandb.Table(columns=table.columns, data=table.data)
-        for name, table in tables.items()
-        if table.data
-    }
+    return {name: wandb.Table(table.columns, table.data) for name, table in tables.items() if table.data}
 
 
-def images(drawn: Mapping[str, Picture]) -> dict[str, Any]:
-    """Return pictures as W&B takes them, under `images/` and their names."""
+def as_images(drawn: Mapping[str, Picture]) -> dict[str, Any]:
+    """Return pictures as W&B takes them."""
     import wandb
     from PIL import Image
 
     return {
-        f"images/{name}": wandb.Image(Image.open(io.BytesIO(picture.rendered.png)), caption=picture.caption)
+        PICTURES + name: wandb.Image(Image.open(io.BytesIO(picture.rendered.png)), caption=picture.caption)
         for name, picture in drawn.items()
     }
 

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
 
 from diffstab.errors import DegenerateError, ResultsError
 from diffstab.experiments.image_columns import neuron_columns
 from diffstab.extras import require
 from diffstab.nets import FCN
 from diffstab.results import flatten
+from diffstab.results.schema import INITIAL
 from diffstab.stability import draw_pairs, stability_of, to_record
 from diffstab.streams import stream
 from diffstab.tracking import content
-from diffstab.tracking.session import choose_mode, harmless, log_file, run_settings, tell_once
+from diffstab.tracking.session import choose_mode, harmless, log_files, run_settings, tell_once
 from diffstab.training.callbacks import StabilityProbe, run_folder
 from diffstab.training.lightning import ProjectCLI, SaveResolvedConfig
 from diffstab.training.task import Task
+
+if TYPE_CHECKING:
+    from diffstab.report.document import Picture
 
 MEASURED_IMAGES = 1000
 """At most so many test images are behind the table of stability."""
@@ -131,34 +137,36 @@ def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) ->
     if isinstance(task, Task):
         probes = [callback for callback in trainer.callbacks if isinstance(callback, StabilityProbe)]  # type: ignore[attr-defined]
         probe = (probes or [StabilityProbe()])[0]
-        tables = {"stability": content.stability_table([fit_row(task, data, probe)])}
-        run.log(content.as_tables(tables) | content.images(fit_pictures(task, data, probe)))
+        place = {
+            "dataset": getattr(data, "name", type(data).__name__),
+            "method": task.settings.name,
+            "n_train": len(data.train_images),
+            "seed": data.seed,
+        }
+        row = {**place, **stability_columns(task, data.test_images[:MEASURED_IMAGES], probe)}
+        tables = {"intervals": content.intervals_table([row], list(place))}
+        drawn = fit_pictures(task, data.test_images[:PICTURED_IMAGES], probe, place)
+        run.log(content.as_tables(tables) | content.as_images(drawn))
     folder = run_folder(trainer)
-    log_file(run, folder / "config.yaml", kind="config")
-    log_file(run, folder / "checkpoints" / "final.ckpt", kind="model")
+    log_files(run, folder / "config.yaml", kind="config")
+    log_files(run, folder / "checkpoints" / "final.ckpt", kind="model")
 
 
-def fit_row(task: Task, data: Any, probe: StabilityProbe) -> dict[str, Any]:
+def stability_columns(task: Task, images: Tensor, probe: StabilityProbe) -> dict[str, Any]:
     """Return D, G and R with their intervals, before and after training, where they are defined."""
-    images = data.test_images[:MEASURED_IMAGES]
     draws = probe.draw(images, torch.arange(len(images)))
-    row = {
-        "dataset": data.name,
-        "method": task.settings.name,
-        "n_train": len(data.train_images),
-        "seed": data.seed,
-    }
+    row: dict[str, Any] = {}
     # Before training F = 0 for xi = 1: the net itself stands for it.
-    for prefix, predictor in (("init_", task.predictor.initial), ("", task)):
-        try:
+    for prefix, predictor in ((INITIAL, task.predictor.initial), ("", task)):
+        with suppress(DegenerateError):
             report = stability_of(predictor, draws, generator=stream(probe.seed, "bootstrap of a fit"))
-        except DegenerateError:
-            continue
-        row |= to_record(report, prefix)
+            row |= to_record(report, prefix)
     return row
 
 
-def fit_pictures(task: Task, data: Any, probe: StabilityProbe) -> dict[str, Any]:
+def fit_pictures(
+    task: Task, images: Tensor, probe: StabilityProbe, place: Mapping[str, Any]
+) -> dict[str, Picture]:
     """Return pictures of deformed samples and, for a fully-connected net, of neurons before and after training."""
     import pandas as pd
 
@@ -166,19 +174,11 @@ def fit_pictures(task: Task, data: Any, probe: StabilityProbe) -> dict[str, Any]
     from diffstab.report.special.examples import examples_picture
     from diffstab.report.special.neurons import neurons_pictures
 
-    images = data.test_images[:PICTURED_IMAGES]
     draws = draw_pairs(images, deform=probe.deform, generator=stream(probe.seed, "pictured probes"))
-    delta_px = float(draws.draw.delta_px)
     stacks = {"images": draws.clean, "deformed": draws.deformed[0], "noisy": draws.noisy[0]}
-    arrays = {name: stack.numpy() for name, stack in stacks.items()} | {"delta_px": np.array(delta_px)}
-    drawn = {"deformations": examples_picture(arrays)}
+    arrays = {name: stack.numpy() for name, stack in stacks.items()}
+    drawn = {"deformations": examples_picture({**arrays, "delta_px": np.array(float(draws.draw.delta_px))})}
     if isinstance(task.predictor.net, FCN):
-        row = {
-            "dataset": "",
-            "method": task.settings.name,
-            "n_train": len(data.train_images),
-            "seed": data.seed,
-        }
-        row |= neuron_columns(task.predictor)
-        drawn |= {one.stem: one for one in neurons_pictures(Runs("fit", pd.DataFrame([row])))}
+        frame = pd.DataFrame([{**place, **neuron_columns(task.predictor)}])
+        drawn |= {one.stem: one for one in neurons_pictures(Runs("fit", frame))}
     return drawn

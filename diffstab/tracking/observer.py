@@ -15,12 +15,14 @@ from diffstab.grid.batches import RunBatch
 from diffstab.grid.observers import Observer
 from diffstab.results import Records
 from diffstab.tracking import content
-from diffstab.tracking.session import Mode, check_project, choose_mode, log_file, open_run, tell_once
+from diffstab.tracking.session import Mode, check_project, choose_mode, log_files, open_run, tell_once
 
 KEPT = "results"
 """Folder in a run's files that is a results folder of its own: configuration, records and what lies beside them."""
 
 _unreachable: set[str] = set()
+_drawing = threading.Lock()
+"""Matplotlib's styles are those of the process: one thread at a time draws."""
 
 
 class WandbObserver(Observer):
@@ -104,9 +106,8 @@ class _BatchRun:
     """The W&B run of one batch."""
 
     def __init__(self, project: str, mode: Mode, batch: RunBatch, folder: Path) -> None:
-        self.batch, self.folder = batch, folder
+        self.batch, self.folder, self.experiment = batch, folder, batch.experiment
         self.rows: list[Mapping[str, Any]] = []
-        self._name = batch.experiment.name
         self._curves = content.curves_of(type(batch.experiment))
         self._axis = ""
         self.handle = open_run(
@@ -114,20 +115,20 @@ class _BatchRun:
             mode=mode,
             folder=folder,
             key=batch.keys[batch.cells[0]],
-            name=batch.experiment.label(batch.cells),
+            name=batch.label,
             group=folder.name,
-            job_type=self._name,
-            config=_config(batch, self._curves.axis),
+            job_type=self.experiment.name,
+            config=_config(batch),
         )
         self._define(self._curves.prefix, self._curves.axis)
 
     def progress(self, values: Mapping[str, float]) -> None:
         """Log a moment of a training."""
-        prefix, moment = self._curves.training, content.moment(values)
+        moment = content.moment(values)
         if not self._axis:
             self._axis = content.training_axis(moment)
-            self._define(prefix, self._axis)
-        self.handle.log({prefix + name: value for name, value in moment.items()})
+            self._define(content.TRAINING, self._axis)
+        self.handle.log({content.TRAINING + name: value for name, value in moment.items()})
 
     def record(self, cell: Any, row: Mapping[str, Any]) -> None:
         """Keep a record in the run's files, and log it."""
@@ -143,29 +144,32 @@ class _BatchRun:
     def complete(self) -> None:
         """Log what is made of all records of the batch."""
         self.handle.summary.update(content.summary(self.rows))
-        for values in content.best_points(self._name, self.rows):
-            self._define(content.BEST, "width")
-            self.handle.log(values)
+        if points := content.best_points(self._curves, self.rows):
+            self._define(self._curves.best, self._curves.axis)
+            for values in points:
+                self.handle.log(values)
+        places = ["dataset", *(axis.name for axis in self.experiment.axes)]
         tables = {
-            "stability": content.stability_table(self.rows),
+            "intervals": content.intervals_table(self.rows, places),
             "records": content.records_table(self.rows),
         }
         self.handle.log(content.as_tables(tables) | self._images())
-        self._log_records()
-        self._log_checkpoints()
+        self._log_files()
 
     def _images(self) -> dict[str, Any]:
         import pandas as pd
 
+        from diffstab.report.pages import run_pictures
+
         if not self.rows:
             return {}
-        with content.DRAWING:
-            drawn = content.pictures(self._name, pd.DataFrame(self.rows), self.folder)
-        return content.images(drawn)
+        with _drawing:
+            return content.as_images(run_pictures(self.experiment.kind, pd.DataFrame(self.rows), self.folder))
 
     def _define(self, prefix: str, axis: str) -> None:
         """Let W&B draw everything of a prefix against one of its values."""
-        self.handle.define_metric(f"{prefix}*", step_metric=prefix + axis)
+        if axis:
+            self.handle.define_metric(f"{prefix}*", step_metric=prefix + axis)
 
     @property
     def _kept(self) -> Path:
@@ -187,23 +191,14 @@ class _BatchRun:
             if copy.exists():
                 self.handle.save(str(copy), base_path=self.handle.dir, policy="now")
 
-    def _log_checkpoints(self) -> None:
+    def _log_files(self) -> None:
+        """Log the records, and the last checkpoints of fits, as artifacts."""
+        log_files(self.handle, self._kept, kind="records")
         for key in self.batch.keys.values():
-            checkpoint = self.folder / "fits" / key / "checkpoints" / "final.ckpt"
-            log_file(self.handle, checkpoint, kind="model")
-
-    def _log_records(self) -> None:
-        import wandb
-
-        artifact = wandb.Artifact(f"records-{self.handle.id}", type="records")
-        for path in sorted(self._kept.rglob("*")):
-            if path.is_file():
-                # The files stay as they are, so W&B need not copy them into a folder of its own.
-                artifact.add_file(str(path), name=path.relative_to(self._kept).as_posix(), policy="immutable")
-        self.handle.log_artifact(artifact)
+            log_files(self.handle, self.folder / "fits" / key / "checkpoints" / "final.ckpt", kind="model")
 
 
-def _config(batch: RunBatch, axis: str) -> dict[str, Any]:
+def _config(batch: RunBatch) -> dict[str, Any]:
     """Return the nested configuration of a batch, and what its lines are grouped by."""
     experiment = batch.experiment
     cells = [experiment.settings(cell) for cell in batch.cells]
@@ -211,7 +206,7 @@ def _config(batch: RunBatch, axis: str) -> dict[str, Any]:
     return {
         **experiment.resolved(),
         "command": experiment.name,
-        "line": content.line_name(cells[0], axis=axis) or experiment.name,
+        "line": content.line_name(experiment, batch.cells[0]),
         "regime": getattr(method, "regime", None),
         **({"cells": cells} if len(cells) > 1 else {"cell": cells[0]}),
     }

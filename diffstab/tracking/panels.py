@@ -1,18 +1,27 @@
-"""What a dashboard of the project shows, section by section, on what runs log."""
+"""What a dashboard of the project shows: a section for each experiment, from what it declares, and its trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from diffstab.tracking.content import BEST
+from diffstab.experiments import experiment_class, listed
+from diffstab.experiments.unit import Experiment
+from diffstab.results.schema import INITIAL, describe
+from diffstab.tracking.content import PICTURES, TRAINING, curves_of
 
 _HALF = {"w": 12, "h": 8}
-_IMAGES = (
-    *("neurons", "deformations", "circle-constant", "neurons-d2-constant", "neurons-d3-constant"),
-    *("layer1-forces", "layer2-forces", "force_sizes", "imbalance", "structure"),
-    *("loss_vs_width", "norm_vs_width", "error_vs_width", "neurons_left"),
-)
+_FITS = "trainer/global_step"
+"""What Lightning's own logger draws a single fit against."""
+_FOLLOWED = {
+    "flow_time": ("loss", "margin_share"),
+    "steps": ("loss", "objective", "train_loss", "imbalance", "attraction", "repulsion"),
+}
+"""What runs of a grid tell during a training."""
+_FORCES = ("imbalance", "attraction", "repulsion")
+"""Those that each layer has."""
+_SEVERAL = (1, 2, 3)
+"""Layers, and pictures of one figure, that are looked for."""
 
 
 class Part(NamedTuple):
@@ -31,117 +40,91 @@ class Part(NamedTuple):
 
 def parts() -> list[Part]:
     """Return the sections of the project's dashboard, their panels made anew."""
-    return [_errors(), _stability(), _training(), _fits(), _sphere(), _plateau(), _forces(), _pictures()]
+    classes = {experiment_class(name): one.summary for name, one in listed().items()}
+    found = [_experiment(experiment, summary) for experiment, summary in classes.items() if experiment.curve]
+    return [*found, _training(), _pictures()]
 
 
-def _errors() -> Part:
-    drawn = [
-        _curve("Test error against n, by regime", "image/n_train", ["image/test_error"], group="regime"),
-        _curve("Test error against n, by method", "image/n_train", ["image/test_error"], group="line"),
-    ]
-    return Part("Test error", "Images: mean over draws, band: standard error.", drawn)
+def _experiment(experiment: type[Experiment], summary: str) -> Part:
+    text = f"{summary}. Means over draws, band: standard error."
+    return Part(experiment.kind.replace("_", " ").capitalize(), text, list(_panels(experiment)))
 
 
-def _stability() -> Part:
-    names = {"D": "sensitivity to deformations", "G": "sensitivity to noise", "R": "D / G"}
-    drawn = [
-        _curve(f"{name} against n: {text}", "image/n_train", [f"image/{name}"], group="regime")
-        for name, text in names.items()
-    ]
-    drawn.append(_scatter("Test error against R", "R", "test_error"))
-    return Part("Stability", "Small means stable. The initial values are logged as image/init_*.", drawn)
+def _panels(experiment: type[Experiment]) -> Iterator[Any]:
+    curves, x = curves_of(experiment), describe(experiment.curve).noun
+    first = curves.measures[0]
+    if curves.best:
+        yield _curve(f"Least {describe(first).noun} against {x}", curves.best, curves.axis, first)
+    for name in curves.measures:
+        if not name.startswith(INITIAL):
+            yield _curve(f"{_label(name)} against {x}", curves.prefix, curves.axis, name)
+        if not experiment.axes:  # a single fit has a logger of its own
+            yield _line(f"{_label(name)} of single fits", _FITS, [name])
+    if any(axis.name == "method" for axis in experiment.axes):
+        title = f"{_label(first)} against {x}, by regime"
+        yield _curve(title, curves.prefix, curves.axis, first, group="regime")
+    for ratio, error in (("R", "test_error"), ("val_R", "val_error")):
+        if {ratio, error} <= set(curves.measures):
+            yield _scatter(f"{_label(error)} against R", ratio, error)
+
+
+def _label(name: str) -> str:
+    """Return the name of a column; of one that is logged for a part of the data, with that part."""
+    for prefix, part in (("train_", "training"), ("val_", "validation")):
+        if describe(name).label == name and name.startswith(prefix):
+            return f"{describe(name.removeprefix(prefix)).label}, {part}"
+    return describe(name).label
 
 
 def _training() -> Part:
-    drawn = [
-        _line("Loss against flow time", "train/flow_time", ["train/loss"], logarithmic=True),
-        _line("Share with margin 1 against flow time", "train/flow_time", ["train/margin_share"]),
-        _line("Loss against steps", "train/steps", ["train/loss"], logarithmic=True),
-        _line("Objective on the sphere against steps", "train/steps", ["train/objective"], logarithmic=True),
-    ]
-    return Part("Training", "A line per run of a grid.", drawn)
-
-
-def _fits() -> Part:
-    step = "trainer/global_step"
-    drawn = [
-        _line("Training loss", step, ["train_loss"], logarithmic=True),
-        _line("Error", step, ["train_error", "val_error"]),
-        _line("D and G", step, ["val_D", "val_G"], logarithmic=True),
-        _line("R", step, ["val_R"]),
-        _line("Training loss of fits in a grid", "train/steps", ["train/train_loss"], logarithmic=True),
-        _scatter("Validation error against R", "val_R", "val_error"),
-    ]
-    return Part("Fits", "One net under Lightning: a line per run against its own steps.", drawn)
-
-
-def _sphere() -> Part:
-    x = "sphere/n_train"
-    drawn = [
-        _curve("Mean square error against n", x, ["sphere/test_error"], group="line", both=True),
-        _curve("Error in theory (lazy)", x, ["sphere/theory_error"], group="line", both=True),
-        _curve("Sensitivity to rotations", x, ["sphere/D_rotation"], group="line", both=True),
-        _curve("Atoms of the feature predictor", x, ["sphere/n_atoms"], group="line", both=True),
-    ]
-    return Part("Sphere", "Slopes of the first panel are minus the exponents of the learning curves.", drawn)
-
-
-def _plateau() -> Part:
-    drawn = [
-        _curve("Least loss against width", f"{BEST}width", [f"{BEST}loss"], group="line", both=True),
-        _curve("Loss of every start", "plateau/width", ["plateau/loss"], group="line", both=True),
-        _curve("Test error against width", "plateau/width", ["plateau/test_error"], group="line"),
-    ]
-    return Part("Plateau", "L2-regularised nets: from some width on more neurons gain nothing.", drawn)
-
-
-def _forces() -> Part:
-    layers = (1, 2, 3)
-    drawn = [
-        _line(title, "forces/steps", [f"forces/{name}_{layer}" for layer in layers], logarithmic=True)
-        for title, name in (
-            ("Imbalance: 0 where attraction and repulsion cancel", "imbalance"),
-            ("Attraction", "attraction"),
-            ("Repulsion", "repulsion"),
-        )
-    ]
-    drawn.append(_line("Loss", "forces/steps", ["forces/loss"], logarithmic=True))
-    return Part("Forces", "Sizes of the forces on the representations of each layer.", drawn)
+    drawn = []
+    for axis, names in _FOLLOWED.items():
+        for name in names:
+            quantities = [f"{name}_{layer}" for layer in _SEVERAL] if name in _FORCES else [name]
+            title = f"{_label(name)} against {describe(axis).noun}"
+            drawn.append(_line(title, TRAINING + axis, [TRAINING + one for one in quantities]))
+    return Part("Training", "A line per run of a grid, and per layer.", drawn)
 
 
 def _pictures() -> Part:
     import wandb_workspaces.reports.v2 as wr
 
+    from diffstab.report.pages import figures
+
     drawn = [
-        wr.MediaBrowser(
-            title=name.replace("_", " ").replace("-", " ").capitalize(), media_keys=[f"images/{name}"]
-        )
-        for name in _IMAGES
+        wr.MediaBrowser(title=figure.title, media_keys=[PICTURES + key for key in _keys(name)])
+        for name, (_, figure) in figures().items()
+        if figure.of_a_run
     ]
-    return Part("Images", "Deformed samples, neurons before and after, predictors and forces.", drawn)
+    return Part("Pictures", "Deformed samples, neurons before and after, predictors and forces.", drawn)
 
 
-def _curve(title: str, x: str, y: list[str], *, group: str, both: bool = False) -> Any:
-    """Return means over runs against a place in the grid, on a log axis, or on two."""
+def _keys(name: str) -> list[str]:
+    return [name, *(f"{name}_{number}" for number in _SEVERAL[1:])]
+
+
+def _curve(title: str, prefix: str, axis: str, name: str, *, group: str = "line") -> Any:
+    """Return means over runs against the axis of an experiment."""
     import wandb_workspaces.reports.v2 as wr
 
     return wr.LinePlot(
         title=title,
-        x=x,
-        y=y,
+        x=prefix + axis,
+        y=[prefix + name],
         log_x=True,
-        log_y=both,
+        log_y=True,
         groupby=wr.Config(group),
         groupby_aggfunc="mean",
         groupby_rangefunc="stderr",
     )
 
 
-def _line(title: str, x: str, y: list[str], *, logarithmic: bool = False) -> Any:
-    """Return a line per run."""
+def _line(title: str, x: str, y: list[str]) -> Any:
+    """Return a line per run; shares on a linear scale."""
     import wandb_workspaces.reports.v2 as wr
 
-    return wr.LinePlot(title=title, x=x, y=y, log_x=logarithmic, log_y=logarithmic)
+    is_share = describe(y[0].rpartition("/")[2]).share
+    return wr.LinePlot(title=title, x=x, y=y, log_x=not is_share, log_y=not is_share)
 
 
 def _scatter(title: str, x: str, y: str) -> Any:

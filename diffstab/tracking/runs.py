@@ -108,7 +108,7 @@ def offline_run(log: Path) -> FoundRun:
         group=run.get("run_group", ""),
         started=run.get("start_time", ""),
         is_finished=exits[-1:] == [0],
-        config=_config(updates=[run.get("config", {}), *records.get("config", [])]),
+        config=_public(_merged([run.get("config", {}), *records.get("config", [])])),
         summary=_merged(records.get("summary", [])),
         kept=log.parent / "files" / KEPT,
     )
@@ -158,7 +158,7 @@ def _online_run(run: Any, folder: Path) -> FoundRun:
         group=str(run.group or ""),
         started=str(run.created_at),
         is_finished=run.state == "finished",
-        config={name: value for name, value in run.config.items() if not name.startswith("_")},
+        config=_public(run.config),
         summary=summary,
         kept=place / KEPT,
     )
@@ -186,11 +186,8 @@ def _reading(readers: Mapping[str, Callable[[], FoundRun]]) -> Reading:
     return Reading(sorted(runs, key=lambda run: run.started), damaged)
 
 
-def _config(updates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for update in updates:
-        found |= update.get("update", {})
-    return {name: value for name, value in found.items() if not name.startswith("_")}
+def _public(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if not name.startswith("_")}
 
 
 def _merged(updates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -144,11 +144,17 @@ def _say_once(what: str, message: str) -> None:
         _LOG.warning(message)
 
 
-def log_file(run: Any, path: Path, *, kind: str) -> None:
-    """Log a file, if it is there, as an artifact; W&B need not copy it first, as it stays as it is."""
+def log_files(run: Any, path: Path, *, kind: str) -> None:
+    """Log a file, or all files of a folder, if it is there, as an artifact.
+
+    W&B need not copy them first, as they stay as they are.
+    """
     import wandb
 
     if path.exists():
         artifact = wandb.Artifact(f"{kind}-{run.id}", type=kind)
-        artifact.add_file(str(path.absolute()), policy="immutable")
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                name = file.relative_to(path if path.is_dir() else path.parent).as_posix()
+                artifact.add_file(str(file.absolute()), name=name, policy="immutable")
         run.log_artifact(artifact)

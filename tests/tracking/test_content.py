@@ -3,10 +3,13 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from diffstab.experiments.fit import FitExperiment
 from diffstab.experiments.images import ImageExperiment
+from diffstab.experiments.plateau import PlateauExperiment
+from diffstab.experiments.sphere import SphereExperiment
+from diffstab.experiments.unit import Cell
 from diffstab.tracking import content
 from tests.references.toy_experiment import Toy
 
@@ -33,11 +36,11 @@ ROW = {
 def test_a_record_is_a_point_of_its_curves():
     curves = content.curves_of(ImageExperiment)
     assert content.point(curves, ROW) == {
-        "image/n_train": 64,
-        "image/test_error": 0.25,
-        "image/D": 0.1,
-        "image/R": 2.0,
-        "image/init_D": 0.3,
+        "images/n_train": 64,
+        "images/test_error": 0.25,
+        "images/D": 0.1,
+        "images/R": 2.0,
+        "images/init_D": 0.3,
     }
 
 
@@ -51,22 +54,13 @@ def test_single_values_and_what_a_batch_shares():
     assert content.summary([]) == {}
 
 
-def test_stability_before_and_after_has_its_intervals():
-    table = content.stability_table([ROW])
-    lines = [dict(zip(table.columns, line)) for line in table.data]
-    assert [(line["quantity"], line["training"]) for line in lines] == [
-        ("D", "before"),
-        ("D", "after"),
-        ("R", "after"),
-    ]
-    assert (lines[1]["value"], lines[1]["low"], lines[1]["high"]) == (0.1, 0.05, 0.2)
-    assert math.isnan(lines[2]["low"])
-
-
-def test_a_fit_is_measured_on_validation_images():
-    table = content.stability_table([{"val_D": 0.1, "val_R": None}])
-    assert [line[4:7] for line in table.data] == [["D", "after", 0.1]]
-    assert content.pictures("fit", pd.DataFrame([{"val_D": 0.1}]), None) == {}
+def test_measurements_that_have_intervals_make_a_table():
+    table = content.intervals_table([ROW, {"val_D": 0.1}], ["dataset", "n_train"])
+    assert table.columns == ["dataset", "n_train", "quantity", "value", "low", "high"]
+    after, before = table.data
+    assert after == ["Digits", 64, "D", 0.1, 0.05, 0.2]
+    assert before[2:4] == ["D before", 0.3]
+    assert math.isnan(before[4])
 
 
 def test_records_of_different_columns_make_one_table():
@@ -76,11 +70,11 @@ def test_records_of_different_columns_make_one_table():
 
 def test_best_of_each_width():
     rows = [{"width": 4, "loss": 2.0}, {"width": 2, "loss": 5.0}, {"width": 4, "loss": 1.0}]
-    assert content.best_points("plateau", rows) == [
+    assert content.best_points(content.curves_of(PlateauExperiment), rows) == [
         {"plateau_best/width": 2.0, "plateau_best/loss": 5.0},
         {"plateau_best/width": 4.0, "plateau_best/loss": 1.0},
     ]
-    assert content.best_points("compare", rows) == []
+    assert content.best_points(content.curves_of(ImageExperiment), [ROW]) == []
 
 
 @pytest.mark.parametrize(
@@ -111,18 +105,11 @@ def test_recorded_histories():
 
 
 def test_lines_are_named_by_their_place_without_size_and_seed():
-    target = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
-    cell = {
-        "dimension": 3,
-        "target": target,
-        "n_train": 8,
-        "seed": 0,
-        "method": "feature",
-        "settings": {"a": 1},
-    }
-    assert (
-        content.line_name(cell, axis="n_train") == "dimension=3, GaussianFieldTarget smoothness=1.5, feature"
-    )
+    field = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
+    experiment = SphereExperiment(targets=[field], seeds=[0])
+    names = {content.line_name(experiment, cell) for cell in experiment.cells()}
+    assert names == {"d=3 gaussian_1.5 lazy_ntk", "d=3 gaussian_1.5 feature_exact"}
+    assert content.line_name(FitExperiment({"seed_everything": 0}), Cell(seed=0)) == "fit"
 
 
 def test_an_experiment_of_ones_own_is_drawn_by_what_it_says():
@@ -131,4 +118,3 @@ def test_an_experiment_of_ones_own_is_drawn_by_what_it_says():
         "toy/number": 3,
         "toy/square": 9,
     }
-    assert content.pictures("toy", pd.DataFrame(), None) == {}

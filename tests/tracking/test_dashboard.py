@@ -7,6 +7,7 @@ import pytest
 
 from diffstab.cli import main
 from diffstab.errors import ArgumentError, ResultsError
+from diffstab.experiments import experiment_class, listed
 from diffstab.tracking import content, dashboard
 
 # Of wandb-workspaces' own use of pydantic.
@@ -34,15 +35,18 @@ def test_a_dry_run_writes_workspace_and_report(quiet_place, capsys):
     names = [
         section["name"] for section in found["workspace"]["spec"]["section"]["panelBankConfig"]["sections"]
     ]
-    assert names == ["Test error", "Stability", "Training", "Fits", "Sphere", "Plateau", "Forces", "Images"]
+    assert names[-2:] == ["Training", "Pictures"]
+    assert {"Fit", "Sphere fit", "Images", "Sphere", "Plateau", "Forces"} == set(names[:-2])
     for part in found.values():
         titles = [panel["config"].get("chartTitle", "") for panel in panels_in(part)]
-        for title in ("Test error against n, by regime", "D against n: sensitivity to deformations"):
+        for title in ("Test error against number of training points, by regime", "Test error against R"):
             assert title in titles
-    shown = {panel["config"]["chartTitle"]: panel["config"] for panel in panels_in(found["workspace"])}
-    sphere = shown["Mean square error against n"]
+    shown = [panel["config"] for panel in panels_in(found["workspace"])]
+    (sphere,) = [config for config in shown if config.get("metrics") == ["sphere/D_rotation"]]
+    assert sphere["chartTitle"] == "Sensitivity to rotations, D against number of training points"
     assert (sphere["xLogScale"], sphere["yLogScale"], sphere["groupBy"]) == (True, True, "line.value")
-    assert shown["Least loss against width"]["xAxis"] == "plateau_best/width"
+    (least,) = [config for config in shown if config.get("chartTitle") == "Least loss against width"]
+    assert least["xAxis"] == "plateau_best/width"
 
 
 def test_panels_of_a_report_do_not_overlap():
@@ -53,11 +57,13 @@ def test_panels_of_a_report_do_not_overlap():
 
 
 def test_panels_show_what_runs_log():
-    curves = content.CURVES.values()
-    known = {one.prefix + name for one in curves for name in (one.axis, *one.quantities)}
-    known |= {f"{content.BEST}{name}" for name in ("width", "loss")}
-    fitted = ("trainer/global_step", "train_", "val_")
-    followed = (*(one.training for one in curves), *fitted)
+    curves = [content.curves_of(experiment_class(name)) for name in listed()]
+    known = {
+        prefix + name
+        for one in curves
+        for prefix in (one.prefix, one.best, "")
+        for name in (one.axis, *one.measures)
+    }
     drawn = [
         panel["config"] for panel in panels_in(json.loads(dashboard.as_json(dashboard.make_dashboard())))
     ]
@@ -65,7 +71,15 @@ def test_panels_show_what_runs_log():
     assert len(lines) > 30
     for config in lines:
         for name in (config["xAxis"], *config["metrics"]):
-            assert name in known or name.startswith(followed), name
+            assert name in known or name.startswith((content.TRAINING, "trainer/global_step")), name
+
+
+def test_every_picture_of_a_page_has_a_panel():
+    drawn = [
+        panel["config"] for panel in panels_in(json.loads(dashboard.as_json(dashboard.make_dashboard())))
+    ]
+    keys = {key for config in drawn for key in config.get("mediaKeys", [])}
+    assert {"pictures/neurons", "pictures/deformations", "pictures/layers_2", "pictures/circle"} <= keys
 
 
 def test_pushing_takes_a_key_and_an_entity(capsys):

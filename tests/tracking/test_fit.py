@@ -79,19 +79,16 @@ def test_runs_of_one_process_are_apart_and_complete(quiet_place, monkeypatch, ca
 def check_end(log, records, folder):
     """What a fit logs at its end."""
     files = log.parent / "files"
-    table = json.loads((files / history(records, "stability.path")[0]).read_text())
-    lines = [dict(zip(table["columns"], line)) for line in table["data"]]
-    assert [(line["quantity"], line["training"]) for line in lines] == [
-        (name, when) for when in ("before", "after") for name in "DGR"
-    ]
-    for line in lines:
+    table = json.loads((files / history(records, "intervals.path")[0]).read_text())
+    lines = {line["quantity"]: line for line in (dict(zip(table["columns"], row)) for row in table["data"])}
+    assert lines.keys() == {*"DGR", "D before", "G before", "R before"}
+    for line in lines.values():
         assert line["low"] < line["value"] < line["high"]
     # The 50 test images, drawn as the callback draws them.
-    after = {line["quantity"]: line["value"] for line in lines if line["training"] == "after"}
     for name in "DGR":
-        assert after[name] == pytest.approx(history(records, f"val_{name}")[-1], rel=1e-4)
+        assert lines[name]["value"] == pytest.approx(history(records, f"val_{name}")[-1], rel=1e-4)
     for name in ("neurons", "deformations"):
-        assert (files / history(records, f"images/{name}.path")[0]).read_bytes().startswith(b"\x89PNG")
+        assert (files / history(records, f"pictures/{name}.path")[0]).read_bytes().startswith(b"\x89PNG")
     artifacts = {one["type"]: one["manifest"]["contents"] for one in records["artifact"]}
     assert [entry["path"] for entry in artifacts["config"]] == ["config.yaml"]
     assert [entry["path"] for entry in artifacts["model"]] == ["final.ckpt"]

@@ -35,7 +35,7 @@ def made(settle):
             patch.setenv("WANDB_MODE", "offline")
             patch.setenv("HOME", str(folder.parent))
             # Pictures take longest and no part in what is read back.
-            patch.setattr("diffstab.tracking.content.pictures", lambda *given: {})
+            patch.setattr("diffstab.report.pages.run_pictures", lambda *given: {})
             run_grid(experiment, folder, console=QUIET, observer=WandbObserver("tests"))
             settle()
         return folder

@@ -28,7 +28,7 @@ def _offline(quiet_place, monkeypatch):
 @pytest.fixture
 def unpictured(monkeypatch):
     """Leaves the pictures out: they take longest."""
-    monkeypatch.setattr("diffstab.tracking.content.pictures", lambda *given: {})
+    monkeypatch.setattr("diffstab.report.pages.run_pictures", lambda *given: {})
 
 
 def run(experiment, folder):
@@ -72,11 +72,11 @@ def images(log, records):
         name.partition(".")[0]: value
         for item in records["history"]
         for name, value in item["item"].items()
-        if name.startswith("images/") and name.endswith(".path")
+        if name.startswith("pictures/") and name.endswith(".path")
     }
     for path in logged.values():
         assert (log.parent / "files" / path).read_bytes().startswith(b"\x89PNG")
-    return {name.removeprefix("images/") for name in logged}
+    return {name.removeprefix("pictures/") for name in logged}
 
 
 def test_a_comparison_is_told_whole(quiet_place, monkeypatch, tiny, logged):
@@ -98,16 +98,14 @@ def test_a_comparison_is_told_whole(quiet_place, monkeypatch, tiny, logged):
         assert (about["project"], about["run_group"], about["job_type"]) == ("tests", "..y", "compare")
         assert not set("<>/") & set(about["display_name"])
         axis = "train/flow_time" if row.name == "feature" else "train/steps"
-        assert {("image/*", "image/n_train"), ("train/*", axis)} <= axes(records)
+        assert {("images/*", "images/n_train"), ("train/*", axis)} <= axes(records)
         assert items(records, "train/steps")[-1] == row["steps"]
         assert len(items(records, "train/loss")) == len(items(records, axis)) > 2
-        assert (items(records, "image/n_train"), items(records, "image/D")) == ([10], [row["D"]])
+        assert (items(records, "images/n_train"), items(records, "images/D")) == ([10], [row["D"]])
         assert summary(records)["R"] == row["R"]
-        stability = table(log, records, "stability")
-        assert [line[4:6] for line in stability["data"]] == [
-            [name, when] for when in ("before", "after") for name in "DGR"
-        ]
-        assert stability["data"][3][6:] == [row["D"], row["D_low"], row["D_high"]]
+        intervals = {line[-4]: line[-3:] for line in table(log, records, "intervals")["data"]}
+        assert {*"DGR", "D before", "G before", "R before"} <= intervals.keys()
+        assert intervals["D"] == [row["D"], row["D_low"], row["D_high"]]
         assert images(log, records) == {"neurons", "deformations"}
         (artifact,) = [one for one in records["artifact"] if one["type"] == "records"]
         assert {entry["path"] for entry in artifact["manifest"]["contents"]} == {
@@ -135,7 +133,7 @@ def test_a_plateau_is_drawn_against_the_width(quiet_place, tiny, logged):
     assert items(records, "plateau_best/loss") == frame.groupby("width")["loss"].min().tolist()
     assert {("plateau/*", "plateau/width"), ("plateau_best/*", "plateau_best/width")} <= axes(records)
     assert len(config(records)["cells"]) == len(table(log, records, "records")["data"]) == 4
-    assert images(log, records) >= {"loss_vs_width", "norm_vs_width"}
+    assert {"loss_vs_width", "norm_vs_width"} <= images(log, records)
     assert summary(records)["seed"] == 0
     assert "restart" not in summary(records)
 
@@ -144,11 +142,10 @@ def test_forces_are_drawn_against_the_step(quiet_place, tiny, logged):
     (log,) = run(tiny["forces"](), quiet_place / "forces")
     records = logged(log)
     (row,) = Records(quiet_place / "forces").read().to_dict("records")
-    assert ("forces/*", "forces/steps") in axes(records)
-    assert items(records, "forces/steps") == list(row["trace_step"])
-    assert items(records, "forces/imbalance_1") == list(row["trace_imbalance_1"])
-    shown = {"layer1-forces", "force_sizes", "imbalance", "structure", "loss_vs_step"}
-    assert images(log, records) == shown
+    assert ("train/*", "train/steps") in axes(records)
+    assert items(records, "train/steps") == list(row["trace_step"])
+    assert items(records, "train/imbalance_1") == list(row["trace_imbalance_1"])
+    assert images(log, records) == {"imbalance", "layers", "force_sizes", "structure", "loss_vs_step"}
     assert (log.parent / "files" / "results" / "snapshots" / f"{row['key']}.npz").exists()
 
 
@@ -160,7 +157,7 @@ def test_the_sphere_is_drawn_against_n(quiet_place, tiny, logged):
         assert ("sphere/*", "sphere/n_train") in axes(records)
         assert items(records, "sphere/n_train") == [6]
         assert items(records, "sphere/test_error") == [summary(records)["test_error"]]
-    assert images(logs[0], found[0]) | images(logs[1], found[1]) == {"circle-constant", "neurons-d2-constant"}
+    assert images(logs[0], found[0]) | images(logs[1], found[1]) == {"circle", "neuron_maps"}
 
 
 def test_threads_with_one_observer_never_mix(quiet_place, unpictured, tiny, logged):

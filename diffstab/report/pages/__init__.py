@@ -47,7 +47,8 @@ def run_pictures(kind: str, records: pd.DataFrame, folder: Path) -> dict[str, Pi
         folder: Results folder, for the files beside the records.
 
     Returns:
-        Pictures by the names of their files; none for a kind without a page of its own.
+        Pictures by the names of their figures, the second one of a figure as name_2; none for a kind without a page
+        of its own.
 
     Raises:
         ResultsError: A file beside the records is damaged.
@@ -57,10 +58,12 @@ def run_pictures(kind: str, records: pd.DataFrame, folder: Path) -> dict[str, Pi
     page = _pages()[kind]
     name = str(records["dataset"].iloc[0]) if "dataset" in records else ""
     runs = Runs(kind, page.code.prepare(records, {}), (folder,), {folder: name}, recorded=len(records))
-    drawn = [
-        picture for figure in page.figures.values() if figure.of_a_run for picture in figure.pictures(runs)
-    ]
-    return {picture.stem: picture for picture in drawn}
+    return {
+        name if number == 1 else f"{name}_{number}": picture
+        for name, figure in page.figures.items()
+        if figure.of_a_run
+        for number, picture in enumerate(figure.pictures(runs), start=1)
+    }
 
 
 def figures() -> dict[str, tuple[Page, NamedFigure]]:
