@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from diffstab.cli import main
+from diffstab.errors import ResultsError
 from diffstab.results import Records
 
 LONG = "x" * 300
@@ -178,7 +179,6 @@ STACK = np.zeros((2, 1, 6, 6))
     ],
 )
 def test_examples_of_other_shapes_are_told(changed, tmp_path):
-    from diffstab.errors import ResultsError
     from diffstab.report.special.examples import read_examples
 
     arrays = {"images": STACK, "deformed": STACK, "noisy": STACK, "delta_px": np.ones(2)}
@@ -191,5 +191,5 @@ def test_examples_of_other_shapes_are_told(changed, tmp_path):
 
 def test_debugging_shows_the_traceback(tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFSTAB_DEBUG", "1")
-    with pytest.raises(OSError, match="File name too long"):
+    with pytest.raises(ResultsError, match="File name too long"):
         main(["report", LONG])

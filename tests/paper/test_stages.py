@@ -86,7 +86,7 @@ def test_an_hour_is_enough():
 
 def test_figures_and_claims_know_the_stages():
     needed = {stage for figure in FIGURES.values() for stage in figure.stages}
-    needed |= {stage for claim in sources_claims() for stage in claim.stages}
+    needed |= {stage for claim in sources_claims() for stage in claim.stage}
     assert needed == set(STAGES)
 
 

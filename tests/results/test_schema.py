@@ -11,7 +11,7 @@ def test_a_column_that_is_not_listed_shows_under_its_own_name_as_a_number():
 
 
 @pytest.mark.parametrize(
-    ("name", "label"), [("R", "Relative sensitivity, R"), ("n_train", "Training points n")]
+    ("name", "label"), [("R", "Relative stability, R"), ("n_train", "Training points n")]
 )
 def test_listed_columns_have_a_label(name, label):
     assert describe(name).label == label

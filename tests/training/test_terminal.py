@@ -90,8 +90,8 @@ def test_the_command_shows_our_bar_unless_its_configuration_names_one(place, cap
     options += ["--trainer.callbacks=RichProgressBar"] if own else []
     assert main(["fit", *options, "--data.n_train=50"]) == 0
     shown = capsys.readouterr()
-    assert ("1 of 1: epoch " in shown.err) != own
-    assert ("Epoch 0/1" in shown.out) == own
+    assert ("2 of 2: epoch 2" in shown.err) != own
+    assert ("Epoch 1/1" in shown.out) == own
     assert "val_error" in shown.out
 
 
