@@ -50,11 +50,10 @@ def interval_text(
     return f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]"
 
 
-def percent(share: float, *, signed: bool = False) -> str:
+def percent(share: float) -> str:
     """A share as a percentage of two digits; what is below a millionth as zero, above a thousand as a factor."""
     value = 100 * share if abs(share) >= 1e-6 else 0.0
     if share > 1000:
         return f"{number_text(share)}-fold" if math.isfinite(share) else "infinitely"
-    sign = "+" if signed and value else ""
-    digits = f"{value:{sign}.2g}".replace("-", "−")
-    return f"{digits if abs(value) < 100 else number_text(value, decimals=0, signed=signed)} %"
+    digits = f"{value:.2g}".replace("-", "−")
+    return f"{digits if abs(value) < 100 else number_text(value, decimals=0)} %"

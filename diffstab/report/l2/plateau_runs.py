@@ -237,8 +237,10 @@ def excess_of_optimisers(part: pd.DataFrame) -> pd.DataFrame:
 def start_text(start: Start) -> str:
     """The width at which a plateau starts, with its interval, and whether the plateau was seen."""
     found = start.found
-    interval = f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) else ""
-    return f"{found.width}{interval}" + ("" if found.reached else " (no plateau seen)")
+    interval = (
+        f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) and found.high > found.low else ""
+    )
+    return f"{found.width}{interval}" + ("" if found.reached else " (not seen: too few wider nets)")
 
 
 def _entry(value: Any, layer: int) -> float:

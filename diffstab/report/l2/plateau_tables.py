@@ -19,21 +19,13 @@ from diffstab.report.l2.plateau_runs import (
     hidden_layers,
     optimisers,
     relative_heights,
+    start_text,
 )
 from diffstab.report.listings import number_cell
 from diffstab.report.names import value_text
 from diffstab.report.numbers import number_text, percent
 from diffstab.report.runs import Runs
 from diffstab.report.tables import column
-
-
-def start_text(start: Start) -> str:
-    """The width at which a plateau starts, with its interval, and whether the plateau was seen."""
-    found = start.found
-    interval = (
-        f" [{found.low:g}, {found.high:g}]" if np.isfinite(found.low) and found.high > found.low else ""
-    )
-    return f"{found.width}{interval}" + ("" if found.reached else " (not seen: too few wider nets)")
 
 
 def starts(runs: Runs) -> Sequence[Table]:

@@ -9,8 +9,7 @@ import pandas as pd
 
 from diffstab.report.glossary import counted, listed, span
 from diffstab.report.l2.plateau_rows import case_starts, prepare
-from diffstab.report.l2.plateau_runs import WITHOUT_WIDTH, earliest
-from diffstab.report.l2.plateau_tables import start_text
+from diffstab.report.l2.plateau_runs import WITHOUT_WIDTH, earliest, start_text
 from diffstab.report.numbers import percent
 from diffstab.report.runs import Runs
 from diffstab.report.varied import data_sets

@@ -13,6 +13,7 @@ from diffstab.errors import DiffstabError, ResultsError
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.judging import Judgement, judge
 from diffstab.report.claims.listing import NAME, verdicts_csv
+from diffstab.report.claims.section import HEADERS, claim_cells
 from diffstab.report.claims.wording import counts_text, rule_text, source_text
 from diffstab.report.document import BADGES, Section, Table, TableCell
 from diffstab.report.glossary import defined
@@ -143,30 +144,18 @@ def verdicts_section(
     judged: Sequence[Judgement], seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
 ) -> Section:
     """The table of all claims."""
-    headers = ["Verdict", "Claim", "Measured [95 % interval]", "Predicted", "Draws", "Time (s)", "Source"]
     lines = [_claim_line(one, seconds, figures) for one in judged]
-    table = Table("Every claim of the sources; a click on a heading sorts", headers, lines)
+    table = Table("Every claim of the sources; a click on a heading sorts", [*HEADERS, "Time (s)"], lines)
     return Section("Claims and verdicts", [_READING], tables=[table], anchor="claims")
 
 
 def _claim_line(
     one: Judgement, seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
 ) -> list[TableCell]:
-    claim = one.claim
-    spent = sum(seconds.get(stage, 0.0) for stage in claim.stage) + one.seconds
-    # Sorted from holds to not tested rather than by the alphabet.
-    rank = f"{list(BADGES).index(one.verdict)} {one.verdict}"
-    return [
-        TableCell(one.verdict, rank, one.verdict, _anchor(claim, figures)),
-        TableCell(claim.statement, claim.statement),
-        TableCell(one.measured or "–", one.value),
-        TableCell(one.predicted or "–", one.predicted),
-        TableCell(one.draws or "–", one.draws),
-        TableCell("–", np.nan)
-        if claim.untested
-        else TableCell(number_text(spent, decimals=0 if spent >= 1 else 1), spent),
-        TableCell(source_text(claim), source_text(claim)),
-    ]
+    spent = sum(seconds.get(stage, 0.0) for stage in one.claim.stage) + one.seconds
+    text = number_text(spent, decimals=0 if spent >= 1 else 1)
+    time = TableCell("–", np.nan) if one.claim.untested else TableCell(text, spent)
+    return [*claim_cells(one, link=_anchor(one.claim, figures)), time]
 
 
 def _anchor(claim: Claim, figures: Mapping[str, PaperFigure]) -> str:

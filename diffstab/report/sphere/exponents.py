@@ -10,8 +10,9 @@ from diffstab.errors import ArgumentError
 from diffstab.report.document import Table, TableCell
 from diffstab.report.names import value_text
 from diffstab.report.numbers import number_text
+from diffstab.report.statistics.sphere import theory
 from diffstab.report.tables import column
-from diffstab.sphere.curves import ExponentFit, fit_exponent, predicted_exponent
+from diffstab.sphere.curves import ExponentFit, fit_exponent
 
 
 class ExponentRow(NamedTuple):
@@ -42,18 +43,8 @@ def exponent_rows(frame: pd.DataFrame) -> list[ExponentRow]:
         dataset, method = cast("tuple[str, str]", cell)
         first = part.iloc[0]
         dimension, regime = int(first["dimension"]), str(first["regime"])
-        predicted = _predicted(first, dimension, regime)
-        rows.append(ExponentRow(dataset, dimension, method, regime, predicted, _fit(part)))
+        rows.append(ExponentRow(dataset, dimension, method, regime, theory(first), _fit(part)))
     return rows
-
-
-def _predicted(first: pd.Series, dimension: int, regime: str) -> float:
-    if first.get("isotropic", 1) == 0:
-        return math.nan
-    smoothness = first.get("smoothness", np.nan)
-    smoothness = math.inf if pd.isna(smoothness) else float(smoothness)
-    kernel = str(first["predictor"]) if regime == "lazy" else "ntk"
-    return predicted_exponent(dimension, smoothness, regime=regime, kernel=kernel)
 
 
 def _fit(part: pd.DataFrame) -> ExponentFit | None:

@@ -9,7 +9,8 @@ from diffstab.experiments.plateau import PlateauExperiment
 from diffstab.grid.running import run_grid
 from diffstab.l2.descent import DescentSettings
 from diffstab.report.l2.plateau_rows import case_starts, layer_rows, prepare
-from diffstab.report.l2.plateau_tables import further, start_text
+from diffstab.report.l2.plateau_runs import start_text
+from diffstab.report.l2.plateau_tables import further
 from diffstab.report.numbers import percent
 from diffstab.report.page import write_report
 from diffstab.report.pages.plateau import answer, asked, cautions, too_narrow
