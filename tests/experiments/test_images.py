@@ -209,7 +209,7 @@ def test_single_sizes_take_further_seeds(tmp_path):
         ("more_seeds: {512: [2]}", r"more_seeds\.512 must hold further seeds, got \[2\]"),
         ("more_seeds: {512: [3, 3]}", r"more_seeds\.512 must hold further seeds"),
         ("more_seeds: {512: [-1]}", r"more_seeds\.512 must hold further seeds"),
-        ("loss: l1", "loss must be soft_hinge, hinge, quadratic_hinge or mse"),
+        ("loss: l1", "loss must be soft_hinge, hinge, quadratic_hinge, mse or cross_entropy"),
         ("stability: {cutoff: 1}", "cutoff must be an integer of at least 2"),
         ("stability: {images: 1}", r"stability\.images must be at least 2"),
         ("stability: {fields_per_image: 0}", r"stability\.fields_per_image must be at least 1"),
