@@ -74,8 +74,8 @@ def test_methods_without_a_lazy_one_are_compared_with_the_first(frame):
 @pytest.mark.parametrize(
     ("shift", "spread", "says"),
     [
-        (0.5, 0.01, "lazy (exact) has the lower R, by 0.5"),
-        (-0.5, 0.01, "feature has the lower R, by 0.5"),
+        (0.5, 0.01, "lazy (exact) has a lower R than feature, by 0.5"),
+        (-0.5, 0.01, "feature has a lower R than lazy (exact), by 0.5"),
         (0.0, 1.0, "cannot be told apart"),
     ],
 )

@@ -126,7 +126,7 @@ def test_the_page_says_what_the_records_say(content, folder):
     text, _ = content
     assert "Feature and lazy training on Digits" in text
     assert "small_run" not in text
-    assert "On Digits at n = 128 (3 draws) lazy (exact) has the lower test error, by" in text
+    assert "On Digits at n = 128 (3 draws) lazy (exact) has a lower test error than feature, by" in text
     assert "1 of 12 runs have no record yet." in text
     assert re.search(r"Digits, feature, n = 128: R is 1\.03 before training and 1\.\d+ \[.*\] after it", text)
     assert "0123456789ab: 11" in text
