@@ -31,7 +31,7 @@ contracts: .venv/installed
 
 # The tests with the oldest packages that pyproject.toml allows, in an environment of their own (6 GB).
 # Warnings of old packages about each other are no errors there.
-FLOOR_TESTS ?= tests/diffeo tests/stability tests/kernels tests/nets tests/sphere tests/datamodules tests/results tests/training tests/l2
+FLOOR_TESTS ?= tests/diffeo tests/stability tests/kernels tests/nets tests/sphere tests/datamodules tests/results tests/solvers tests/training tests/experiments tests/l2
 floor: .venv/installed
 	$(BIN)/uv pip compile -q pyproject.toml --extra all --python-version 3.11 --resolution lowest-direct -o .venv/floor.txt
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-floor
