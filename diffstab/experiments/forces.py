@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.force_trace import Layers, NetState, layer_numbers, layers_of, net_numbers, states
-from diffstab.experiments.l2_points import Points, load_points, one_point, problem_of
+from diffstab.experiments.l2_points import ProblemPoints, load_points, one_point, problem_of
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.l2.descent import DescentSettings
 from diffstab.l2.forces import AT_REST
@@ -110,7 +110,7 @@ class ForcesExperiment(Experiment):
         """Refuse what no problem can be made of, on one point, before any data are read."""
         self.problem(one_point(self.cost)).widths(self.hidden)
 
-    def problem(self, points: Points) -> L2Problem:
+    def problem(self, points: ProblemPoints) -> L2Problem:
         """Return what is minimised on the points."""
         return problem_of(self, points, depth=len(self.hidden) + 1)
 
@@ -127,12 +127,12 @@ class ForcesExperiment(Experiment):
         """Refuse data that no problem can be made of."""
         self.problem(prepared(self, Cell(seed=self.seeds[0])))
 
-    def prepare(self, place: Cell) -> Points:
+    def prepare(self, place: Cell) -> ProblemPoints:
         """Draw the points of a seed."""
         seed, dtype = place["seed"], torch.float64
         return load_points(self.data, n_train=self.n_train, seed=seed, cost=self.cost, dtype=dtype)
 
-    def run(self, cell: Cell, shared: Points, workplace: Workplace) -> dict[str, Any]:
+    def run(self, cell: Cell, shared: ProblemPoints, workplace: Workplace) -> dict[str, Any]:
         """Train a net and measure the forces; the pictured arrays go to a file of their own.
 
         Columns that start with `trace_` hold a number per recorded state; those of a layer end in its number

@@ -14,7 +14,7 @@ from diffstab.l2.problem import COSTS, L2Problem
 from diffstab.l2.reduction import reduced_inputs
 
 
-class Points(NamedTuple):
+class ProblemPoints(NamedTuple):
     """Training and test points, one per column.
 
     Attributes:
@@ -42,7 +42,9 @@ class Points(NamedTuple):
     plateau_cost: float | None
 
 
-def load_points(choice: dict[str, Any], *, n_train: int, seed: int, cost: str, dtype: torch.dtype) -> Points:
+def load_points(
+    choice: dict[str, Any], *, n_train: int, seed: int, cost: str, dtype: torch.dtype
+) -> ProblemPoints:
     """Draw the points of a data module.
 
     Inputs are given in coordinates of the span of the training inputs, where a net has the same minima
@@ -80,7 +82,7 @@ def load_points(choice: dict[str, Any], *, n_train: int, seed: int, cost: str, d
     (inputs, labels), (test_inputs, test_labels) = splits
     reduced, basis = reduced_inputs(_columns(inputs))
     has_test = test_inputs is not None
-    return Points(
+    return ProblemPoints(
         name=data.name,
         inputs=reduced.to(dtype),
         targets=_targets(labels, classes, cost, dtype),
@@ -94,18 +96,18 @@ def load_points(choice: dict[str, Any], *, n_train: int, seed: int, cost: str, d
     )
 
 
-def problem_of(settings: Any, points: Points, *, depth: int) -> L2Problem:
+def problem_of(settings: Any, points: ProblemPoints, *, depth: int) -> L2Problem:
     """Return what an experiment, of any cost, penalty, bias and activation, minimises on points."""
     options = {name: getattr(settings, name) for name in ("cost", "penalty", "bias", "activation")}
     classes = points.classes if settings.cost == "cross_entropy" else None
     return L2Problem(points.inputs, points.targets, depth=depth, classes=classes, **options)
 
 
-def one_point(cost: str) -> Points:
+def one_point(cost: str) -> ProblemPoints:
     """Return a single point, on which settings are checked before any data are read."""
     place = torch.ones(1, 1, dtype=torch.float64)
     target = torch.zeros(1, dtype=torch.int64) if cost == "cross_entropy" else place
-    return Points("", place, target, None, None, None, None, 2, None, None)
+    return ProblemPoints("", place, target, None, None, None, None, 2, None, None)
 
 
 def prediction_error(outputs: Tensor, targets: Tensor, labels: Tensor | None) -> float:

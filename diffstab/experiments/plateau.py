@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments.l2_points import Points, load_points, one_point, problem_of
+from diffstab.experiments.l2_points import ProblemPoints, load_points, one_point, problem_of
 from diffstab.experiments.plateau_minima import OPTIMISERS, find_minima, run_columns
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.l2.descent import DescentSettings
@@ -115,7 +115,7 @@ class PlateauExperiment(Experiment):
         if "covariances" in self.optimisers and self.dtype != "float64":
             raise ArgumentError("dtype", "be float64 for covariances", repr(self.dtype))
 
-    def problem(self, points: Points) -> L2Problem:
+    def problem(self, points: ProblemPoints) -> L2Problem:
         """Return what is minimised on the points."""
         return problem_of(self, points, depth=self.depth)
 
@@ -132,7 +132,7 @@ class PlateauExperiment(Experiment):
             return [0]
         return super().values(axis, cell)
 
-    def prepare(self, place: Cell) -> Points:
+    def prepare(self, place: Cell) -> ProblemPoints:
         """Draw the points of a size and seed."""
         n_train, seed = place["n_train"], place["seed"]
         return load_points(self.data, n_train=n_train, seed=seed, cost=self.cost, dtype=self.torch_dtype)
@@ -143,7 +143,7 @@ class PlateauExperiment(Experiment):
         self.problem(prepared(self, self.place(cell)))
 
     def run_together(
-        self, cells: Sequence[Cell], shared: Points, workplace: Workplace
+        self, cells: Sequence[Cell], shared: ProblemPoints, workplace: Workplace
     ) -> Iterator[tuple[Cell, dict[str, Any]]]:
         """Train all nets of a place together: what a net is trained beside changes it by rounding."""
         problem, clock = self.problem(shared), time.perf_counter()

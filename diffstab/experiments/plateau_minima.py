@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments.l2_points import Points, prediction_error
+from diffstab.experiments.l2_points import ProblemPoints, prediction_error
 from diffstab.l2.continuation import train_shrinking
 from diffstab.l2.covariances import covariance_pair
 from diffstab.l2.descent import Descended, representation_cost, train_widths
@@ -63,7 +63,7 @@ class NetMinimum(NamedTuple):
 
 
 def run_columns(
-    experiment: PlateauExperiment, cell: Cell, points: Points, problem: L2Problem, found: NetMinimum
+    experiment: PlateauExperiment, cell: Cell, points: ProblemPoints, problem: L2Problem, found: NetMinimum
 ) -> dict[str, Any]:
     """Return what a record says about one run: its minimum, measured."""
     return {
@@ -144,7 +144,7 @@ def minimum_columns(problem: L2Problem, found: NetMinimum) -> dict[str, Any]:
     return columns
 
 
-def error_columns(problem: L2Problem, points: Points, weights: Sequence[Tensor]) -> dict[str, Any]:
+def error_columns(problem: L2Problem, points: ProblemPoints, weights: Sequence[Tensor]) -> dict[str, Any]:
     """Return the errors on training and test points; the test error is None without a test split."""
     outputs = apply(problem, weights, points.inputs)
     columns = {
@@ -159,7 +159,7 @@ def error_columns(problem: L2Problem, points: Points, weights: Sequence[Tensor])
 
 
 def pruned_columns(
-    experiment: PlateauExperiment, problem: L2Problem, points: Points, found: NetMinimum
+    experiment: PlateauExperiment, problem: L2Problem, points: ProblemPoints, found: NetMinimum
 ) -> dict[str, Any]:
     """Return how many groups of aligned neurons each layer has, the loss of the net of one neuron each, and its rank.
 
@@ -208,7 +208,7 @@ def rank_columns(problem: L2Problem, weights: Sequence[Tensor]) -> dict[str, lis
     return {"rank_lower": [found.lower for found in bounds], "rank_upper": [found.upper for found in bounds]}
 
 
-def known_columns(experiment: PlateauExperiment, points: Points) -> dict[str, Any]:
+def known_columns(experiment: PlateauExperiment, points: ProblemPoints) -> dict[str, Any]:
     """Return what theory says about the plateau of these points, where it says it."""
     if experiment.depth != 2 or experiment.bias > 0 or experiment.activation != "relu":
         return {}

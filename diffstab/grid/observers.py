@@ -30,7 +30,7 @@ class Observer:
 MakeObserver = Callable[[], Observer]
 
 
-class Shown(Observer):
+class LabelObserver(Observer):
     """Shows the batch at work as a line of text, and hands on what it is told.
 
     Args:

@@ -17,7 +17,7 @@ from rich.console import Console
 from diffstab.errors import ResultsError, RunError
 from diffstab.experiments.unit import Cell, Experiment, Workplace, prepared
 from diffstab.grid.batches import RunBatch, batches_of, missing_batches
-from diffstab.grid.observers import Observer, Shown
+from diffstab.grid.observers import LabelObserver, Observer
 from diffstab.progress import Tally, progress
 from diffstab.results import Failure, Provenance, Records, RecordStore, provenance
 
@@ -237,7 +237,7 @@ def _run_all(
     """Run batches one after another; return those that another process runs, and the errors of those that failed."""
     busy, failures, tally = [], [], Tally(len(batches))
     with progress(console, tally) as display:
-        shown = Shown(display.describe, observer)
+        shown = LabelObserver(display.describe, observer)
         for batch in batches:
             clock = time.monotonic()
             try:

@@ -29,7 +29,7 @@ class Mark(ABC):
 
 
 @dataclass(frozen=True)
-class Points(Mark):
+class PointMark(Mark):
     """A marker at each value.
 
     Attributes:
@@ -129,13 +129,13 @@ class Bars(Mark):
 
 
 MARKS: dict[str, Mark] = {
-    "markers": Points(),
-    "small markers": Points(4.0),
-    "faint markers": Points(5.0, 0.65),
-    "diamonds": Points(marker="D"),
-    "crosses": Points(4.5, 0.9, "x", "crosses"),
-    "dots": Points(3.0),
-    "faint points": Points(3.8, 0.35, "o", "faint points"),
+    "markers": PointMark(),
+    "small markers": PointMark(4.0),
+    "faint markers": PointMark(5.0, 0.65),
+    "diamonds": PointMark(marker="D"),
+    "crosses": PointMark(4.5, 0.9, "x", "crosses"),
+    "dots": PointMark(3.0),
+    "faint points": PointMark(3.8, 0.35, "o", "faint points"),
     "line": Line(),
     "dashed line": Line(DASHED, 1.2, "dashed line"),
     "dotted line": Line(DOTTED, 1.5, "dotted line"),

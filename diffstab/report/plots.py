@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from diffstab.errors import ArgumentError
-from diffstab.report.marks import DASHED, Mark, Points
+from diffstab.report.marks import DASHED, Mark, PointMark
 from diffstab.report.names import column_of, ordered, value_text
 from diffstab.report.numbers import interval_text
 from diffstab.report.ranges import DIFFERENCE
@@ -303,8 +303,8 @@ def _draw_layer(
     meaning = layer.statistic.interval if layer.mark.has_ends else layer.statistic.noun
     legend.mean(layer.says or (own if is_own else meaning), layer.mark.noun)
     if layer.says and not layer.mark.has_ends:
-        is_points = isinstance(layer.mark, Points)
-        marker = (layer.mark.marker or "o") if isinstance(layer.mark, Points) else ""
+        is_points = isinstance(layer.mark, PointMark)
+        marker = (layer.mark.marker or "o") if isinstance(layer.mark, PointMark) else ""
         style: Any = "none" if is_points else getattr(layer.mark, "style", None) or "-"
         legend.name(
             layer.says,
@@ -325,7 +325,7 @@ def _point_text(row: Any, plot: Plot, y: str, value: str) -> str:
 
 def _course(layer: Layer, table: pd.DataFrame, plot: Plot, y: str, value: str) -> list[str]:
     """The first and the last point of a layer of markers, for readers who cannot see it."""
-    if not isinstance(layer.mark, Points) or layer.is_spread or layer.says:
+    if not isinstance(layer.mark, PointMark) or layer.is_spread or layer.says:
         return []
     rows = list(table.itertuples())
     return [_point_text(row, plot, y, value) for row in (rows[:1] if len(rows) == 1 else (rows[0], rows[-1]))]

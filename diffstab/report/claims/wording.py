@@ -21,7 +21,7 @@ _FEW = 12
 _PLACES = {"n_train": "at every n", "dataset": "on every data set"}
 
 
-class Shown(NamedTuple):
+class ClaimTexts(NamedTuple):
     """The numbers of a claim in a table: as text, the first of them, and what the source expects."""
 
     measured: str
@@ -38,13 +38,13 @@ def column_shown(claim: Claim) -> Column:
     return describe(claim.value) if claim.statistic == "mean" else Column("", "", "")
 
 
-def shown(claim: Claim, found: Measurement, verdicts: Mapping[str, str], verdict: str) -> Shown:
+def shown(claim: Claim, found: Measurement, verdicts: Mapping[str, str], verdict: str) -> ClaimTexts:
     """Return the numbers that stand for a claim."""
     column, estimates = column_shown(claim), found.estimates
     means = [one.mean * column.factor for one in estimates.values()]
     if claim.show in ("first", "mean"):
         value = means[0] if claim.show == "first" else sum(means) / len(means)
-        return Shown(_listed(claim, found, column), value, expectation(claim, found))
+        return ClaimTexts(_listed(claim, found, column), value, expectation(claim, found))
     places = list(estimates)
     front = (
         places[-1] if claim.show == "last" else max(places, key=lambda place: _excess(claim, found, place))
@@ -53,7 +53,7 @@ def shown(claim: Claim, found: Measurement, verdicts: Mapping[str, str], verdict
     deciding = [] if verdicts[front] == verdict else [place for place in places if verdicts[place] == verdict]
     named = [front, *(deciding[-1:] if claim.show == "last" else [])]
     texts = [placed_text(estimate_text(claim, estimates[place]), place) for place in named]
-    return Shown("; ".join(texts), estimates[front].mean * column.factor, expectation(claim, found))
+    return ClaimTexts("; ".join(texts), estimates[front].mean * column.factor, expectation(claim, found))
 
 
 def _excess(claim: Claim, found: Measurement, place: str) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffstab.errors import ArgumentError
 from diffstab.training.processes import check_full_precision, check_one_process
 from diffstab.training.sphere.descent import Problem, State, advance
-from diffstab.training.sphere.trained import Progress, SphereTraining, moment, neurons_of, relu_sum
+from diffstab.training.sphere.trained import SphereProgress, SphereTraining, moment, neurons_of, relu_sum
 
 Batch = tuple[Tensor, Tensor]
 _DEFAULT_SETTINGS = SphereTraining()
@@ -42,7 +42,7 @@ class SphereTask(LightningModule):
         self.settings, self.epoch_steps = settings, epoch_steps
         self.automatic_optimization = False
         self.stop_reason = ""
-        self.progress = Progress(settings)
+        self.progress = SphereProgress(settings)
         self.state: State | None = None
 
     def forward(self, x: Tensor) -> Tensor:

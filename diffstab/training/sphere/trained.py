@@ -137,7 +137,7 @@ def train_sphere(points: Tensor, values: Tensor, settings: SphereTraining) -> Sp
     started = time.perf_counter()
     problem = settings.problem(points, values)
     state, reason = settings.start(problem), ""
-    progress = Progress(settings)
+    progress = SphereProgress(settings)
     history = [moment(problem, state)]
     while not reason:
         state = advance(problem, state, min(STEPS_BETWEEN_CHECKS, settings.max_steps - int(state.steps)))
@@ -157,7 +157,7 @@ def train_sphere(points: Tensor, values: Tensor, settings: SphereTraining) -> Sp
     )
 
 
-class Progress:
+class SphereProgress:
     """The stop rule: remembers the objective, so as to see when it no longer falls.
 
     Args:
