@@ -61,7 +61,7 @@ class Page:
         figures: All figures, by name.
         tables: All tables that are data, by name.
         chapters: The rest of the page, in order.
-        code: Module with `prepare`, `title` and `answer`, and where needed `question`, `varied`, `cautions`, `asked`.
+        code: Module with `prepare`, `title` and `answer`, and where needed `question`, `varied`, `cautions`.
     """
 
     kind: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from diffstab.grid.folder import runs_of
 from diffstab.report.claims.judging import PREPARED
 from diffstab.report.claims.section import claims_section
 from diffstab.report.document import Section
@@ -40,7 +41,7 @@ def write_report(folder: str | Path) -> Path:
         *claims(runs),
         provenance(runs.frame, config=runs.source),
     ]
-    asked = 0 if runs.is_swept else page.call("asked", runs, 0)
+    asked = len(runs_of(folder, runs.kind))
     notes = [*cautions(runs, asked=asked), *page.call("cautions", runs, ())]
     heads = {"title": page.code.title(runs), "topic": page.topic, "line": page.shown_question(runs)}
     return write_page(folder, **heads, parts=sections, notes=notes)

@@ -26,7 +26,7 @@ def cautions(runs: Runs, *, asked: int) -> list[str]:
 
     Args:
         runs: The runs.
-        asked: Number of runs that the configuration asks for; 0 where it does not say.
+        asked: Number of runs that the results folder is for; 0 where it does not say.
     """
     frame, found = runs.frame, []
     if (absent := asked - len(frame)) > 0:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from diffstab.errors import ResultsError
-from diffstab.report.swept import swept_options, told_apart
+from diffstab.report.swept import told_apart
 from diffstab.report.writing import read_config
 from diffstab.results import read_records
 
@@ -29,7 +29,6 @@ class Runs(NamedTuple):
         source: Its text; "" where there is none.
         recorded: Number of records, those left out of the frame too.
         records: The records of the first folder as they were read.
-        is_swept: Whether a sweep varied options besides the axes, so that its grid is no product of these.
     """
 
     kind: str
@@ -40,7 +39,6 @@ class Runs(NamedTuple):
     source: str = ""
     recorded: int = 0
     records: pd.DataFrame | None = None
-    is_swept: bool = False
 
     def where(self, kept: pd.Series) -> Runs:
         """The same runs with the chosen rows alone."""
@@ -77,11 +75,10 @@ def read_runs(folders: Sequence[Path], prepare: Callable[[str], Prepare]) -> Run
         ResultsError: A folder has no readable records, or they are of several kinds.
     """
     frames, names, configs, recorded = [], {}, [], 0
-    kinds, first, is_swept = {}, None, False
+    kinds, first = {}, None
     for folder in folders:
         records = read_records(folder)
         kinds[folder] = kind_of(records)
-        is_swept |= bool(swept_options(records, folder))
         records = told_apart(records, folder)
         first = records if first is None else first
         source, config = read_config(folder / "config.yaml")
@@ -94,4 +91,4 @@ def read_runs(folders: Sequence[Path], prepare: Callable[[str], Prepare]) -> Run
         raise ResultsError(f"The folders hold records of several experiments ({listed}). Give those of one.")
     frame = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
     source, config = configs[0]
-    return Runs(kinds[folders[0]], frame, tuple(folders), names, config, source, recorded, first, is_swept)
+    return Runs(kinds[folders[0]], frame, tuple(folders), names, config, source, recorded, first)

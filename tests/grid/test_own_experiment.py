@@ -94,7 +94,7 @@ def diffstab(folder, *args):
 
 
 @pytest.mark.contract
-def test_it_is_a_command_with_options_records_and_a_sweep(elsewhere):
+def test_it_is_a_command_with_options_records_a_sweep_and_a_page(elsewhere):
     assert "overlaps" in diffstab(elsewhere, "--help").stdout
     told = diffstab(elsewhere, "overlaps", "--help").stdout
     assert "Measure how far random vectors overlap. Recorded runs are skipped." in told
@@ -117,6 +117,10 @@ def test_it_is_a_command_with_options_records_and_a_sweep(elsewhere):
     dry = diffstab(elsewhere, "sweep", "sweep.yaml", "--dry-run")
     assert "16 runs: 16 missing" in dry.stdout
     assert "to run: pairs=20 d=4 normal seed=0" in dry.stdout
+    assert diffstab(elsewhere, "report", "results/small").returncode == 0
+    page = (elsewhere / "results" / "small" / "report" / "index.html").read_text()
+    assert "Dimension d (4 and 8), law (normal and signs)" in page
+    assert "Mean square overlap" in page
 
 
 @pytest.mark.contract

@@ -18,7 +18,14 @@ from diffstab.report.runs import Runs
 from diffstab.report.special.examples import examples_picture
 from diffstab.report.tables import CELL, tidy_records
 
-CONFIG = "data:\n  n_test: 100\nn_train: [32, 128]\nseeds: [0, 1, 2]\nmethods: [feature, lazy_exact]\n"
+CONFIG = """data:
+  class_path: datamodules.Digits
+  init_args:
+    n_test: 100
+n_train: [32, 128]
+seeds: [0, 1, 2]
+methods: {feature: {trainer: gradient_flow}, lazy_exact: {trainer: kernel_flow, regime: lazy}}
+"""
 VOID = {"meta", "link", "img", "br", "hr", "input", "use", "path"}
 
 

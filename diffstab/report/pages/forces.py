@@ -115,12 +115,6 @@ def cautions(runs: Runs) -> Sequence[str]:
     return found
 
 
-def asked(runs: Runs) -> int:
-    """Number of runs that the configuration asks for; 0 where it does not say."""
-    seeds = runs.settings.get("seeds")
-    return len(seeds) if isinstance(seeds, list) else 0
-
-
 def varied(runs: Runs) -> str:
     """The step and the draw."""
     widths = listed([int(width) for width in runs.frame["hidden_widths"].iloc[0]])

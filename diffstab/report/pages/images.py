@@ -74,16 +74,6 @@ def changes(runs: Runs) -> Sequence[str]:
     return found
 
 
-def asked(runs: Runs) -> int:
-    """Number of runs that the configuration asks for; 0 where it does not say."""
-    sizes, seeds, methods = (runs.settings.get(name) for name in ("n_train", "seeds", "methods"))
-    more = runs.settings.get("more_seeds") or {}
-    if not (isinstance(sizes, list) and isinstance(seeds, list) and isinstance(methods, list | Mapping)):
-        return 0
-    draws = len(sizes) * len(seeds) + sum(len(listed) for listed in dict(more).values())
-    return draws * len(methods)
-
-
 def cautions(runs: Runs) -> Sequence[str]:
     """Few images that carry D or G."""
     shares = [column(runs.frame, f"{name}_top_share") > 0.5 for name in ("deformation", "noise")]

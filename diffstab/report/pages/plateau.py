@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -81,16 +81,3 @@ def cautions(runs: Runs) -> Sequence[str]:
             "losses may be too high."
         )
     return found
-
-
-def asked(runs: Runs) -> int:
-    """Number of runs that the configuration asks for; 0 where it does not say."""
-    config: Mapping[str, object] = runs.settings
-    axes = [config.get(name) for name in ("n_train", "seeds", "widths", "optimisers")]
-    restarts = config.get("restarts")
-    if not all(isinstance(axis, list) for axis in axes) or not isinstance(restarts, int):
-        return 0
-    sizes, seeds, widths, methods = (axis if isinstance(axis, list) else [] for axis in axes)
-    # The covariances find their width, and shrinking goes through the widths once.
-    counts = {WITHOUT_WIDTH: 1, "shrinking": len(widths)}
-    return len(sizes) * len(seeds) * sum(counts.get(method, len(widths) * restarts) for method in methods)

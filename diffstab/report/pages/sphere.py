@@ -193,19 +193,3 @@ def cautions(runs: Runs) -> Sequence[str]:
     if not np.isfinite(column(frame, "test_error")).all():
         found.append("Some runs have no finite test error.")
     return found
-
-
-def asked(runs: Runs) -> int:
-    """Number of runs that the configuration asks for; 0 where it does not say."""
-    config = runs.settings
-    sizes, methods = config.get("n_train"), config.get("methods")
-    axes = [config.get(name) for name in ("dimensions", "targets", "seeds")]
-    if (
-        not isinstance(sizes, list)
-        or not isinstance(methods, Mapping)
-        or not all(isinstance(axis, list) for axis in axes)
-    ):
-        return 0
-    bounds = [method.get("largest_n_train") for method in methods.values() if isinstance(method, Mapping)]
-    fitted = sum(sum(bound is None or size <= bound for size in sizes) for bound in bounds)
-    return fitted * math.prod(len(axis) for axis in axes if axis is not None)

@@ -13,7 +13,7 @@ from diffstab.report.l2.plateau_runs import start_text
 from diffstab.report.l2.plateau_tables import further
 from diffstab.report.numbers import percent
 from diffstab.report.page import write_report
-from diffstab.report.pages.plateau import answer, asked, cautions, too_narrow
+from diffstab.report.pages.plateau import answer, cautions, too_narrow
 from diffstab.report.runs import Runs
 from diffstab.results import read_records
 
@@ -133,13 +133,6 @@ def test_sentences_tell_agreement_bound_and_pruning(runs):
     assert "at most 0.01 % above a proven lower bound for nets of every width (1 seed)" in said
     assert "of the 8 neurons of the widest nets 4 are left" in said
     assert "bound" not in " ".join(further(runs(cone=False)))
-
-
-def test_runs_that_the_configuration_asks_for_are_counted(runs):
-    config = {"n_train": [8], "seeds": [0, 1], "widths": [1, 2, 3], "restarts": 4}
-    asking = runs()._replace(settings=config | {"optimisers": ["weights", "shrinking", "covariances"]})
-    assert asked(asking) == 2 * (12 + 3 + 1)
-    assert asked(runs()) == asked(runs()._replace(settings={"n_train": [8], "seeds": 3})) == 0
 
 
 def test_percentages_have_two_digits_and_starts_their_interval(runs):

@@ -13,7 +13,7 @@ from diffstab.report import plots
 from diffstab.report.marks import HOVER
 from diffstab.report.page import write_report
 from diffstab.report.pages import page_of
-from diffstab.report.pages.sphere import answer, asked, cautions, prepare, spectrum_frame, with_prediction
+from diffstab.report.pages.sphere import answer, cautions, prepare, spectrum_frame, with_prediction
 from diffstab.report.runs import Runs
 from diffstab.report.special.circle import CirclePredictor, circle_predictors
 
@@ -137,20 +137,6 @@ def test_cautions_name_what_weakens_the_numbers(sphere_records):
     )
     for text, words in zip(cautions(runs_of(weak)), wanted, strict=True):
         assert words in text
-
-
-def test_runs_without_a_record_are_counted(sphere_records):
-    methods = {"lazy_ntk": {}, "feature_exact": {"largest_n_train": 8}}
-    settings = {
-        "n_train": [8, 16],
-        "dimensions": [3],
-        "targets": [{}],
-        "seeds": [0, 1, 2],
-        "methods": methods,
-    }
-    records = sphere_records(sizes=(8,), seeds=(0, 1))
-    assert asked(runs_of(records, **settings)) == 9
-    assert asked(runs_of(records)) == asked(runs_of(records, n_train=[8], methods={}, seeds=3)) == 0
 
 
 def test_an_empty_folder_is_refused(tmp_path):
