@@ -7,6 +7,7 @@ draws R against n, a colour per method and a panel per data set. Labels and unit
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +29,8 @@ from diffstab.report.summaries import Statistic
 
 WIDEST = 3
 """Panels in a row of a figure that shows one quantity."""
+_TITLE = 44
+"""Letters of a line of a panel's title."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +246,7 @@ def draw(plot: Plot, frame: pd.DataFrame, axes: np.ndarray) -> Legend:
             ax = next(cells)
             if recorded(replace(plot, y=(name,)), part):
                 _panel(ax, replace(plot, y=(name,)), part, colours, legend, title)
-                ax.set_title(plain(title) if len(parts) > 1 else "")
+                ax.set_title(textwrap.fill(plain(title), _TITLE) if len(parts) > 1 else "")
     for ax in axes.ravel():
         ax.set_visible(ax.has_data())
     return legend
@@ -334,8 +337,9 @@ def _course(layer: Layer, table: pd.DataFrame, plot: Plot, y: str, value: str) -
 def _least(plot: Plot, part: pd.DataFrame, y: str) -> float:
     """The least value to draw: on a log axis what is not positive has no place, and rounding is no data."""
     values = column_of(y).factor * part[y].to_numpy(dtype=np.float64)
-    largest = float(np.nanmax(values))
-    is_log = plot.scales[1] == "log" or (plot.scales[1] == "auto" and np.nanmin(values) > 0)
+    values = values[np.isfinite(values)]
+    largest = float(values.max())
+    is_log = plot.scales[1] == "log" or (plot.scales[1] == "auto" and values.min() > 0)
     return max(ROUNDING * largest, np.finfo(float).tiny) if is_log else -np.inf
 
 

@@ -15,6 +15,8 @@ steps: log from 1 on, with 0."""
 
 ROUNDING = 1e-14
 """Positive values below so much of the largest of a panel are rounding; a log axis does not show them."""
+_EQUAL = 1e-6
+"""Relative spread below which all values of a linear axis are equal."""
 _STEPS = (1, 2, 2.5, 5, 10)
 
 
@@ -52,6 +54,9 @@ def set_scale(ax: Axes, which: Literal["x", "y"], values: np.ndarray, scale: Sca
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     elif scale == "linear":
         axis.set_major_locator(MaxNLocator(6, steps=_STEPS))
+        if high - low < _EQUAL * max(abs(low), abs(high)):
+            # Differences by rounding are none: they must not fill the axis.
+            set_limits(low - 0.1 * abs(low), high + 0.1 * abs(high))
     else:
         raise ArgumentError("scale", "be sizes, log, linear, auto or steps", repr(scale))
 

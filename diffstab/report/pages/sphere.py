@@ -66,13 +66,11 @@ def spectrum_frame(frame: pd.DataFrame) -> pd.DataFrame:
     if "error_power" not in frame:
         return frame.iloc[:0].assign(degree=0)
     known = frame.dropna(subset="error_power")
-    methods = known.groupby("n_train")["method"].nunique()
-    sizes = methods.index[methods == methods.max()].to_numpy()
-    several = known.groupby(list(_PLACES)).ngroups <= 3 and len(sizes) > 1
-    chosen = [sizes[len(sizes) // 2], sizes[-1]] if several else sizes[-1:]
+    places = [part for _, part in known.groupby(list(_PLACES))]
+    chosen = pd.concat([_at_shared_sizes(part, 2 if len(places) <= 3 else 1) for part in places] or [known])
     names = [name for name in ("error_power", "target_power", "theory_power") if name in known]
     rows = []
-    for _, row in known[known["n_train"].isin(chosen)].iterrows():
+    for _, row in chosen.iterrows():
         powers = {name: np.atleast_1d(np.asarray(row[name], dtype=np.float64)) for name in names}
         count = len(powers["error_power"])
         table = {
@@ -89,6 +87,13 @@ def spectrum_frame(frame: pd.DataFrame) -> pd.DataFrame:
         rows.append(pd.DataFrame({"degree": np.arange(count), **table}).iloc[1:].assign(**keys))
     spectrum = pd.concat(rows, ignore_index=True)
     return spectrum[spectrum["error_power"] > 0].reset_index(drop=True)
+
+
+def _at_shared_sizes(part: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The rows of the largest size, or of a middle one too, that most methods have."""
+    methods = part.groupby("n_train")["method"].nunique()
+    sizes = methods.index[methods == methods.max()].to_numpy()
+    return part[part["n_train"].isin([sizes[len(sizes) // 2], sizes[-1]][-count:])]
 
 
 def error_differences(frame: pd.DataFrame) -> pd.DataFrame:

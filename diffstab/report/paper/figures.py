@@ -76,9 +76,13 @@ class PaperFigure(NamedTuple):
             raise ResultsError(
                 f"No record holds what {self.name} shows. Give folders of runs that measure it."
             )
-        # One picture alone has the name of the figure.
-        named = self.name if len(pictures) == 1 else f"{self.name}-{{}}"
-        return FigureFiles([renamed_picture(one, named.format(one.stem)) for one in pictures], tables)
+        return FigureFiles([renamed_picture(one, self._stem(one, len(pictures))) for one in pictures], tables)
+
+    def _stem(self, picture: Picture, count: int) -> str:
+        """A name that begins with that of the figure; one picture alone has it."""
+        if count == 1 or picture.stem.startswith(self.name):
+            return self.name if count == 1 else picture.stem
+        return f"{self.name}-{picture.stem}"
 
 
 def has_records(folder: Path) -> bool:
