@@ -69,7 +69,7 @@ _SETTINGS = {
     "lines.linewidth": 1.8,
     "lines.markersize": 6,
     "savefig.facecolor": "white",
-    "savefig.dpi": 200,
+    "savefig.dpi": 160,
     "svg.fonttype": "path",
     "svg.hashsalt": "diffstab",
     "pdf.fonttype": 42,
