@@ -87,6 +87,8 @@ def diffstab(tmp_path):
         command = [sys.executable, "-m", "tests.references.sweep_process", *map(str, args)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        # A shell that runs the tests in the background has SIGINT ignored, which children inherit.
+        options = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options}
         process = subprocess.Popen(
             command, cwd=tmp_path, env=environment, start_new_session=True, **pipes, **options
         )

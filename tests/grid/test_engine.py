@@ -260,7 +260,7 @@ def test_a_file_system_that_refuses_ends_the_sweep(write_sweep, tmp_path, two):
 
 
 def test_an_interrupted_sweep_goes_on(write_sweep, tmp_path, log, two, diffstab, wait_until):
-    path = write_sweep({"numbers": {"values": [[n] for n in range(20)]}}, "--log", log, "--seconds=0.5")
+    path = write_sweep({"numbers": {"values": [[n] for n in range(20)]}}, "--log", log, "--seconds=0.2")
     process = diffstab("sweep", path, "--workers", 2)
     wait_until(lambda: sum(begun(log).values()) >= 4)
     os.killpg(process.pid, signal.SIGINT)
