@@ -106,7 +106,7 @@ class Loss:
                 else (targets - outputs).square()
             )
         wrong = outputs * targets <= 0 if outputs.ndim == 1 else outputs.argmax(1) != targets
-        return wrong.double()
+        return wrong.to(widest_float(outputs.device))
 
     def slope_and_curvature(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return dl/dF and d2l/dF2 at each point, shapes (n,); at a kink, the value on its flat side.
@@ -132,3 +132,8 @@ class Loss:
 def make_loss(name: str, *, alpha: float = 1.0, beta: float = 20.0) -> Loss:
     """Return the loss of that name; see `Loss`."""
     return Loss(name, alpha=alpha, beta=beta)
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return the type that sums are kept in on a device: float64, or float32 where there is no wider one (MPS)."""
+    return torch.float32 if device.type == "mps" else torch.float64

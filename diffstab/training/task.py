@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import CentredOutput, make_loss
+from diffstab.nets.losses import widest_float
 from diffstab.solvers.optimise import FLOWS, OptimiserSettings, make_optimiser, make_solver
 from diffstab.solvers.status import Status
 from diffstab.solvers.stopping import has_margin
@@ -32,6 +33,7 @@ FLOW_STEPS = 50
 """Steps of a flow in an epoch, unless told otherwise."""
 
 _DEFAULT_OPTIMISER = OptimiserSettings()
+_MEETING_HOOKS = ("on_train_batch_start", "on_train_batch_end")
 _CHANGING_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 
 
@@ -61,8 +63,8 @@ class Task(LightningModule):
     the centred output stays within a hundredth of the margin; losses are evaluated in float32. Solvers need weights of
     float32 or float64; flows step outside autocast.
 
-    f_0 is computed once per training image where data lie in memory (`extra` of the loader) and nobody changes them on
-    the way; else at every step.
+    f_0 is computed once per training image where data lie in memory (`extra` of the loader) and nobody else meets the
+    batches on the way; else at every step.
 
     Args:
         net: Net f, as it is at initialisation: any module that maps (n, ...) to (n, outputs).
@@ -241,7 +243,7 @@ class Task(LightningModule):
         """Return a loss whose gradient, averaged over the processes, is that of the mean over the images of all."""
         if not len(x):
             # Where there are more processes than images one gets none, and not every net takes an empty batch.
-            self._add(torch.zeros(4, dtype=torch.float64, device=self.device))
+            self._add(torch.zeros(4, dtype=widest_float(self.device), device=self.device))
             self._share(x)
             parameters = [p for p in self.predictor.net.parameters() if p.requires_grad]
             return cast("Tensor", 0 * sum(parameter.sum() for parameter in parameters))
@@ -267,8 +269,9 @@ class Task(LightningModule):
         """Return the number of images and sums of loss, errors and margins met over them, on the device."""
         met = torch.full_like(losses, math.nan)
         if not self.loss.is_regression:
-            met = has_margin(outputs, y, self.settings.stop.margin).double()
-        means = [losses.mean().double(), self.loss.errors(outputs, y).mean().double(), met.mean().double()]
+            met = has_margin(outputs, y, self.settings.stop.margin)
+        wide = widest_float(outputs.device)
+        means = [losses.mean().to(wide), self.loss.errors(outputs, y).mean().to(wide), met.to(wide).mean()]
         return len(y) * torch.stack([torch.ones_like(means[0]), *means])
 
     def _judge(self) -> None:
@@ -299,7 +302,7 @@ class Task(LightningModule):
         if not hasattr(loader, "extra"):
             return
         loader.extra = None
-        if self.predictor.xi and not changes_batches(self.trainer):
+        if self.predictor.xi and not others_meet_batches(self.trainer):
             images, size = self._like_net(loader.images), loader.batch_size
             with self.trainer.precision_plugin.forward_context():
                 loader.extra = self.predictor.fixed_start(images, batch_size=size)
@@ -313,7 +316,7 @@ class Task(LightningModule):
         images, labels = images_of(batch), labels_of(batch)
         found = self.numbering.numbers(self.trainer, stage, count=len(images), dataloader_idx=loader)
         x, y = (part[found.mine.to(part.device)] for part in (images, labels))
-        sums = torch.zeros(4, dtype=torch.float64, device=self.device)
+        sums = torch.zeros(4, dtype=widest_float(self.device), device=self.device)
         if len(x):
             outputs, y = at_least_single(self(x)), at_least_single(self._like_net(y))
             sums = self._sums_of(outputs, y, self.loss.pointwise(outputs, y))
@@ -333,8 +336,8 @@ class Task(LightningModule):
             raise DegenerateError(f"The {stage} loss became {loss} at step {self.global_step}. {way_out}")
 
 
-def changes_batches(trainer: Trainer) -> bool:
-    """Whether somebody may change the images on their way from the loader to the training step."""
+def others_meet_batches(trainer: Trainer) -> bool:
+    """Whether somebody else meets the batches: may change their images, or takes them for (images, labels)."""
     data = getattr(trainer, "datamodule", None)
     owners = [(trainer.lightning_module, LightningModule), (data, LightningDataModule)]
     transfers = any(
@@ -347,12 +350,10 @@ def changes_batches(trainer: Trainer) -> bool:
         for callback in cast("Any", trainer).callbacks
         if not type(callback).__module__.startswith(("pytorch_lightning.", "diffstab."))
     ]
-    in_place = is_overridden("on_train_batch_start", trainer.lightning_module, parent=LightningModule)
-    return (
-        transfers
-        or in_place
-        or any(is_overridden("on_train_batch_start", c, parent=Callback) for c in others)
-    )
+    meets = any(is_overridden(hook, one, parent=Callback) for one in others for hook in _MEETING_HOOKS)
+    task = type(trainer.lightning_module)
+    own = any(getattr(task, hook) is not getattr(Task, hook) for hook in ("training_step", *_MEETING_HOOKS))
+    return transfers or meets or own
 
 
 def at_least_single(values: Tensor) -> Tensor:

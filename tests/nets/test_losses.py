@@ -5,7 +5,7 @@ import torch
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import make_loss
-from diffstab.nets.losses import BINARY_LOSSES
+from diffstab.nets.losses import BINARY_LOSSES, widest_float
 
 OUTPUTS = torch.tensor([-1.5, -0.2, 0.0, 0.9, 1.1, 4.0], dtype=torch.float64)
 TARGETS = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, 1.0], dtype=torch.float64)
@@ -84,3 +84,8 @@ def test_regression_is_half_the_squared_distance():
     assert torch.equal(loss.pointwise(outputs[:, 0], targets[:, 0]), torch.tensor([0.5, 0.0]))
     with pytest.raises(ArgumentError, match="have one shape for regression"):
         loss.pointwise(outputs, targets[:, 0])
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float64), ("mps", torch.float32)])
+def test_sums_are_kept_in_the_widest_type_of_a_device(device, dtype):
+    assert widest_float(torch.device(device)) == dtype

@@ -325,6 +325,33 @@ def test_f_0_is_that_of_the_images_that_the_net_sees(tmp_path, batches, kind, ca
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
+class Reader(Callback):
+    """Takes batches for pairs, as callbacks do."""
+
+    def __init__(self):
+        self.read = 0
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        images, labels = batch
+        self.read += len(images) == len(labels)
+
+
+class PairsOnly(Task):
+    """Takes batches for pairs in a step of its own."""
+
+    def training_step(self, batch, batch_idx):
+        images, labels = batch
+        return super().training_step((images, labels), batch_idx)
+
+
+@pytest.mark.parametrize(("kind", "callbacks"), [(Task, [Reader()]), (PairsOnly, [])])
+def test_others_meet_batches_as_the_loader_serves_them(tmp_path, batches, kind, callbacks):
+    task = kind(net(), alpha=0.5, optimiser=settings("adam", max_steps=3))
+    trainer(tmp_path, max_epochs=1, callbacks=callbacks).fit(task, batches)
+    assert task.global_step == 3
+    assert all(one.read == 3 for one in callbacks)
+
+
 def test_regression_on_several_outputs(tmp_path, digits):
     x = digits.train_images
     y = torch.stack([x[:, 0, 2, 2], x[:, 0, 4, 4]], dim=1)
