@@ -79,6 +79,14 @@ def write_sweep(tmp_path):
 
 
 @pytest.fixture
+def log(tmp_path):
+    """An empty file that toy runs write to."""
+    path = tmp_path / "log"
+    path.touch()
+    return path
+
+
+@pytest.fixture
 def diffstab(tmp_path):
     """Start `diffstab` with the toy command in a process group of its own; what still runs in the end is killed."""
     started = []

@@ -33,13 +33,6 @@ def two(scheduler):
     return Engine(scheduler=scheduler)
 
 
-@pytest.fixture
-def log(tmp_path):
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
 def plan_of(path):
     return make_plan(read_sweep(path))
 

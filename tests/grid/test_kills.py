@@ -19,13 +19,6 @@ ORIGIN = ["git_commit", "git_dirty", "versions", "hardware", "started_at", "wall
 QUIET = Console(quiet=True)
 
 
-@pytest.fixture
-def log(tmp_path):
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
 def entries(log, what):
     """The runs that have begun, or ended, one entry each time: number, seed, factor, and the process."""
     lines = [line.split() for line in log.read_text().splitlines()]

@@ -17,13 +17,6 @@ from tests.references.toy_experiment import Toy
 QUIET = Console(quiet=True)
 
 
-@pytest.fixture
-def log(tmp_path):
-    path = tmp_path / "log"
-    path.touch()
-    return path
-
-
 class Listener(Observer):
     """Keeps what it is told."""
 
