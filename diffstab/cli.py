@@ -245,6 +245,12 @@ def _figure(command: str, args: list[str]) -> int:
     return main(args)
 
 
+def _scatter(command: str, args: list[str]) -> int:
+    from diffstab.report.scatter.command import main
+
+    return main(args)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     check_data_modules()
     from diffstab import demo
@@ -262,6 +268,7 @@ COMMANDS = {
     "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "figure": Command("draw one figure or table by its name, from results folders", _figure),
+    "scatter": Command("draw test error against R over models, and fit the power law between them", _scatter),
     "dashboard": Command("make a W&B workspace and report of the project's runs", _dashboard),
     "import-wandb": Command("turn W&B runs back into the records of a results folder", _import_wandb),
     "paper": Command("run what the sources' figures and claims need, and write one page of verdicts", _paper),

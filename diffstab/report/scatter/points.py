@@ -1,0 +1,109 @@
+"""Models as points: test error, D, G and R of each, from results folders and from tables of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from diffstab.errors import ArgumentError, ResultsError
+from diffstab.results import read_records
+
+QUANTITIES = ("R", "D", "G")
+"""What a test error is drawn against."""
+
+_ERRORS = {
+    "test_error": lambda values: values,
+    "error": lambda values: values,
+    "test_accuracy": lambda values: 1 - values,
+    "accuracy": lambda values: 1 - values,
+    "test_accuracy_percent": lambda values: 1 - values / 100,
+}
+"""Columns that tell a test error, the first that is there; what makes a share of each."""
+
+_NAMES = {
+    "architecture": ("architecture", "model", "method"),
+    "data": ("data", "dataset"),
+}
+
+
+class Points(NamedTuple):
+    """Models that can be drawn, and how many could not.
+
+    Attributes:
+        frame: A row per model: `error` (a share), `architecture`, `data`, `source`, and what the sources hold.
+        left_out: Rows without a positive error or without a positive number on the other axis.
+    """
+
+    frame: pd.DataFrame
+    left_out: int
+
+
+def read_points(sources: Sequence[str | Path], *, against: str = "R", where: str = "") -> Points:
+    """Read models from results folders and from files of comma-separated values.
+
+    A file needs a column R (or D, G) and one of test_error, error, test_accuracy, accuracy (shares) or
+    test_accuracy_percent. Of records of layers, those of the model's output are taken.
+
+    Args:
+        sources: Folders and files, at least one.
+        against: "R", "D" or "G".
+        where: A condition on the columns, as "n_train >= 512 and interpolation == 'linear'"; "" takes all.
+
+    Returns:
+        The points.
+
+    Raises:
+        ArgumentError: There is no such quantity, or the condition cannot be read.
+        ResultsError: A source lacks what a point needs, or no point is left.
+    """
+    if against not in QUANTITIES:
+        raise ArgumentError("against", f"be one of {', '.join(QUANTITIES)}", repr(against))
+    read = [_read(Path(source), against) for source in sources]
+    frame = _chosen(pd.concat(read, ignore_index=True), where)
+    drawable = (frame["error"] > 0) & (frame[against] > 0)
+    if not drawable.any():
+        raise ResultsError(
+            f"No row of {', '.join(map(str, sources))} has a positive test error and {against}."
+        )
+    return Points(frame[drawable].reset_index(drop=True), int((~drawable).sum()))
+
+
+def _read(source: Path, against: str) -> pd.DataFrame:
+    if source.is_dir():
+        frame = read_records(source)
+    else:
+        try:
+            frame = pd.read_csv(source)
+        except (OSError, ValueError) as error:
+            raise ResultsError(f"{source} cannot be read as comma-separated values ({error}).") from error
+    if "layer" in frame:
+        frame = frame[frame["layer"].fillna("output").isin(["", "output"])]
+    errors = next((name for name in _ERRORS if name in frame), None)
+    if errors is None or against not in frame:
+        missing = against if errors else f"a test error ({', '.join(_ERRORS)})"
+        raise ResultsError(f"{source} has no column of {missing}.")
+    found = {name: _first(frame, columns) for name, columns in _NAMES.items()}
+    return frame.assign(error=_ERRORS[errors](frame[errors]), source=str(source), **found)
+
+
+def _first(frame: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    known = [frame[name].astype("string") for name in names if name in frame]
+    values = pd.Series(pd.NA, index=frame.index, dtype="string")
+    for one in known:
+        values = values.fillna(one)
+    return values.fillna("model")
+
+
+def _chosen(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    if not where:
+        return frame
+    try:
+        return frame.query(where)
+    except Exception as error:
+        columns = ", ".join(map(str, frame.columns))
+        raise ArgumentError(
+            "where", f"be a condition on the columns {columns}", repr(where), str(error)
+        ) from error
