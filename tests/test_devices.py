@@ -59,6 +59,7 @@ from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.kernel_flow import fit_kernel_flow
 from diffstab.solvers.optimise import OptimiserSettings, make_solver
+from diffstab.solvers.sphere import SphereTraining, train_sphere
 from diffstab.solvers.stopping import StopRule
 from diffstab.sparsity import (
     activation_atoms,
@@ -102,7 +103,6 @@ from diffstab.stability import (
     rotate_towards,
     stability_of,
 )
-from diffstab.training.sphere.trained import SphereTraining, train_sphere
 from tests.references.elsewhere import DEVICE, Elsewhere, Far, FarGenerator, moved
 
 CPU = torch.device("cpu")

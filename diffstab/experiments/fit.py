@@ -94,7 +94,7 @@ class SphereFitExperiment(FitExperiment):
     def lightning(cls) -> dict[str, Any]:
         """Return the arguments of `run_lightning` that choose task and data."""
         data = class_at("datamodules.SphereRegression", argument="data")
-        task = class_at("diffstab.training.sphere.task.SphereTask", argument="model")
+        task = class_at("diffstab.training.sphere_task.SphereTask", argument="model")
         options = {"subclass_mode_data": False, "program": "diffstab sphere"}
         return {"data_class": data, "task_class": task, **options}
 

@@ -25,11 +25,11 @@ from diffstab.experiments.sphere_fits import (
     rotation_columns,
 )
 from diffstab.experiments.unit import Axis, Cell, ClassOption, Experiment, Workplace
+from diffstab.solvers.sphere import SphereTraining
 from diffstab.sphere.points import uniform_points
 from diffstab.sphere.targets import Target, TeacherTarget
 from diffstab.stability import rotate_towards
 from diffstab.streams import stream
-from diffstab.training.sphere.trained import SphereTraining
 
 
 def build_target(choice: dict[str, Any]) -> Target:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.kernels.spectrum import multiplicities
+from diffstab.solvers.sphere import train_sphere
+from diffstab.sphere import spectra
 from diffstab.sphere.harmonics import ZonalSum
 from diffstab.sphere.lazy import field_averaged_error
 from diffstab.sphere.targets import ConstantTarget, Target
 from diffstab.stability import output_moments, squared_changes
 from diffstab.streams import integer_seed
-from diffstab.training.sphere import spectra
-from diffstab.training.sphere.trained import train_sphere
 
 if TYPE_CHECKING:
     from diffstab.experiments.sphere import SphereMethod

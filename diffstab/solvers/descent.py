@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from diffstab.errors import DegenerateError
 from diffstab.nets import CentredOutput, Loss
 from diffstab.solvers.solver import Solver
-from diffstab.solvers.status import Status, check_batch, status_of
+from diffstab.solvers.status import Status, status_of
 from diffstab.solvers.stopping import StopRule
 
 
@@ -33,41 +32,31 @@ class Descent(Solver):
     """
 
     def __init__(self, model: CentredOutput, loss: Loss, stop: StopRule, **options: Any) -> None:
-        super().__init__([p for p in model.net.parameters() if p.requires_grad], **options)
+        super().__init__(model, loss, **options)
         self.param_groups[0]["steps"] = 0
         self.stop = stop
-        self._attach(model, loss)
 
     @abstractmethod
     def descend(self) -> object:
         """Move the weights by their gradients."""
 
     @torch.enable_grad()
-    def step(  # type: ignore[override]
-        self, closure: Callable[[], object] | None = None, *, x: Tensor, y: Tensor, steps: int = 1
-    ) -> Status:
-        """Advance by up to `steps` steps; see `Solver.step`."""
-        if closure is not None:
-            closure()
-        check_batch(x, y, loss=self.loss)
-        start, last = self._start_of(x), self.param_groups[0]["steps"] + steps
+    def advance(self, x: Tensor, y: Tensor, steps: int) -> Status:
+        """Advance by up to `steps` steps."""
+        counters, start = self.param_groups[0], self._start_of(x)
+        last = counters["steps"] + steps
         while True:
             outputs = self.model(x, start)
-            status = self._status(outputs.detach(), y)
+            status = status_of(outputs.detach(), y, loss=self.loss, stop=self.stop, counters=counters)
+            if not math.isfinite(status.loss):
+                text = f"The loss became {status.loss} after {status.steps} steps; lower the learning rate."
+                raise DegenerateError(text)
             if status.done or status.steps >= last:
                 return status
             self.zero_grad(set_to_none=True)
             self.loss(outputs, y).backward()  # type: ignore[no-untyped-call]
             self.descend()
-            self.param_groups[0]["steps"] += 1
-
-    def _status(self, outputs: Tensor, y: Tensor) -> Status:
-        steps = self.param_groups[0]["steps"]
-        status = status_of(outputs, y, loss=self.loss, stop=self.stop, counters={"steps": steps})
-        if not math.isfinite(status.loss):
-            message = f"The loss became {status.loss} after {steps} steps; lower the learning rate."
-            raise DegenerateError(message)
-        return status
+            counters["steps"] += 1
 
 
 class GradientDescent(Descent, torch.optim.SGD):  # type: ignore[misc]

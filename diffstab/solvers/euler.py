@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import CentredOutput, Loss
 from diffstab.solvers.solver import Solver
-from diffstab.solvers.status import Status, check_batch, full_precision, status_of
+from diffstab.solvers.status import Status, full_precision, status_of
 from diffstab.solvers.stopping import StopRule
 
 
@@ -60,16 +59,10 @@ class EulerFlow(Solver):
     def __init__(self, model: CentredOutput, loss: Loss, settings: EulerSettings | None = None) -> None:
         self.settings = settings or EulerSettings()
         counters = {"time": 0.0, "step_size": self.settings.initial_step, "steps": 0, "rejected": 0}
-        super().__init__([p for p in model.net.parameters() if p.requires_grad], counters)
-        self._attach(model, loss)
+        super().__init__(model, loss, counters)
 
-    def step(  # type: ignore[override]
-        self, closure: Callable[[], object] | None = None, *, x: Tensor, y: Tensor, steps: int = 1
-    ) -> Status:
-        """Advance by up to `steps` accepted steps; see `Solver.step`."""
-        if closure is not None:
-            closure()
-        check_batch(x, y, loss=self.loss)
+    def advance(self, x: Tensor, y: Tensor, steps: int) -> Status:
+        """Advance by up to `steps` accepted steps."""
         outputs, gradient = self._evaluate(x, y)
         status = self._status(outputs, y)
         for _ in range(steps):

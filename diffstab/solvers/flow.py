@@ -18,10 +18,10 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN, CentredOutput, Loss, Tangent, fcn_tangent
-from diffstab.solvers.integrator import Cancellation, FlowSettings, advance, start_counters
+from diffstab.solvers.integrator import Cancellation, FlowSettings, integrate, start_counters
 from diffstab.solvers.rosenbrock import GAMMA, stiff_factor
 from diffstab.solvers.solver import SameTensor, Solver
-from diffstab.solvers.status import Status, check_batch, full_precision
+from diffstab.solvers.status import Status, full_precision
 
 # A point with less than this of stiffness is left to the explicit part, which keeps its order without it.
 _NEGLIGIBLE_STIFFNESS = 1e-3
@@ -42,7 +42,7 @@ class NetFlow:
         origin: The initial weights likewise.
 
     Raises:
-        ArgumentError: If the net is of another kind, or the batch is empty, uneven or not finite.
+        ArgumentError: If the net is of another kind.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class NetFlow:
         net, initial = model.net, model.initial
         if not (isinstance(net, FCN) and isinstance(initial, FCN) and net.out_features == 1):
             raise ArgumentError("model.net", "be an FCN of one output", type(net).__name__, "Use EulerFlow.")
-        check_batch(x, y, loss=loss)
         self.net, self.loss, self.alpha = net, loss, model.alpha
         dtype = net.weights[0].dtype
         self.targets = y.detach().to(dtype)
@@ -192,29 +191,19 @@ class GradientFlow(Solver):
 
     def __init__(self, model: CentredOutput, loss: Loss, settings: FlowSettings | None = None) -> None:
         self.settings = settings or FlowSettings()
-        super().__init__(model.net.parameters(), start_counters(self.settings))
-        self._attach(model, loss)
+        super().__init__(model, loss, start_counters(self.settings))
         self._problem: NetFlow | None = None
 
     @torch.no_grad()
-    def step(  # type: ignore[override]
-        self, closure: Callable[[], object] | None = None, *, x: Tensor, y: Tensor, steps: int = 1
-    ) -> Status:
-        """Advance by up to `steps` accepted steps, then write the weights back; see `Solver.step`."""
-        if closure is not None:
-            closure()
+    def advance(self, x: Tensor, y: Tensor, steps: int) -> Status:
+        """Advance by up to `steps` accepted steps, then write the weights back."""
         with full_precision(x):
             problem = self._problem_on(x, y)
-            status = advance(problem, self.param_groups[0], settings=self.settings, steps=steps)
+            status = integrate(problem, self.param_groups[0], settings=self.settings, steps=steps)
             problem.write_back()
         # A resumed flow goes on from here: the weights alone would give the state up to rounding only.
         self.state[self._first] = problem.first_layer()
         return status
-
-    @property
-    def _first(self) -> Tensor:
-        first: Tensor = self.param_groups[0]["params"][0]
-        return first
 
     def _problem_on(self, x: Tensor, y: Tensor) -> NetFlow:
         if self._problem is None or not self._problem.is_current(x, y):

@@ -107,7 +107,9 @@ def start_counters(settings: FlowSettings) -> dict[str, Any]:
     return {"time": 0.0, "step_size": settings.initial_step, "steps": 0, "rejected": 0}
 
 
-def advance(problem: FlowProblem, counters: dict[str, Any], *, settings: FlowSettings, steps: int) -> Status:
+def integrate(
+    problem: FlowProblem, counters: dict[str, Any], *, settings: FlowSettings, steps: int
+) -> Status:
     """Advance the problem's state and the counters by up to `steps` accepted steps.
 
     A flow whose gradient is zero to rounding ends as "stalled": more steps would follow the rounding alone.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import Loss
-from diffstab.solvers.integrator import Cancellation, FlowSettings, advance, start_counters
+from diffstab.solvers.integrator import Cancellation, FlowSettings, integrate, start_counters
 from diffstab.solvers.rosenbrock import GAMMA, stiff_factor
 from diffstab.solvers.status import Status, check_batch, full_precision
 
@@ -100,5 +100,5 @@ def fit_kernel_flow(
     with full_precision(gram):
         problem = KernelFlow(gram, loss, y)
         counters = start_counters(settings)
-        status = advance(problem, counters, settings=settings, steps=settings.stop.max_steps)
+        status = integrate(problem, counters, settings=settings, steps=settings.stop.max_steps)
     return problem.state, status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,6 +12,9 @@ from diffstab.errors import ArgumentError
 
 GIVEN_UP = ("max_steps", "stalled")
 """Reasons of a training that ended before it met its rule: its steps used up, or nothing moved any more."""
+
+_LEAST_LOOKS = 5
+"""Looks in the first half of the steps before a training counts as converged."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,47 @@ class StopRule:
         if self.loss_bound is not None and loss <= self.loss_bound:
             return "loss"
         return "max_steps" if steps >= self.max_steps else ""
+
+
+@dataclass(frozen=True)
+class ConvergenceRule:
+    """When a training ends whose objective holds a penalty, so that its least value is not known.
+
+    Args:
+        max_steps: Give up after this many steps.
+        tolerance: Stop when the objective falls by less than this part over the last half of the steps; 0 for never.
+        objective_bound: Stop at this objective; None for no bound.
+
+    Raises:
+        ArgumentError: If a value is out of range.
+    """
+
+    max_steps: int
+    tolerance: float = 0.0
+    objective_bound: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise ArgumentError("max_steps", "be at least 1", self.max_steps)
+        if not 0 <= self.tolerance < math.inf:
+            raise ArgumentError("tolerance", "be finite and at least 0", self.tolerance)
+
+    def reason(self, seen: Sequence[Sequence[float]]) -> str:
+        """Return why training ends here: "objective", "max_steps", "converged", or "" to go on.
+
+        Args:
+            seen: Steps and objective at each look so far, in their order.
+        """
+        if not seen:
+            return ""
+        step, objective = seen[-1]
+        if self.objective_bound is not None and objective <= self.objective_bound:
+            return "objective"
+        if step >= self.max_steps:
+            return "max_steps"
+        earlier = [value for at, value in seen if at <= step / 2]
+        falls = len(earlier) < _LEAST_LOOKS or earlier[-1] - objective >= self.tolerance * earlier[-1]
+        return "" if falls else "converged"
 
 
 def margin_share(outputs: Tensor, targets: Tensor, margin: float = 1.0) -> float:

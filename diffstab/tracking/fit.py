@@ -134,7 +134,7 @@ def log_results(run: Any, trainer: Trainer, task: LightningModule, data: Any) ->
         task: The trained task; tables and pictures are those of an image task.
         data: Its data module, with test images.
     """
-    if isinstance(task, Task):
+    if isinstance(task, Task) and hasattr(data, "test_images"):
         probes = [callback for callback in trainer.callbacks if isinstance(callback, StabilityProbe)]  # type: ignore[attr-defined]
         probe = (probes or [StabilityProbe()])[0]
         place = {

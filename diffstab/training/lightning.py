@@ -83,6 +83,11 @@ class ProjectCLI(LightningCLI):
 
     config_callback: ClassVar[type[SaveResolvedConfig]] = SaveResolvedConfig
 
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Give a task the options that only its data know, named in its `linked`."""
+        for source, target in getattr(self._model_class, "linked", {}).items():
+            parser.link_arguments(source, target)
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the given arguments, whatever the arguments of the process.
 

@@ -14,6 +14,7 @@ from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import CentredOutput, make_loss
 from diffstab.nets.losses import widest_float
 from diffstab.solvers.optimise import FLOWS, OptimiserSettings, make_optimiser, make_solver
+from diffstab.solvers.solver import Solver
 from diffstab.solvers.status import Status
 from diffstab.solvers.stopping import has_margin
 from diffstab.training.numbering import Numbering, suffix
@@ -147,6 +148,10 @@ class Task(LightningModule):
         """Return the solver, or the torch optimiser of that name."""
         if self.automatic_optimization:
             return make_optimiser(self.predictor, self.settings)
+        return self.make_solver()
+
+    def make_solver(self) -> Solver:
+        """Return what trains on the whole training set."""
         return make_solver(self.predictor, self.loss, self.settings)
 
     def on_train_start(self) -> None:
@@ -176,8 +181,10 @@ class Task(LightningModule):
                 batch[2] if isinstance(batch, tuple | list) and len(batch) > 2 and self._has_start else None
             )
             return self._batch_loss(x, y, start)
-        steps = self.epoch_steps or FLOW_STEPS
-        self._note(cast("Any", self.optimizers()).step(x=x, y=y, steps=steps), count=len(x))
+        status = cast("Any", self.optimizers()).step(x=x, y=y, steps=self.epoch_steps or FLOW_STEPS)
+        self._note(status, count=len(x))
+        more = cast("Solver", self.optimizers(use_pl_optimizer=False)).measures(x)
+        self.log_dict(more, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(x))
         return None
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -288,13 +295,15 @@ class Task(LightningModule):
         """Keep where the training stands, and log it; no process sums up anything when it is looked at."""
         self.status = status
         self._check_finite("train", status.loss)
-        values = {"loss": status.loss, "error": status.error, "margin_share": status.margin_share}
-        for name, value in values.items():
-            shown = name != "loss"
-            self.log(f"train_{name}", value, on_step=False, on_epoch=True, prog_bar=shown, batch_size=count)
-        if not math.isnan(status.time):
-            self.log("flow_time", status.time, on_step=False, on_epoch=True, prog_bar=True, batch_size=count)
-        self.log("steps", float(status.steps), on_step=False, on_epoch=True, batch_size=count)
+        shown = {
+            "train_error": status.error,
+            "train_margin_share": status.margin_share,
+            "flow_time": status.time,
+        }
+        defined = {name: value for name, value in shown.items() if not math.isnan(value)}
+        once: Any = {"on_step": False, "on_epoch": True, "batch_size": count}
+        self.log_dict({"train_loss": status.loss, "steps": float(status.steps)}, **once)
+        self.log_dict(defined, prog_bar=True, **once)
 
     def _keep_start(self, loader: Any) -> None:
         """Have f_0 of the training images served beside them, computed once, where that is sure to be the same."""
@@ -324,8 +333,8 @@ class Task(LightningModule):
 
     def _log_totals(self, stage: EvaluationStage) -> None:
         for loader, sums in sorted(self._totals.items()):
-            count, loss, wrong, _ = summed(self.trainer, sums).tolist()
-            self._check_finite(stage, loss)
+            count, loss, wrong, _ = summed(self.trainer, sums)
+            self._check_finite(stage, float(loss))
             end = suffix(self.trainer, stage, loader)
             self.log(f"{stage}_loss{end}", loss / count, prog_bar=True)
             self.log(f"{stage}_error{end}", wrong / count, prog_bar=True)

@@ -9,9 +9,9 @@ from diffstab.experiments.sphere import SphereExperiment, SphereMethod
 from diffstab.experiments.sphere_fits import error_columns, fit, rotation_columns
 from diffstab.experiments.unit import Cell, Workplace
 from diffstab.kernels import NTKRegressor, ntk, random_feature_kernel
+from diffstab.solvers.sphere import SphereTraining, train_sphere
 from diffstab.sphere import GaussianField, GaussianFieldTarget, TeacherTarget
 from diffstab.streams import integer_seed, stream
-from diffstab.training.sphere.trained import SphereTraining, train_sphere
 
 TEACHER = {"class_path": "diffstab.sphere.TeacherTarget", "init_args": {"exponent": 1.0, "width": 50}}
 FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}

@@ -6,7 +6,7 @@ import torch
 from diffstab.errors import ArgumentError
 from diffstab.kernels.spectrum import multiplicities
 from diffstab.sphere import ConstantTarget, GaussianFieldTarget, TeacherTarget, ZonalSum, uniform_points
-from diffstab.training.sphere.spectra import (
+from diffstab.sphere.spectra import (
     constant_error_power,
     degrees_to_measure,
     estimated_error_power,

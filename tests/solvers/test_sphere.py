@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -5,18 +6,16 @@ import torch
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN, CentredOutput, make_loss
-from diffstab.sphere import MinNormReLU, uniform_points
-from diffstab.training.sphere.descent import (
+from diffstab.solvers.sphere import SphereDescent, SphereTraining, train_sphere
+from diffstab.solvers.sphere_rules import (
     RULES,
     Problem,
-    State,
     _move,
     _slope,
-    advance,
     evaluate,
-    initial_state,
+    start,
 )
-from diffstab.training.sphere.trained import SphereTraining, neurons_of, relu_sum, train_sphere
+from diffstab.sphere import MinNormReLU, uniform_points
 
 PENALISED = RULES[:4]
 
@@ -103,20 +102,18 @@ def test_alpha_trick_is_the_flow_of_alpha_times_the_net(generator):
     """Against plain small steps on 1/(2 n alpha) sum (y - alpha f)^2 of the mean-field net, weights of order 1."""
     alpha, width, points = 0.5, 20, uniform_points(6, 2, generator=generator)
     values = 1 + wave(points)
-    start = initial_state(
-        Problem(points, values, "alpha_trick", 0.0), width, alpha=alpha, generator=generator
-    )
+    initial = SphereTraining(rule="alpha_trick", width=width, alpha=alpha).net(2)
+    weights, neurons = initial.weights.detach(), initial.neurons.detach()
     net = FCN(2, (width,), activation="relu", scaling="mean_field", generator=generator, dtype=torch.float64)
     with torch.no_grad():
         # Undo sqrt(alpha), and the 1/sqrt(d) of the net's first layer.
-        net.weights[0].copy_((start.neurons / alpha**0.5).T * 2**0.5)
-        net.weights[1].copy_(start.weights / alpha**0.5)
+        net.weights[0].copy_((neurons / alpha**0.5).T * 2**0.5)
+        net.weights[1].copy_(weights / alpha**0.5)
     model, loss = CentredOutput(net, alpha=alpha, xi=0.0), make_loss("mse", alpha=alpha)
-    torch.testing.assert_close(
-        model(points), relu_sum(points, *neurons_of(start)), msg="the same function at the start"
-    )
+    before = initial(points).squeeze(1)
+    torch.testing.assert_close(model(points).detach(), before, msg="the same function at the start")
     step, first, last = 1e-3, net.weights[0], net.weights[1]
-    flow_weights, flow_neurons = start.weights, start.neurons
+    flow_weights, flow_neurons = weights, neurons
     for _ in range(400):
         by_first, by_last = torch.autograd.grad(loss(model(points), values), (first, last))
         with torch.no_grad():
@@ -131,7 +128,7 @@ def test_alpha_trick_is_the_flow_of_alpha_times_the_net(generator):
         )
     reached = (points @ flow_neurons).relu() @ flow_weights / width
     torch.testing.assert_close(model(points).detach(), reached, atol=1e-10, rtol=1e-10)
-    assert (reached - relu_sum(points, *neurons_of(start))).abs().max() > 0.1
+    assert (reached - before).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("alpha", [1e-2, 1e-6])
@@ -155,14 +152,50 @@ def test_alpha_of_1e_minus_50_stays_within_range(circle):
     assert outcome.history[-1].n_atoms <= len(points)
 
 
-def test_runs_repeat_to_the_bit_and_go_on_where_they_stood(circle):
+@pytest.mark.parametrize("rule", RULES)
+def test_steps_in_parts_and_from_a_state_are_those_of_one_run_to_the_bit(circle, rule):
     points, values = circle
-    settings = SphereTraining(width=40, max_steps=400)
-    problem = settings.problem(points, values)
-    whole = advance(problem, settings.start(problem), 400)
-    parts = advance(problem, advance(problem, settings.start(problem), 150), 250)
-    assert all(torch.equal(left, right) for left, right in zip(whole, parts, strict=True))
-    assert isinstance(whole, State)
+    settings = SphereTraining(rule=rule, width=40, max_steps=400)
+
+    def solver():
+        return SphereDescent(CentredOutput(settings.net(2), xi=0.0), make_loss("regression"), settings)
+
+    whole, first, second = solver(), solver(), solver()
+    expected = whole.step(x=points, y=values, steps=400)
+    first.step(x=points, y=values, steps=150)
+    second.model.load_state_dict(first.model.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for resumed in (first, second):
+        assert resumed.step(x=points, y=values, steps=250) == expected
+        pairs = zip(resumed.model.parameters(), whole.model.parameters(), strict=True)
+        assert all(torch.equal(*pair) for pair in pairs)
+
+
+def test_steps_are_those_of_a_plain_loop_of_projected_descent(circle):
+    """The published update, written again: w <- soft(w + s g, s lambda), v <- v + s w G, normalised."""
+    points, values = circle
+    settings = SphereTraining(width=30, penalty=1e-3, max_steps=20, tolerance=0.0, plain=True)
+    net = settings.net(2)
+    w, v = net.weights.detach().clone(), net.neurons.detach().clone()
+    outcome = train_sphere(points, values, settings)
+    at = moved = w, v
+    size, ceiling = 1.0, torch.inf
+    for step in range(21):
+        w, v = moved
+        residuals = values - (points @ v).relu() @ w / 30
+        objective = residuals.square().mean() / 2 + 1e-3 * w.abs().mean()
+        if objective <= ceiling:
+            at, size = (w, v), size * 1.01 if step else size
+            ceiling = 0.97 * ceiling + 0.03 * objective if step else objective
+        else:
+            size /= 2
+        w, v = at
+        residuals = values - (points @ v).relu() @ w / 30
+        slope = points.T @ (residuals[:, None] * (points @ v > 0)) / len(points)
+        gained, turned = w + size * (v * slope).sum(0), v + size * w * slope
+        moved = gained.sign() * (gained.abs() - size * 1e-3).clamp(min=0), turned / turned.norm(dim=0)
+    torch.testing.assert_close(outcome.net.weights.detach(), at[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(outcome.net.neurons.detach(), at[1], rtol=1e-9, atol=1e-12)
 
 
 def test_stop_rule(circle):
@@ -195,8 +228,8 @@ def test_settings_out_of_range_are_refused(options, message):
 @pytest.mark.parametrize(
     ("points", "values", "message"),
     [
-        (torch.ones(3), torch.ones(3), r"points must have shape \(n, d\)"),
-        (torch.ones(3, 2), torch.ones(2), r"values must have shape \(3,\)"),
+        (torch.ones(3), torch.ones(3), r"points and values must have shapes \(n, d\) and \(n,\)"),
+        (torch.ones(3, 2), torch.ones(2), "hold the same positive number of samples, got 3 and 2"),
         (torch.ones(3, 2), torch.ones(3).double(), "must have one floating type"),
         (torch.ones(3, 2) * math.nan, torch.ones(3), "must be finite"),
     ],
@@ -209,6 +242,8 @@ def test_data_that_do_not_fit_are_refused(points, values, message):
 def test_state_lies_where_the_points_do():
     # The meta device stands for an accelerator: a tensor left on the CPU fails in the first product with the others.
     problem = Problem(torch.ones(4, 3, device="meta"), torch.ones(4, device="meta"), "conic", 0.0)
-    state = initial_state(problem, 5, generator=torch.Generator().manual_seed(0))
-    assert {part.device.type for part in state} == {"meta"}
-    assert {part.device.type for part in _move(problem, state)} == {"meta"}
+    net = SphereTraining("conic", width=5).net(3, like=problem.points)
+    *tensors, steps = start(problem, net.weights.detach(), net.neurons.detach())
+    assert steps == 0
+    assert {part.device.type for part in tensors} == {"meta"}
+    assert {part.device.type for part in _move(problem, start(problem, *net.parameters()))} == {"meta"}

@@ -1,4 +1,4 @@
-"""Descent on one hidden layer of ReLU neurons in the mean-field scaling: the feature regime, by training.
+"""Rules of descent on one hidden layer of ReLU neurons in the mean-field scaling: the feature regime, by training.
 
 f(x) = 1/H sum_h w_h relu(v_h . x), full batch, loss 1/(2n) sum_i (y_i - f(x_i))^2 plus a penalty. Five rules move
 (w, v); one driver gives all of them a step size that adapts itself, so that the objective never rises above its own
@@ -25,12 +25,15 @@ Source: Petrini et al. 2022 (arXiv 2206.12314), regression on the sphere, for th
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from diffstab.solvers.sphere import SphereTraining
 
 RULES = ("projected_gd", "path_norm", "weight_decay", "conic", "alpha_trick")
 ACCELERATED = ("projected_gd", "path_norm", "weight_decay")
@@ -61,7 +64,7 @@ class Problem(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where a descent stands; all tensors, so that it can be stored and taken up to the bit.
+    """Where a descent stands.
 
     Attributes:
         weights: (H,) w.
@@ -74,7 +77,7 @@ class State(NamedTuple):
         slope: (d, H) G here.
         size: () step size s.
         momentum: () Nesterov's t; 1 at a restart.
-        steps: () steps tried so far, int64.
+        steps: Steps tried so far.
     """
 
     weights: Tensor
@@ -87,30 +90,33 @@ class State(NamedTuple):
     slope: Tensor
     size: Tensor
     momentum: Tensor
-    steps: Tensor
+    steps: int
 
 
-def initial_state(problem: Problem, width: int, *, alpha: float = 1.0, generator: torch.Generator) -> State:
-    """Return the start of a descent.
+def initial_neurons(
+    settings: SphereTraining, dimension: int, *, generator: torch.Generator, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Return w (H,) and v (d, H) at the start of a descent.
 
     Neurons are uniform on the sphere. "projected_gd" starts at w = 0, the others at |w| = 1 with random signs (which
     the multiplicative rule "conic" keeps), for "alpha_trick" all times sqrt(alpha).
 
     Args:
-        problem: What is minimised.
-        width: H.
-        alpha: Of "alpha_trick".
-        generator: Draws neurons and signs, on its own device; they go to that of the points.
+        settings: With rule, width H and, for "alpha_trick", alpha.
+        dimension: d.
+        generator: Draws neurons and signs, on its own device.
+        dtype: Floating type of both.
     """
-    like = problem.points
-    drawn = torch.randn(like.shape[1], width, generator=generator, dtype=like.dtype, device=generator.device)
-    neurons = (drawn / _lengths(drawn)).to(like)
-    signs = 2 * torch.randint(0, 2, (width,), generator=generator, device=generator.device).to(like) - 1
-    weights = signs * {"projected_gd": 0.0, "alpha_trick": alpha**0.5}.get(problem.rule, 1.0)
-    if problem.rule == "alpha_trick":
-        neurons *= alpha**0.5
-    there = evaluate(problem, weights, neurons)
-    one = like.new_ones(())
+    width, place = settings.width, generator.device
+    drawn = torch.randn(dimension, width, generator=generator, dtype=dtype, device=place)
+    signs = 2 * torch.randint(0, 2, (width,), generator=generator, device=place).to(dtype) - 1
+    scale = settings.alpha**0.5 if settings.rule == "alpha_trick" else 1.0
+    return signs * (0.0 if settings.rule == "projected_gd" else scale), drawn / _lengths(drawn) * scale
+
+
+def start(problem: Problem, weights: Tensor, neurons: Tensor) -> State:
+    """Return a descent that begins at w (H,) and v (d, H)."""
+    there, one = evaluate(problem, weights, neurons), torch.ones_like(weights[0])
     return State(
         weights=weights,
         neurons=neurons,
@@ -122,7 +128,7 @@ def initial_state(problem: Problem, width: int, *, alpha: float = 1.0, generator
         slope=_slope(problem, there),
         size=one,
         momentum=one,
-        steps=torch.zeros((), dtype=torch.int64, device=like.device),
+        steps=0,
     )
 
 
