@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from diffstab import __version__
@@ -184,13 +185,15 @@ def _sweep(command: str, args: list[str]) -> int:
 def _report(command: str, args: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=COMMANDS[command].summary)
     parser.add_argument("results", help="results folder, as written by a command that runs a grid")
-    folder = parser.parse_args(args).results
+    parser.add_argument("--json", action="store_true", help="print what the page says as JSON, not its path")
+    options = parser.parse_args(args)
 
     from diffstab.experiments import import_others
     from diffstab.report.page import write_report
 
     import_others()
-    print(write_report(folder))
+    page = write_report(options.results)
+    print(page.with_name("page.json").read_text(encoding="utf-8") if options.json else page)
 
 
 def _sphere(command: str, args: list[str]) -> int | None:
@@ -251,6 +254,22 @@ def _scatter(command: str, args: list[str]) -> int:
     return main(args)
 
 
+def _completion(command: str, args: list[str]) -> None:
+    from diffstab import completion
+
+    parser = argparse.ArgumentParser(prog=f"diffstab {command}", description=COMMANDS[command].summary)
+    parser.add_argument("shell", choices=completion.SHELLS)
+    shell = parser.parse_args(args).shell
+    print(completion.script(shell, _starts()))
+
+
+def _starts() -> dict[str, Callable[[], object]]:
+    """What starts each command without arguments, by its words."""
+    found = {name: partial(command.run, name, []) for name, command in commands().items() if name != "sphere"}
+    inner = commands("sphere").items()
+    return {**found, **{f"sphere {name}": partial(one.run, f"sphere {name}", []) for name, one in inner}}
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     check_data_modules()
     from diffstab import demo
@@ -273,6 +292,7 @@ COMMANDS = {
     "import-wandb": Command("turn W&B runs back into the records of a results folder", _import_wandb),
     "paper": Command("run what the sources' figures and claims need, and write one page of verdicts", _paper),
     "demo": Command("a small comparison with its report, on embedded data", _demo),
+    "completion": Command("print the script that completes these commands in bash, zsh or tcsh", _completion),
 }
 
 SPHERE = {

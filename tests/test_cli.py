@@ -94,6 +94,13 @@ def test_report_prints_the_page(monkeypatch, capsys):
     assert capsys.readouterr().out == "results/x/index.html\n"
 
 
+def test_report_prints_what_the_page_says_as_json(monkeypatch, tmp_path, capsys):
+    (tmp_path / "page.json").write_text('{"title": "x"}', encoding="utf-8")
+    monkeypatch.setattr("diffstab.report.page.write_report", lambda folder: Path(folder) / "index.html")
+    assert main(["report", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"title": "x"}
+
+
 def test_sphere_has_commands_of_its_own(capsys, tmp_path):
     assert main(["sphere", "field", "--dimension", "2", "--output", str(tmp_path / "field.png")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'field.png'}\n"

@@ -10,7 +10,7 @@ SOURCES = sorted([*(ROOT / "diffstab").rglob("*.py"), *(ROOT / "datamodules").rg
 
 LEVELS = [
     {"errors", "lazy"},
-    {"extras", "helptext", "progress", "shipped"},
+    {"completion", "extras", "helptext", "progress", "shipped"},
     {"streams"},
     {"results"},
     {"diffeo", "nets"},

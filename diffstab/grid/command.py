@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -119,7 +120,10 @@ def _parser() -> argparse.ArgumentParser:
 def _status(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="diffstab sweep status", description="How far a sweep is.")
     parser.add_argument("folder", help="results folder of a sweep")
-    print(status(parser.parse_args(args).folder))
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    options = parser.parse_args(args)
+    found = status(options.folder)
+    print(json.dumps(found.as_data(), indent=1) if options.json else found)
     return 0
 
 

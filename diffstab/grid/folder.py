@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections import Counter
@@ -51,6 +52,18 @@ class SweepStatus:
     def count(self, state: RunState) -> int:
         """Return the number of runs in a state."""
         return Counter(self.states.values())[state]
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it as JSON can hold it: counts, labels, failures, and the expected seconds of what is left."""
+        failures = [{**failure._asdict(), "label": label} for label, failure in self.failures.items()]
+        counts = {state: self.count(state) for state in get_args(RunState)}
+        return {
+            "runs": len(self.states),
+            **counts,
+            "running_now": self.labels,
+            "failures": failures,
+            "expected": {**dataclasses.asdict(self.expected), "wall_seconds": self.expected.on(self.workers)},
+        }
 
     def __str__(self) -> str:
         parts = [f"{count} {state}" for state in get_args(RunState) if (count := self.count(state))]

@@ -12,6 +12,7 @@ import yaml
 
 from diffstab.errors import ResultsError
 from diffstab.report.document import Section, page_html
+from diffstab.report.page_json import page_json
 from diffstab.results import parse_yaml, write_atomically
 
 MANIFEST = ".written.json"
@@ -92,7 +93,7 @@ def _put(new: Path, folder: Path, names: Sequence[str]) -> None:
 def write_page(
     folder: Path, *, title: str, topic: str, line: str, parts: Sequence[Section], notes: Sequence[str]
 ) -> Path:
-    """Write the sections as ``report/index.html`` of a results folder, with the files of their pictures.
+    """Write the sections as ``report/index.html`` of a results folder, what they say as ``page.json``, and pictures.
 
     Args:
         folder: Results folder.
@@ -112,6 +113,7 @@ def write_page(
     pictures = [picture for part in parts for picture in part.pictures]
     files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
     files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
+    files["page.json"] = page_json(title, folder / "report", parts, notes).encode()
     replace_files(folder / "report", {"index.html": html.encode("utf-8"), **files})
     return folder / "report" / "index.html"
 

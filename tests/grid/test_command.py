@@ -1,5 +1,7 @@
 """`diffstab sweep` as it is typed."""
 
+import json
+
 import pytest
 
 from diffstab.cli import main
@@ -20,6 +22,13 @@ def test_a_sweep_from_the_first_run_to_the_last(write_sweep, place, scheduler, c
     assert "failed: factor=1.0 number=3 seed=0: ValueError: 3 is not to be squared" in told.err
     assert main(["sweep", "status", "results/sweep_grid"]) == 0
     assert "6 runs: 4 recorded, 2 failed" in capsys.readouterr().out
+    assert main(["sweep", "status", "results/sweep_grid", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["runs"], found["recorded"], found["failed"], found["missing"]) == (6, 4, 2, 0)
+    assert {failure["reason"] for failure in found["failures"]} == {"ValueError: 3 is not to be squared"}
+    assert all("number=3" in failure["label"] for failure in found["failures"])
+    assert found["running_now"] == []
+    assert found["expected"]["wall_seconds"] == 0
     # What failed before is left out, and still fails the sweep.
     assert main(["sweep", path, *options]) == 1
     assert "--retry-failed tries them again" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""What a page says, for programs: its answers, numbers, figures and cautions as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diffstab.report.document import Picture, Section, Table, TableCell
+
+
+def page_json(title: str, folder: Path, sections: Sequence[Section], notes: Sequence[str]) -> str:
+    """Return the content of a page as JSON.
+
+    Args:
+        title: Of the page.
+        folder: That the page and its figures lie in.
+        sections: Of the page.
+        notes: Its cautions.
+
+    Returns:
+        An object with ``title``, ``page``, ``findings`` (what is found, by its label), ``cautions``, ``tables``
+        (with the text of each cell and its value) and ``figures`` (with their files).
+    """
+    found = [pair for section in sections for pair in section.verdicts]
+    tables = [_table(section, table) for section in sections for table in section.tables]
+    pictures = [_figure(picture, folder) for section in sections for picture in section.pictures]
+    content = {
+        "title": title,
+        "page": str(folder / "index.html"),
+        "findings": dict(found),
+        "cautions": list(notes),
+        "tables": tables,
+        "figures": pictures,
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def _table(section: Section, table: Table) -> dict[str, Any]:
+    rows = [[_cell(cell) for cell in row] for row in table.rows]
+    return {"section": section.title, "caption": table.caption, "columns": list(table.headers), "rows": rows}
+
+
+def _cell(cell: TableCell) -> dict[str, Any]:
+    """The text, and the number behind it where there is one."""
+    is_number = not isinstance(cell.value, str) and math.isfinite(cell.value)
+    return {"text": cell.text, "value": float(cell.value) if is_number else None}
+
+
+def _figure(picture: Picture, folder: Path) -> dict[str, str]:
+    files = {ending: str(folder / "figures" / f"{picture.stem}.{ending}") for ending in ("png", "pdf")}
+    return {"name": picture.stem, "caption": picture.caption, **files}
