@@ -270,6 +270,12 @@ def _starts() -> dict[str, Callable[[], object]]:
     return {**found, **{f"sphere {name}": partial(one.run, f"sphere {name}", []) for name, one in inner}}
 
 
+def _layers(command: str, args: list[str]) -> None:
+    from diffstab.nets import layers_command
+
+    layers_command.main(args)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     check_data_modules()
     from diffstab import demo
@@ -284,6 +290,7 @@ COMMANDS = {
     "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
     "run": Command("run an experiment of your own, a class package.module:Class", _any_experiment),
+    "layers": Command("list the layers of a model, and which are measured by default", _layers),
     "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "figure": Command("draw one figure or table by its name, from results folders", _figure),

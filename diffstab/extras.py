@@ -10,6 +10,9 @@ EXTRAS = {
     "distributed": "grids",
     "dask_jobqueue": "grids",
     "cryptography": "grids",
+    "timm": "models",
+    "safetensors": "models",
+    "onnxruntime": "models",
 }
 """Modules that a plain installation lacks, and the extra of the project that brings each."""
 

@@ -14,12 +14,13 @@ from diffstab.errors import ArgumentError
 from diffstab.experiments.classes import described_class
 from diffstab.kernels import NTKClassifier, NTKRegressor, as_predictor, ntk, random_feature_kernel
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
+from diffstab.nets.initial import initial_weights
 from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.kernel_flow import fit_kernel_flow
 from diffstab.solvers.status import Status
 from diffstab.solvers.stopping import GIVEN_UP, margin_share
 from diffstab.stability.predictors import Predictor
-from diffstab.training.train_net import Devices, initial_weights, train_net
+from diffstab.training.train_net import Devices, train_net
 
 if TYPE_CHECKING:
     from diffstab.experiments.images import ImageExperiment, Method, NetChoice

@@ -19,6 +19,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.loggers import CSVLogger
 
 from diffstab.errors import ArgumentError, DiffstabError
+from diffstab.nets.initial import initial_weights
 from diffstab.results import flatten, parse_yaml, write_atomically
 from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
@@ -26,7 +27,6 @@ from diffstab.training.checkpoints import check_checkpoint
 from diffstab.training.config_files import read_arguments, strict_reading, told
 from diffstab.training.task import Task, at_least_single
 from diffstab.training.terminal import results_text, show_progress, without_remarks
-from diffstab.training.train_net import initial_weights
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 

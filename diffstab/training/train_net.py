@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
@@ -16,7 +14,7 @@ from diffstab.nets import CentredOutput
 from diffstab.solvers.optimise import FLOWS, OptimiserSettings
 from diffstab.solvers.solver import CHUNK
 from diffstab.solvers.status import Status
-from diffstab.streams import integer_seed, stream
+from diffstab.streams import integer_seed
 from diffstab.training.task import LossName, Task
 from diffstab.training.terminal import quiet_lightning
 
@@ -34,21 +32,6 @@ class Devices:
     accelerator: str = "cpu"
     devices: int | str | list[int] = 1
     precision: str | int = "32-true"
-
-
-@contextmanager
-def initial_weights(seed: int, member: int = 0) -> Iterator[None]:
-    """Give nets that are built in this context the initial weights of a seed, whatever their layers.
-
-    They draw from torch's global generator, as the layers of torch do; it is put back afterwards.
-
-    Args:
-        seed: Seed of the run.
-        member: Number of the net in an ensemble.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.set_rng_state(stream(seed, "weights", member).get_state())
-        yield
 
 
 def train_net(
