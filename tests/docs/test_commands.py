@@ -34,9 +34,7 @@ def commands(block):
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         while words:
-            end = next(
-                (place for place, word in enumerate(words) if word in ("&&", "|", ";")), len(words)
-            )
+            end = next((place for place, word in enumerate(words) if word in ("&&", "|", ";")), len(words))
             yield words[:end]
             words = words[end + 1 :]
 
