@@ -4,7 +4,7 @@ BIN := .venv/bin
 # One BLAS thread for each test worker, or the workers fight over the cores.
 WORKERS ?= 2
 
-.PHONY: demo paper test lint types unit contracts floor help-texts bench clean
+.PHONY: demo paper test lint types unit contracts floor help-texts docs bench clean
 
 demo: .venv/installed
 	$(BIN)/diffstab demo
@@ -42,6 +42,11 @@ floor: .venv/installed
 help-texts: .venv/installed
 	$(BIN)/python -m tests.references.help_texts
 
+# The site into site/; warnings, broken links, and pages that load anything from elsewhere are errors.
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@! grep -rnoE '(src|rel="stylesheet" href)="(https?:)?//[^"]*' site --include='*.html'
+
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench_warp
 	$(BIN)/python -m benchmarks.bench_gram
@@ -60,4 +65,4 @@ bench: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-floor .mypy_cache .ruff_cache .pytest_cache
+	rm -rf site .venv .venv-floor .mypy_cache .ruff_cache .pytest_cache

@@ -63,13 +63,13 @@ def statistics(stored: torch.Tensor, *, white: int, size: int | None) -> Statist
 def normalised(
     stored: torch.Tensor, moments: Statistics, *, normalisation: Normalisation, white: int, size: int | None
 ) -> torch.Tensor:
-    r"""Turn stored images into the normalised ones.
+    """Turn stored images into the normalised ones.
 
-    "sphere": centred by the mean image and scaled to the sphere of radius :math:`\sqrt d`,
+    "sphere": centred by the mean image and scaled to the sphere of radius sqrt(d),
 
-    .. math:: x \leftarrow \sqrt d \, (x - \bar x) / \lVert x - \bar x \rVert, \quad d = C H W
+        x <- sqrt(d) (x - mean) / |x - mean|,  d = C H W
 
-    "standard": per channel :math:`(x - \mu_c) / \sigma_c`. "none": in [0, 1].
+    "standard": per channel (x - mean_c) / deviation_c. "none": in [0, 1].
 
     Args:
         stored: (n, C, H, W) uint8.

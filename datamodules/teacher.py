@@ -13,7 +13,7 @@ from diffstab.streams import stream
 
 
 class TeacherNetwork(RegressionDataModule):
-    r"""Standard Gaussian inputs with the outputs of a teacher: relu layers without bias, linear output.
+    """Standard Gaussian inputs with the outputs of a teacher: relu layers without bias, linear output.
 
     The teacher's weights are independent Gaussians of variance 1 / n_{l-1}.
 

@@ -25,9 +25,9 @@ def draw_coefficients(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> torch.Tensor:
-    r"""Draw the sine coefficients of independent fields.
+    """Draw the sine coefficients of independent fields.
 
-    .. math:: C_{ij} \sim \mathrm{Normal}(0, T / (i^2 + j^2)), \quad \sqrt{i^2 + j^2} < c + 1/2
+        C_ij ~ Normal(0, T / (i^2 + j^2)),  sqrt(i^2 + j^2) < c + 1/2
 
     Args:
         count: Number of fields, at least 0.
@@ -60,10 +60,10 @@ def draw_coefficients(
 
 
 def displacement_field(coefficients: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    r"""Evaluate fields on the pixel grid.
+    """Evaluate fields on the pixel grid.
 
-    .. math:: dx = W \sum_{ij} C^x_{ij} \sin(i \pi u) \sin(j \pi v), \qquad
-              dy = H \sum_{ij} C^y_{ij} \sin(i \pi u) \sin(j \pi v)
+        dx = W sum_ij Cx_ij sin(i pi u) sin(j pi v)
+        dy = H sum_ij Cy_ij sin(i pi u) sin(j pi v)
 
     Args:
         coefficients: (count, 2, c, c) as drawn by `draw_coefficients`.

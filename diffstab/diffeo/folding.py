@@ -10,7 +10,7 @@ from diffstab.errors import ArgumentError, FoldingWarning
 
 
 def folded(field: torch.Tensor) -> torch.Tensor:
-    r"""Tell which displacement fields fold an image that `warp` reads at s - d(s).
+    """Tell which displacement fields fold an image that `warp` reads at s - d(s).
 
     A field folds where the determinant of I - grad d is not positive. The map s -> s - d(s) is interpolated
     bilinearly between pixels. Its determinant is affine in each cell, so it is positive in the whole cell if and only

@@ -50,7 +50,7 @@ class _Series(NamedTuple):
 
 
 def source_points(points: torch.Tensor, coefficients: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    r"""Return where points of warped images come from: p = q - tau(q).
+    """Return where points of warped images come from: p = q - tau(q).
 
     Args:
         points: q, (n, P, 2): x along the width, y along the height, pixel centres at whole numbers.
@@ -68,7 +68,7 @@ def source_points(points: torch.Tensor, coefficients: torch.Tensor, size: tuple[
 
 
 def moved_points(points: torch.Tensor, coefficients: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    r"""Return where points of images go when the images are warped: the q with q - tau(q) = p.
+    """Return where points of images go when the images are warped: the q with q - tau(q) = p.
 
     Solved by Newton's method to 1e-8 px in the sine series itself (between pixels `warp` follows its values at the
     pixels).

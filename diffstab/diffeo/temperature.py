@@ -16,14 +16,14 @@ class AdmissibleRange(NamedTuple):
 
 
 def temperature_from_displacement(delta_px: float, size: int | tuple[int, int], cutoff: int) -> float:
-    r"""Return the temperature whose typical displacement is ``delta_px``.
+    """Return the temperature whose typical displacement is ``delta_px``.
 
-    .. math:: T = 4 \delta^2 / (\pi n^2 \ln c)
+        T = 4 delta^2 / (pi n^2 ln c)
 
     Args:
         delta_px: Root-mean-square length of the displacement vector, pixels, at least 0.
         size: Side n in pixels, or (height, width); a rectangle counts as the square with
-            :math:`n^2 = (H^2 + W^2) / 2`, which has the same mean squared displacement.
+            n^2 = (H^2 + W^2) / 2, which has the same mean squared displacement.
         cutoff: High-frequency cut-off c, at least 2.
 
     Returns:
@@ -44,9 +44,9 @@ def temperature_from_displacement(delta_px: float, size: int | tuple[int, int], 
 
 
 def displacement_from_temperature(temperature: float, size: int | tuple[int, int], cutoff: int) -> float:
-    r"""Return the typical displacement in pixels at a temperature.
+    """Return the typical displacement in pixels at a temperature.
 
-    .. math:: \delta = n \sqrt{\pi T \ln c} / 2
+        delta = n sqrt(pi T ln c) / 2
 
     Args:
         temperature: T, at least 0.
@@ -68,9 +68,9 @@ def displacement_from_temperature(temperature: float, size: int | tuple[int, int
 
 
 def admissible_temperatures(size: int | tuple[int, int], cutoff: int) -> AdmissibleRange:
-    r"""Return the range of temperatures that move the image by half a pixel or more and do not fold it.
+    """Return the range of temperatures that move the image by half a pixel or more and do not fold it.
 
-    .. math:: T_{min} = 1 / (\pi n^2 \ln c), \qquad T_{max} = 4 / (\pi^3 c^2 \ln c)
+        T_min = 1 / (pi n^2 ln c),  T_max = 4 / (pi^3 c^2 ln c)
 
     Args:
         size: Side n in pixels, or (height, width), as in `temperature_from_displacement`.
@@ -96,10 +96,9 @@ def admissible_temperatures(size: int | tuple[int, int], cutoff: int) -> Admissi
 
 
 def rms_displacement_px(temperature: float, size: int | tuple[int, int], cutoff: int) -> float:
-    r"""Return the exact root mean square of the displacement over the pixel grid.
+    """Return the exact root mean square of the displacement over the pixel grid.
 
-    .. math:: \delta_{rms}^2 = (H^2 + W^2)\, T \sum_{ij} \frac{1}{i^2 + j^2}
-              \langle \sin^2(i \pi u) \rangle_u \langle \sin^2(j \pi v) \rangle_v
+        delta_rms^2 = (H^2 + W^2) T sum_ij <sin^2(i pi u)>_u <sin^2(j pi v)>_v / (i^2 + j^2)
 
     with averages over the columns u and the rows v of the grid, border included.
 
@@ -109,7 +108,7 @@ def rms_displacement_px(temperature: float, size: int | tuple[int, int], cutoff:
         cutoff: High-frequency cut-off c, at least 2.
 
     Returns:
-        :math:`\sqrt{E\,\mathrm{mean}_{pixels}(dx^2 + dy^2)}` in pixels, for any c.
+        sqrt(E mean over pixels of (dx^2 + dy^2)) in pixels, for any c.
 
     Raises:
         ArgumentError: An argument is out of range.
@@ -123,10 +122,10 @@ def rms_displacement_px(temperature: float, size: int | tuple[int, int], cutoff:
 
 
 def mode_variances(cutoff: int) -> torch.Tensor:
-    r"""Return the variance of each mode at unit temperature: 1 / (i^2 + j^2) within the cut-off, else 0.
+    """Return the variance of each mode at unit temperature: 1 / (i^2 + j^2) within the cut-off, else 0.
 
     Args:
-        cutoff: High-frequency cut-off c, at least 2; modes with :math:`\sqrt{i^2 + j^2} < c + 1/2` are kept.
+        cutoff: High-frequency cut-off c, at least 2; modes with sqrt(i^2 + j^2) < c + 1/2 are kept.
 
     Returns:
         (c, c) in float64; entry [i - 1, j - 1] belongs to sin(i pi u) sin(j pi v).

@@ -19,9 +19,9 @@ _CHUNK_PIXELS = 1 << 17  # pixels per chunk on the CPU: its buffers stay in the 
 
 
 def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> torch.Tensor:
-    r"""Deform images by displacement fields.
+    """Deform images by displacement fields.
 
-    .. math:: y(r, s) = x(r - dx(r, s),\; s - dy(r, s))
+        y(r, s) = x(r - dx(r, s), s - dy(r, s))
 
     Args:
         images: (n, C, H, W), floating-point, finite; H and W at least 2. They are warped in float64 if
