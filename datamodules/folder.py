@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from datamodules.base import ImageDataModule
-from datamodules.image_files import decoded, image_files, is_left_behind
 from datamodules.splits import Source, Split
 from diffstab.errors import ArgumentError, DataError
+from diffstab.image_files import decoded, image_files, is_left_behind
 
 
 class ImageFolder(ImageDataModule):

@@ -10,7 +10,7 @@ SOURCES = sorted([*(ROOT / "diffstab").rglob("*.py"), *(ROOT / "datamodules").rg
 
 LEVELS = [
     {"errors", "lazy"},
-    {"completion", "extras", "helptext", "progress", "shipped"},
+    {"completion", "extras", "helptext", "image_files", "progress", "shipped"},
     {"streams"},
     {"results"},
     {"diffeo", "nets"},
@@ -18,6 +18,7 @@ LEVELS = [
     {"stability", "sparsity", "sphere", "l2"},
     {"solvers"},
     {"training"},
+    {"measuring"},
     {"experiments"},
     {"grid"},
     {"report"},
@@ -61,7 +62,7 @@ def is_allowed(name, package, room):
     if top != "diffstab" or inner not in LEVEL:
         return True
     if package == "datamodules":
-        return inner in {"errors", "streams", "sphere", "l2"}
+        return inner in {"errors", "image_files", "streams", "sphere", "l2"}
     return inner == room or LEVEL[inner] < LEVEL.get(room, 0)
 
 

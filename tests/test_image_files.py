@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datamodules.image_files import decoded, image_files, is_left_behind
 from diffstab.errors import DataError
+from diffstab.image_files import decoded, image_files, is_left_behind
 
 
 @pytest.fixture
