@@ -9,6 +9,7 @@ from diffstab.experiments.plateau import PlateauExperiment
 from diffstab.experiments.unit import Cell
 from diffstab.grid.options import parse
 from diffstab.l2.descent import DescentSettings
+from tests.references.grids import check_that_a_file_is_refused
 
 ALL = ["weights", "representations", "covariances"]
 
@@ -128,7 +129,4 @@ def test_a_parsed_experiment_is_the_one_made_in_python():
     ],
 )
 def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
-    path = tmp_path / "wrong.yaml"
-    path.write_text(text)
-    with pytest.raises(ArgumentError, match=message):
-        parse(PlateauExperiment, ["--config", str(path)])
+    check_that_a_file_is_refused(PlateauExperiment, text, message, tmp_path)

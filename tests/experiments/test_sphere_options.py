@@ -6,6 +6,7 @@ from diffstab.errors import ArgumentError
 from diffstab.experiments.sphere import SphereExperiment, SphereMethod, build_target
 from diffstab.experiments.unit import Cell
 from diffstab.grid.options import parse
+from tests.references.grids import check_that_a_file_is_refused
 
 CONSTANT = {"class_path": "diffstab.sphere.ConstantTarget"}
 FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
@@ -147,7 +148,4 @@ def test_a_parsed_experiment_is_the_one_made_in_python():
     ],
 )
 def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
-    path = tmp_path / "wrong.yaml"
-    path.write_text(text)
-    with pytest.raises(ArgumentError, match=message):
-        parse(SphereExperiment, ["--config", str(path)])
+    check_that_a_file_is_refused(SphereExperiment, text, message, tmp_path)
