@@ -121,6 +121,11 @@ def _field_parser(experiment: type[Experiment], **options: Any) -> ArgumentParse
             parser.add_subclass_arguments(base, choice.option, skip=set(choice.given))
             parser.set_defaults({choice.option: default})
     skip = {choice.option} if choice is not None else set()
+    for name, settings in experiment.open_options.items():
+        # Not as their class: jsonargparse would take a class_path for one of its subclasses.
+        parser.add_method_arguments(settings, "__init__", name)
+        parser.groups[name].title = (settings.__doc__ or name).partition("\n")[0].rstrip(".")
+        skip.add(name)
     parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip=skip)
     return parser
 
@@ -131,6 +136,8 @@ def _made(experiment: type[E], parser: ArgumentParser, options: Any) -> E:
     described = (
         {} if choice is None else {choice.option: _described(options.pop(choice.option), choice.option)}
     )
+    for name, settings in experiment.open_options.items():
+        described[name] = settings(**options.pop(name).as_dict())
     values = parser.instantiate(options)
     names = [field.name for field in dataclasses.fields(experiment) if field.name not in described]
     return experiment(**described, **{name: getattr(values, name) for name in names})
