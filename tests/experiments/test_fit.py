@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from diffstab.grid.batches import make_batch
-from diffstab.grid.observers import Observer
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.fit import FITS, FitExperiment
+from diffstab.grid.batch import Observer
 from diffstab.grid.options import parse as parse_options
+from diffstab.grid.plan import make_batch
 from diffstab.grid.running import run_batch
 from diffstab.results import Records
 
