@@ -132,7 +132,6 @@ def make_plan(sweep: SweepFile) -> Plan:
         ArgumentError: If the base configuration or a combination is wrong, with the combination in the message.
     """
     request = parse(sweep.experiment, sweep.arguments({}))
-    _refuse_unknown(sweep, request.experiment.resolved())
     made = list(experiments(sweep, request.experiment))
     places = [_settled(one, experiment) for one, experiment in zip(sweep.combinations(), made, strict=True)]
     columns, kinds = _columns(places, request.experiment.grid_keys())
@@ -165,23 +164,6 @@ def _once(batches: Iterable[RunBatch]) -> Iterator[RunBatch]:
         if not seen.issuperset(batch.keys.values()):
             seen.update(batch.keys.values())
             yield batch
-
-
-def _refuse_unknown(sweep: SweepFile, base: Mapping[str, Any]) -> None:
-    """Refuse an option that would be a new entry of a mapping, a method of one option say: a typing error.
-
-    What follows init_args hangs on the class, and is checked where the combination is parsed.
-    """
-    options = [option for name in {**sweep.fixed, **sweep.swept} for option in name.split(",")]
-    for option in options:
-        inside: Any = base
-        for part in option.split("."):
-            if part == "init_args" or option == "config" or not inside or not isinstance(inside, Mapping):
-                break
-            if part not in inside:
-                condition, way_out = "name options of the command", f"There are {', '.join(inside)}."
-                raise ArgumentError(f"parameters.{option}", condition, part, way_out)
-            inside = inside[part]
 
 
 def _settled(combination: Mapping[str, Any], experiment: Experiment) -> dict[str, Any]:

@@ -1,4 +1,3 @@
-import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -31,30 +30,6 @@ def test_one_record_a_run(tmp_path):
     assert set(frame["regime"]) == {"lazy", "feature"}
     assert frame["test_error"].gt(0).all()
     assert frame[frame["method"] == "lazy_ntk"]["solver"].eq("cholesky").all()
-
-
-def test_an_interrupted_curve_does_only_what_is_missing(tmp_path, monkeypatch):
-    done = []
-
-    def interrupted(experiment, cell, *rest):
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(cell)
-        return run(experiment, cell, *rest)
-
-    run = SphereExperiment.run
-    monkeypatch.setattr(SphereExperiment, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_grid(tiny(), tmp_path / "a", console=QUIET)
-    first = list(done)
-    done.clear()
-    run_grid(tiny(), tmp_path / "a", console=QUIET)
-    assert len(first) == 3
-    assert set(first) | set(done) == set(tiny().cells())
-    assert not set(first) & set(done)
-    monkeypatch.undo()
-    run_grid(tiny(), tmp_path / "b", console=QUIET)
-    pd.testing.assert_frame_equal(numbers(tmp_path / "a"), numbers(tmp_path / "b"), check_exact=True)
 
 
 def test_a_larger_grid_keeps_the_records_that_are_there(tmp_path):
