@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from diffstab.l2.inverse import Inverse
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights
 from diffstab.l2.problem import L2Problem
-from diffstab.results import write_atomically
+from diffstab.results import write_arrays
 from diffstab.streams import stream
 from diffstab.training.devices import Devices
 
@@ -147,7 +146,7 @@ class ForcesExperiment(Experiment):
         problem = self.problem(shared)
         trace, arrays, end = _followed(self, problem, cell["seed"], shared.labels)
         distance = stationarity(problem, end.weights)
-        _write_arrays(workplace.folder / PICTURES / f"{workplace.keys[cell]}.npz", arrays)
+        write_arrays(workplace.folder / PICTURES / f"{workplace.keys[cell]}.npz", **arrays)
         return {
             "dataset": shared.name,
             "n_train": self.n_train,
@@ -194,16 +193,9 @@ def state_numbers(
 
 def snapshot_arrays(layers: Layers, name: str) -> dict[str, np.ndarray]:
     """Return the hidden layers of a state for pictures, in single precision: Z, attraction and repulsion of each."""
-    arrays: dict[str, np.ndarray] = {}
-    for layer, (z, found) in enumerate(
-        zip(layers.representations[:-1], layers.forces, strict=False), start=1
-    ):
-        matrices = {"z": z, "attraction": found.attraction, "repulsion": found.repulsion}
-        arrays |= {f"{name}_{what}{layer}": matrix.float().cpu().numpy() for what, matrix in matrices.items()}
-    return arrays
-
-
-def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+    hidden = enumerate(zip(layers.representations[:-1], layers.forces[:-1], strict=True), start=1)
+    return {
+        f"{name}_{what}{layer}": matrix.float().cpu().numpy()
+        for layer, (z, found) in hidden
+        for what, matrix in (("z", z), ("attraction", found.attraction), ("repulsion", found.repulsion))
+    }

@@ -4,7 +4,7 @@ from diffstab.errors import ResultsError
 from diffstab.experiments.sphere import SphereExperiment, SphereMethod
 from diffstab.grid.running import run_grid
 from diffstab.results import read_records
-from tests.references.grids import QUIET, check_that_only_what_is_missing_is_done
+from tests.references.grids import QUIET
 
 FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
 
@@ -22,10 +22,6 @@ def test_one_record_a_run(tmp_path):
     assert set(frame["regime"]) == {"lazy", "feature"}
     assert frame["test_error"].gt(0).all()
     assert frame[frame["method"] == "lazy_ntk"]["solver"].eq("cholesky").all()
-
-
-def test_an_interrupted_curve_does_only_what_is_missing(tmp_path, monkeypatch):
-    check_that_only_what_is_missing_is_done(tiny(), tmp_path, monkeypatch)
 
 
 def test_a_larger_grid_keeps_the_records_that_are_there(tmp_path):

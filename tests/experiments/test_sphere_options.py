@@ -6,7 +6,6 @@ from diffstab.errors import ArgumentError
 from diffstab.experiments.sphere import SphereExperiment, SphereMethod, build_target
 from diffstab.experiments.unit import Cell
 from diffstab.grid.options import parse
-from tests.references.grids import check_that_a_file_is_refused
 
 CONSTANT = {"class_path": "diffstab.sphere.ConstantTarget"}
 FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
@@ -134,18 +133,3 @@ def test_a_parsed_experiment_is_the_one_made_in_python():
     assert build_target(parsed.targets[0]).name == "constant_2"
     default, *_ = parse(SphereExperiment, [])
     assert dataclasses.replace(default, targets=[CONSTANT]) == SphereExperiment()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("n_trai: [8]", "n_trai"),
-        ("n_train: [many]", "n_train"),
-        ("methods: {a: {predictor: ntk, rigde: 1.0}}", "rigde"),
-        ("targets: [{class_path: diffstab.sphere.GaussianFieldTarget}]", "smoothness"),
-        ("targets: [{class_path: diffstab.sphere.ConstantTarget, init_args: {size: 1}}]", "size"),
-        ("dimensions: [1]", "dimensions must hold different numbers of at least 2"),
-    ],
-)
-def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
-    check_that_a_file_is_refused(SphereExperiment, text, message, tmp_path)
