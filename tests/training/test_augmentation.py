@@ -80,7 +80,7 @@ def test_solvers_on_fixed_images_refuse_it(name):
     module.setup()
     with initial_weights(0):
         net = CNN(1, (4,), out_features=1)
-    with pytest.raises(ArgumentError, match="data.augmentation must be null, got one for"):
+    with pytest.raises(ArgumentError, match=r"data\.augmentation must be null, got one for"):
         train_net(net, module, alpha=1.0, optimiser=OptimiserSettings(name=name, stop=StopRule(max_steps=2)))
 
 
