@@ -41,8 +41,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def runs_of(records, **settings):
-    return Runs("sphere", prepare(records, {}), settings=settings)
+def runs_of(records):
+    return Runs("sphere", prepare(records, {}))
 
 
 def test_the_page_stands_alone_with_its_figures_beside(folder):
