@@ -76,7 +76,10 @@ def _told(row: pd.Series, name: str, text: str) -> TableCell:
     is_number = isinstance(value, int | float | np.number)
     if pd.isna(value) or (is_number and not np.isfinite(value)):
         return TableCell("–", np.nan)
-    return TableCell(_Texts().vformat(text, (), row), float(value) if is_number else None)
+    return TableCell(
+        _Texts().format(text, **{str(key): one for key, one in row.items()}),
+        float(value) if is_number else None,
+    )
 
 
 @dataclass(frozen=True)

@@ -89,11 +89,11 @@ def _layers(frame: pd.DataFrame) -> pd.DataFrame:
     """Lists of layers spread over columns, their number, and in words neurons left and rank of each layer."""
     lists = {name: [_list(one) for one in column(frame, name)] for name in ("hidden_widths", *_PER_LAYER)}
     depth = max(map(len, lists["hidden_widths"]), default=0)
-    columns: dict[str, Sequence[object]] = {"hidden_layers": [len(one) for one in lists["hidden_widths"]]}
+    columns: dict[str, Any] = {"hidden_layers": [len(one) for one in lists["hidden_widths"]]}
     for name in _PER_LAYER:
         for layer in range(depth):
             values = [float(one[layer]) if len(one) > layer else np.nan for one in lists[name]]
-            columns[f"{name}_{layer + 1}"] = np.array(values, dtype=np.float64)
+            columns[f"{name}_{layer + 1}"] = pd.Series(values, index=frame.index, dtype="float64")
     columns["neurons"] = [max(one, default=np.nan) for one in lists["pruned_widths"]]
     columns["neurons_text"] = [" · ".join(f"{n:g}" for n in one) or None for one in lists["pruned_widths"]]
     ranks = zip(lists["rank_lower"], lists["rank_upper"], strict=True)

@@ -24,7 +24,7 @@ from diffstab.report.marks import DASHED, Mark, PointMark
 from diffstab.report.scales import ROUNDING, Scale, set_scale
 from diffstab.report.style import FAINT, Look, palette, plain
 from diffstab.report.summaries import Statistic
-from diffstab.report.tables import grouped
+from diffstab.report.tables import column, grouped
 from diffstab.report.words import capital, column_of, interval_text, ordered, value_text
 
 WIDEST = 3
@@ -330,7 +330,7 @@ class _Panel:
 def _value(part: pd.DataFrame, at: float | str) -> float:
     if not isinstance(at, str):
         return float(at)
-    known = part[at].dropna() if at in part else ()
+    known = column(part, at).dropna()
     return float(known.iloc[0]) if len(known) else np.nan
 
 

@@ -106,9 +106,10 @@ def _fewer(part: pd.DataFrame) -> list[str]:
     near = near[near["pruned_height"] <= near["tolerance"]]
     near = near.sort_values(["neurons", "pruned_height"], kind="stable").drop_duplicates("seed")
     both = earliest(starts(part))[["seed", "start"]].merge(near, on="seed")
+    fewer = both[both["neurons"] < both["start"]]
     return [
-        f"{row.neurons:g} at seed {row.seed} ({percent(max(0.0, row.pruned_height))} above the smallest loss)"
-        for row in both[both["neurons"] < both["start"]].itertuples()
+        f"{row['neurons']:g} at seed {row['seed']} ({percent(max(0.0, row['pruned_height']))} above the smallest loss)"
+        for _, row in fewer.iterrows()
     ]
 
 

@@ -90,7 +90,9 @@ def with_prediction(frame: pd.DataFrame) -> pd.DataFrame:
     both = frame[["dataset", "method", "n_train"]].merge(exponents(frame)[names], how="left")
     line = both["last_error"] * (both["n_train"] / both["last_n"]) ** -both["predicted"]
     is_end = (both["n_train"] == both["first_n"]) | (both["n_train"] == both["last_n"])
-    return frame.assign(predicted_error=line.where(is_end).to_numpy(dtype=np.float64))
+    return frame.assign(
+        predicted_error=line.where(is_end & both["predicted"].notna()).to_numpy(dtype=np.float64)
+    )
 
 
 def spectrum_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -196,8 +198,8 @@ def cautions(runs: Runs) -> Sequence[str]:
         (wide, f"{counted(wide, 'exact feature predictor')} stopped before the gap asked for."),
         (
             searched,
-            f"For {counted(searched, 'feature predictor')} the gap to the optimum is an estimate by a search, no "
-            "proof.",
+            f"For {counted(searched, 'feature predictor')} it is not proven that none has a smaller norm: "
+            "a search found none.",
         ),
         (not np.isfinite(column(frame, "test_error")).all(), "Some runs have no finite test error."),
     ]

@@ -177,7 +177,8 @@ def _sums(frame: pd.DataFrame, *, dimension: int, sizes: int = 1) -> pd.DataFram
     chosen = np.unique(enough["n_train"])[:: max(1, enough["n_train"].nunique() // 2)][:sizes]
     kept = enough[enough["n_train"].isin(chosen) & (enough["seed"] == enough["seed"].min())]
     ranks = {method: rank for rank, method in enumerate(ordered("method", kept["method"]))}
-    return kept.assign(rank=kept["method"].map(ranks)).sort_values(["rank", "n_train"], kind="stable")
+    ranked: pd.DataFrame = kept.assign(rank=kept["method"].map(ranks))
+    return ranked.sort_values(["rank", "n_train"], kind="stable")
 
 
 def _vectors(row: pd.Series, name: str) -> Tensor:

@@ -132,7 +132,7 @@ def test_cautions_name_what_weakens_the_numbers(sphere_records):
     wanted = (
         "singular to rounding",
         "8 exact feature predictors stopped",
-        "no proof",
+        "a search found none",
         "no finite test error",
     )
     for text, words in zip(cautions(runs_of(weak)), wanted, strict=True):

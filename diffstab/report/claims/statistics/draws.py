@@ -39,10 +39,13 @@ def each(records: pd.DataFrame, claim: Claim, *, may_fall: Mapping[str, Any] | N
     for name, value in (may_fall or {}).items():
         falls &= (part[name] == value).to_numpy() if name in part else False
     several = part["dataset"].nunique() > 1
-    estimates = {}
-    for row, may in zip(part.itertuples(), falls, strict=True):
-        place = f"n = {row.n_train}, {f'{row.dataset}, ' if several else ''}seed {row.seed}"
-        estimates[place] = Estimate(row.value, -np.inf if may else row.value, row.value)
+    rows = zip(part["dataset"], part["n_train"], part["seed"], part["value"], falls, strict=True)
+    estimates = {
+        f"n = {n}, {f'{dataset}, ' if several else ''}seed {seed}": Estimate(
+            value, -np.inf if may else value, value
+        )
+        for dataset, n, seed, value, may in rows
+    }
     means = {place: exact(one.mean, one.draws) for place, one in _by_n(part, mean_interval).items()}
     return Measurement(estimates, others=means, sample=f"{len(part)} runs")
 
@@ -64,10 +67,10 @@ def draws(
     if claim.against:
         sides = side_by_side(frame, "value", ["stage", *DRAW], (claim.method, claim.against))
         with np.errstate(divide="ignore", invalid="ignore"):
-            part = pair(sides[claim.method], sides[claim.against]).rename("value").reset_index()
+            frame = pair(sides[claim.method], sides[claim.against]).rename("value").reset_index()
     else:
-        part = of_method(frame, claim.method)
-    part = part.dropna(subset="value")
+        frame = of_method(frame, claim.method)
+    part = frame.dropna(subset="value")
     if part.empty:
         both = f" and {claim.against} on the same draw" if claim.against else ""
         raise ResultsError(f"No record has {claim.value} of {claim.method or 'a method'}{both}.")

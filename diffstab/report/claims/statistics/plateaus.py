@@ -46,10 +46,10 @@ def start(records: pd.DataFrame, claim: Claim) -> Measurement:
     titled, starts = _with_starts(records)
     expected, first = _expected(titled, claim.predicted), plateaus.earliest(starts, "title")
     estimates, predicted = {}, {}
-    for row in first.itertuples():
-        place, width = f"{row.title}, seed {row.seed}", float(row.start)
-        limit = width if row.is_seen else np.nan
-        estimates[place], predicted[place] = Estimate(width, limit, limit), expected[row.title]
+    for _, row in first.iterrows():
+        place, width = f"{row['title']}, seed {row['seed']}", float(row["start"])
+        limit = width if row["is_seen"] else np.nan
+        estimates[place], predicted[place] = Estimate(width, limit, limit), expected[row["title"]]
     parts = first.groupby("title", sort=False)["start_text"]
     detail = "; ".join(f"{title}: {', '.join(texts)}" for title, texts in parts)
     sample = counted(len(estimates), "draw")
@@ -63,8 +63,8 @@ def rise_with_width(records: pd.DataFrame, claim: Claim) -> Measurement:
     titled = _titled(records)
     starts = plateaus.starts(titled, "title").drop_duplicates("title").set_index("title")
     estimates, predicted = {}, {}
-    for title, part in titled.groupby("title", sort=False):
-        name = starts["optimiser"].get(title, "weights")
+    for title in titled["title"].unique():
+        part, name = titled[titled["title"] == title], starts["optimiser"].get(title, "weights")
         mine = part[(part["optimiser"] == name) & np.isfinite(part["loss"])]
         best = mine.groupby(["seed", "width"])["loss"].min()
         worst = float((best / best.groupby("seed").cummin() - 1).max())
@@ -84,8 +84,8 @@ def smallest_loss(records: pd.DataFrame, claim: Claim) -> Measurement:
         raise ResultsError("The records hold no norm that theory knows.")
     norms = norms[expected.index]
     return Measurement(
-        {title: exact(norm) for title, norm in norms.items()},
-        expected.to_dict(),
+        {str(title): exact(norm) for title, norm in norms.items()},
+        {str(title): theory for title, theory in expected.items()},
         sample=counted(len(norms), "problem"),
         detail=f"relative difference at most {number_text((norms / expected - 1).abs().max())}",
     )
@@ -96,15 +96,15 @@ def rank(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Bounds of the rank of the hidden covariances of the best net on the plateau, on each problem."""
     titled, starts = _with_starts(records)
     expected, estimates = _expected(titled, claim.predicted).dropna(), {}
-    for row in starts.drop_duplicates("title").itertuples():
-        if row.title in expected and "rank_lower_1" in titled:
-            part = titled[(titled["title"] == row.title) & (titled["width"] >= row.start)]
-            best = part.nsmallest(1, "loss").iloc[0]
-            low, high = float(best["rank_lower_1"]), float(best["rank_upper_1"])
-            estimates[row.title] = Estimate(low, low, high)
+    first = starts.drop_duplicates("title").set_index("title")["start"]
+    for title in (str(one) for one in first.index if one in expected and "rank_lower_1" in titled):
+        part = titled[(titled["title"] == title) & (titled["width"] >= first[title])]
+        best = part.nsmallest(1, "loss").iloc[0]
+        low, high = float(best["rank_lower_1"]), float(best["rank_upper_1"])
+        estimates[title] = Estimate(low, low, high)
     if not estimates or not np.isfinite([one[:3] for one in estimates.values()]).all():
         raise ResultsError("No rank is recorded.")
-    predicted = expected[list(estimates)].to_dict()
+    predicted = {title: expected[title] for title in estimates}
     return Measurement(estimates, predicted, sample=counted(len(estimates), "problem"))
 
 
