@@ -276,6 +276,12 @@ def _layers(command: str, args: list[str]) -> None:
     layers_command.main(args)
 
 
+def _audit(command: str, args: list[str]) -> int:
+    from diffstab.measuring import audit_command
+
+    return audit_command.main(args)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     check_data_modules()
     from diffstab import demo
@@ -291,6 +297,7 @@ COMMANDS = {
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
     "run": Command("run an experiment of your own, a class package.module:Class", _any_experiment),
     "layers": Command("list the layers of a model, and which are measured by default", _layers),
+    "audit": Command("look whether a model and images fit each other, before measuring", _audit),
     "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "figure": Command("draw one figure or table by its name, from results folders", _figure),
