@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,9 +11,10 @@ from torch import Tensor, nn
 from diffstab.errors import ArgumentError
 from diffstab.measuring.audit_input import input_findings
 from diffstab.measuring.audit_output import accuracy_finding, output_findings, share_right
-from diffstab.measuring.audit_steadiness import buffers_kept, steadiness_findings
-from diffstab.measuring.finding import AuditReport, Finding, Subject, all_outputs
+from diffstab.measuring.audit_steadiness import steadiness_findings
+from diffstab.measuring.finding import AuditReport, Finding, Subject
 from diffstab.nets import LoadedModel, Preprocessing, output_part
+from diffstab.stability.predictors import evaluation_mode
 
 _FEWEST = 8
 """Images below which statistics tell nothing."""
@@ -52,8 +52,9 @@ def audit(
     _check(images, labels)
     subject = _subject(model, images, labels, output=output, train_size=train_size, batch_size=batch_size)
     modes = _modes(subject.module)
-    with _undisturbed(subject.module):
-        outputs = all_outputs(subject, subject.preprocessing)
+    with evaluation_mode(subject.module), torch.random.fork_rng(devices=[]), torch.no_grad():
+        outputs = subject.outputs(subject.preprocessing)
+        labels = subject.labels
         findings = [
             accuracy_finding(outputs, labels),
             *output_findings(outputs, labels),
@@ -82,7 +83,7 @@ def _subject(
         preprocessing=loaded.preprocessing if loaded is not None else Preprocessing(),
         part=output_part(output),
         images=images,
-        labels=labels,
+        labels=None if labels is None else labels.cpu(),
         batch_size=batch_size,
         expected=expected,
         train_size=size or (None if expected is None else expected.input_size),
@@ -109,18 +110,3 @@ def _modes(module: object) -> list[Finding]:
         f"Handed over in train mode ({len(names)} modules): call model.eval(). It was looked at in eval mode."
     )
     return [Finding("mode", "note", text)]
-
-
-@contextmanager
-def _undisturbed(module: object) -> Iterator[None]:
-    """Eval mode and no gradients; modes, buffers and torch's generator are put back."""
-    parts = list(module.modules()) if isinstance(module, nn.Module) else []
-    training = [part for part in parts if part.training]
-    try:
-        for part in training:
-            part.training = False
-        with buffers_kept(module), torch.random.fork_rng(devices=[]), torch.no_grad():
-            yield
-    finally:
-        for part in training:
-            part.training = True

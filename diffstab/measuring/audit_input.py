@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from diffstab.measuring.audit_output import predictions
-from diffstab.measuring.finding import Finding, Subject, all_outputs
+from diffstab.measuring.finding import Finding, Subject
 from diffstab.nets import Preprocessing
 
 _FIRST_NORMS = 3
@@ -175,7 +175,7 @@ def _others(given: Preprocessing, channels: int) -> list[tuple[str, Preprocessin
 def _tried(subject: Subject, name: str, preprocessing: Preprocessing) -> _Trial:
     statistics = _Statistics(subject.module)
     with statistics:
-        rows = all_outputs(subject, preprocessing).flatten(1).double()
+        rows = subject.outputs(preprocessing).flatten(1).double()
     right = None if subject.labels is None else predictions(rows) == subject.labels
     return _Trial(name, preprocessing, right, _confidence(rows), statistics.misfit())
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from diffstab.measuring.finding import Finding, Subject
+from diffstab.stability.predictors import evaluation_mode
 
 _SOME = 8
 """Images of the batch that calls are compared on."""
@@ -27,7 +27,7 @@ def steadiness_findings(subject: Subject, outputs: Tensor) -> list[Finding]:
         subject: In eval mode.
         outputs: Its outputs on all images.
     """
-    batch = subject.preprocessing(subject.images[:_SOME].clone())
+    batch = subject.preprocessing(subject.images[:_SOME].to(subject.device, copy=True))
     spread = _spread(outputs)
     return [
         _input_stays(subject, batch),
@@ -83,7 +83,7 @@ def _train_mode(subject: Subject, batch: Tensor, spread: float) -> list[Finding]
     if not norms + drops:
         return []
     before = _call(subject, batch)
-    with buffers_kept(module):
+    with evaluation_mode(module):  # puts the running statistics back
         for part in parts:
             part.training = True
         try:
@@ -100,19 +100,6 @@ def _train_mode(subject: Subject, batch: Tensor, spread: float) -> list[Finding]
         f"{kinds}: in train mode the output differs by {gap:.0%} of its spread. Keep the model in eval mode."
     )
     return [Finding("mode", "ok", text)]
-
-
-@contextmanager
-def buffers_kept(module: object) -> Iterator[None]:
-    """Put the values of a module's buffers back afterwards, the running statistics among them."""
-    buffers = list(module.buffers()) if isinstance(module, nn.Module) else []
-    copies = [buffer.detach().clone() for buffer in buffers]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, copy in zip(buffers, copies):
-                buffer.copy_(copy)
 
 
 def _call(subject: Subject, batch: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Level = Literal["ok", "note", "alarm"]
 
@@ -76,8 +76,18 @@ class Subject:
     expected: Callable[[Tensor], Tensor] | None = None
     train_size: tuple[int, int] | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        parameters = self.module.parameters() if isinstance(self.module, nn.Module) else iter(())
+        return next((parameter.device for parameter in parameters), self.images.device)
 
-def all_outputs(subject: Subject, preprocessing: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the outputs (n, ...) on all images of a subject under a preprocessing."""
-    parts = torch.split(subject.images, subject.batch_size)
-    return torch.cat([subject.part(subject.module(preprocessing(part.clone()))).detach() for part in parts])
+    def outputs(self, preprocessing: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the outputs (n, ...) on all images under a preprocessing, on the CPU."""
+        return torch.cat(
+            [self._output(preprocessing, part) for part in torch.split(self.images, self.batch_size)]
+        )
+
+    def _output(self, preprocessing: Callable[[Tensor], Tensor], part: Tensor) -> Tensor:
+        images = preprocessing(part.to(self.device, copy=True))
+        return self.part(self.module(images)).detach().cpu()

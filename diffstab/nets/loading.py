@@ -125,7 +125,7 @@ def _of_code(
     read = None if weights is None else read_weights(weights)
     if read is not None and hasattr(factory_at(source), "load_from_checkpoint"):
         options = {**_hyper_parameters(read, factory_at(source)), **options}
-    built = build(source, options, seed=seed)
+    built = build(source, options, seed=seed, fresh=untrained)
     return _finished(built, source, source.partition(":")[2], None if untrained else read)
 
 
