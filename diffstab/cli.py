@@ -276,6 +276,13 @@ def _layers(command: str, args: list[str]) -> None:
     layers_command.main(args)
 
 
+def _measure(command: str, args: list[str]) -> int:
+    from diffstab import measure_command
+    from diffstab.tracking import wandb_observers
+
+    return measure_command.main(args, wandb_observers)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     check_data_modules()
     from diffstab import demo
@@ -290,6 +297,7 @@ COMMANDS = {
     "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
     "run": Command("run an experiment of your own, a class package.module:Class", _any_experiment),
+    "measure": Command("measure any model on any images: D, G and R of its output and layers", _measure),
     "layers": Command("list the layers of a model, and which are measured by default", _layers),
     "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),
     "report": Command("turn a results folder into a page with tables and figures", _report),

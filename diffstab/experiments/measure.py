@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ class MeasureExperiment(Experiment):
     All models see the same images, deformations and noise.
 
     Args:
-        models: By label: what `diffstab.nets.load_model` takes, and which part of the output is measured.
+        models: By label, the fields of a `diffstab.nets.model_options.ModelChoice`: model, init_args, weights, output,
+            mean, std, ...
         init: Whether each model is measured with its initial weights too.
         data: A folder of images (in one subfolder per class, or without classes); the class path of a data module, with
             or without init_args; package.module:function of a DataLoader.
@@ -98,7 +99,7 @@ class MeasureExperiment(Experiment):
     curve = "layer_index"
     measures = ("R", "D", "G")
 
-    models: dict[str, ModelChoice] = field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
     init: bool = False
     data: str | dict[str, Any] = ""
     size: int | None = None
@@ -163,12 +164,12 @@ class MeasureExperiment(Experiment):
     @cached_property
     def choices(self) -> dict[str, ModelChoice]:
         """The models by label, those with initial weights too."""
-        found = dict(self.models)
+        found = {label: _choice(label, options) for label, options in self.models.items()}
         if not found:
             raise ArgumentError("model", "be given", "none", "--model torchvision:resnet18, say.")
         if not self.init:
             return found
-        for label, choice in self.models.items():
+        for label, choice in list(found.items()):
             if choice.weights is None:
                 way_out = "Without weights, it is measured at initialisation anyway."
                 raise ArgumentError("init", "go with models that have weights", label, way_out)
@@ -274,6 +275,16 @@ class MeasureExperiment(Experiment):
         for cell in cells:
             row = rows[cell["deformation"], cell["cutoff"], cell["layer"]]
             yield cell, {**row, **cell, "source": source, "notes": " ".join(found.notes)}
+
+
+def _choice(label: str, options: Mapping[str, Any]) -> ModelChoice:
+    """Return the model that a configuration describes."""
+    known = [one.name for one in fields(ModelChoice)]
+    unknown = [name for name in options if name not in known]
+    if unknown or "model" not in options:
+        condition = f"have the key model, others among {', '.join(known)}"
+        raise ArgumentError(f"models.{label}", condition, ", ".join(unknown) or "none")
+    return ModelChoice(**options)
 
 
 _KEPT = 2
