@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yaml import YAMLError
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, RunError
 from diffstab.results import config_hash, parse_yaml
 
 if TYPE_CHECKING:
@@ -71,12 +72,19 @@ def main(args: Sequence[str], track: Callable[[str], MakeObserver]) -> int:
 
 
 def _run(request: Request, track: Callable[[str], MakeObserver]) -> None:
-    from diffstab.grid.running import run_grid
+    from diffstab.experiments.measure import own_bar
+    from diffstab.grid.running import reason_of, run_grid
 
     if request.workers > 1:
         raise ArgumentError("workers", "be 1", request.workers, "--devices spreads a model over several.")
     make_observer = track(request.wandb) if request.wandb else None
-    run_grid(request.experiment, request.folder, observer=make_observer() if make_observer else None)
+    observer = make_observer() if make_observer else None
+    try:
+        with own_bar() as console:
+            run_grid(request.experiment, request.folder, console=console, observer=observer)
+    except RunError as error:
+        print(f"failed: {reason_of(error.__cause__ or error)}", file=sys.stderr)
+        raise
 
 
 def _tell_forecast(experiment: MeasureExperiment) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich.console import Console
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.unit import Axis, Cell, Experiment, Workplace
@@ -264,7 +267,11 @@ class MeasureExperiment(Experiment):
         label, key = cells[0]["model"], workplace.keys[cells[0]]
         ready = self.ready(label)
         path = state_path(workplace.folder, ready)
-        found = finish(ready, devices=self.device_settings, path=path)
+        is_shown = _has_own_bar.get()
+        if is_shown:
+            say = f"{label}: {len(ready.order)} images, {ready.versions} versions of each"
+            Console(stderr=True).print(say, markup=False, highlight=False)
+        found = finish(ready, devices=self.device_settings, path=path, is_shown=is_shown)
         workplace.tell(found.metrics())
         write_tables(workplace.folder, key, label, found)
         write_examples(workplace.folder, key, ready, found.images)
@@ -274,7 +281,7 @@ class MeasureExperiment(Experiment):
         source = self.choices[label].model
         for cell in cells:
             row = rows[cell["deformation"], cell["cutoff"], cell["layer"]]
-            yield cell, {**row, **cell, "source": source, "notes": " ".join(found.notes)}
+            yield cell, {**row, **cell, "source": source, "notes": " ".join(ready.notes)}
 
 
 def _choice(label: str, options: Mapping[str, Any]) -> ModelChoice:
@@ -285,6 +292,23 @@ def _choice(label: str, options: Mapping[str, Any]) -> ModelChoice:
         condition = f"have the key model, others among {', '.join(known)}"
         raise ArgumentError(f"models.{label}", condition, ", ".join(unknown) or "none")
     return ModelChoice(**options)
+
+
+_has_own_bar = ContextVar("has_own_bar", default=False)
+
+
+@contextmanager
+def own_bar() -> Iterator[Console]:
+    """Show a bar for the images of each model, in place of the grid's for the models.
+
+    Yields:
+        The console for the grid, which shows nothing.
+    """
+    token = _has_own_bar.set(True)
+    try:
+        yield Console(stderr=True, quiet=True)
+    finally:
+        _has_own_bar.reset(token)
 
 
 _KEPT = 2

@@ -87,7 +87,7 @@ class Amount(NamedTuple):
             "temperature": temperature,
             "temperature_low": low,
             "temperature_high": high,
-            "is_admissible": low <= temperature * (1 + 1e-9) and temperature <= high * (1 + 1e-9),
+            "is_admissible": float(low <= temperature * (1 + 1e-9) and temperature <= high * (1 + 1e-9)),
         }
 
 

@@ -109,19 +109,19 @@ def fitting_batch(per_image: float, free: float, *, images: int, processes: int 
     return size
 
 
-def seconds_per_batch(update: Any, images: Tensor, numbers: Tensor) -> float:
+def seconds_per_batch(update: Any, images: Tensor, *, first: int) -> float:
     """Return the time of a batch, the least of a few after one that warms up.
 
     Args:
         update: That of a `LayerPass`.
-        images: (n, C, H, W).
-        numbers: (n,).
+        images: (n, C, H, W); what they show does not matter.
+        first: Images that a pass looks at before it measures.
     """
-    update(images, numbers)
-    times = []
-    for _ in range(_TRIALS):
+    times, begun = [], first - first % len(images) + len(images)
+    update(images.repeat(begun // len(images), 1, 1, 1), torch.arange(begun))
+    for trial in range(_TRIALS):
         clock = time.perf_counter()
-        update(images, numbers)
+        update(images, begun + len(images) * trial + torch.arange(len(images)))
         if images.is_cuda:
             torch.cuda.synchronize(images.device)
         times.append(time.perf_counter() - clock)

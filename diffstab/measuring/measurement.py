@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diffstab.errors import ArgumentError
-from diffstab.measuring.amounts import DIFFEOMORPHISM
+from diffstab.measuring.amounts import DIFFEOMORPHISM, parse_amount
 from diffstab.measuring.comparison import compared, ranking
 from diffstab.measuring.pictures import draw_depth, draw_plane
 from diffstab.measuring.rows import OUTPUT
@@ -138,9 +138,9 @@ def cautions(frame: pd.DataFrame) -> list[str]:
     output = frame[frame["layer"] == OUTPUT]
     if (output["deformation_top_share"] > 0.5).any() or (output["noise_top_share"] > 0.5).any():
         found.append("A twentieth of the images carries more than half of D or G: take more images.")
-    if "is_admissible" in output and (output["is_admissible"] == False).any():  # noqa: E712  (object column)
-        bad = output[output["is_admissible"] == False]  # noqa: E712
-        listed = ", ".join(_deformation(row) for row in bad.to_dict("records"))
+    bad = output[output.get("is_admissible", pd.Series(1.0, output.index)) == 0]
+    if len(bad):
+        listed = "; ".join(dict.fromkeys(_deformation(row) for row in bad.to_dict("records")))
         found.append(
             f"Outside the admissible temperatures (fields fold, or move less than half a pixel): {listed}."
         )
@@ -178,7 +178,7 @@ def _heading(row: Mapping[str, Any]) -> str:
 
 
 def _deformation(row: Mapping[str, Any]) -> str:
-    return f"{row['deformation']}, c = {row['cutoff']}" if row["cutoff"] else str(row["deformation"])
+    return parse_amount(str(row["deformation"]), cutoff=int(row["cutoff"])).label
 
 
 def _interval(row: Mapping[str, Any], name: str) -> str:

@@ -30,6 +30,7 @@ from diffstab.nets import LoadedModel, default_layers, load_model, matching_laye
 from diffstab.nets.weights import weights_hash
 from diffstab.results import canonical_json
 from diffstab.stability.draws import NumberedDraws
+from diffstab.stability.layer_pass import FIRST_LOOK
 from diffstab.streams import integer_seed
 
 _EXAMPLES = 3
@@ -300,13 +301,13 @@ def forecast(ready: Preparation, devices: DeviceSettings) -> Forecast:
     size = batch_size(ready, devices, trainer)
     count = min(size, 16, len(ready.order))
     images, device = _first_images(ready, count), trainer.strategy.root_device
-    seconds = _timed(ready, images.to(device), ready.order[:count], device) / count
+    seconds = _timed(ready, images.to(device), device) / count
     held = 3 * 8 * len(ready.order) * len(ready.plan.deformations) * len(ready.plan.layers)
     total = seconds * len(ready.order) / trainer.world_size
     return Forecast(total, size * image_bytes(ready) + held, size, len(ready.order), ready.versions)
 
 
-def _timed(ready: Preparation, images: Tensor, numbers: Tensor, device: torch.device) -> float:
+def _timed(ready: Preparation, images: Tensor, device: torch.device) -> float:
     module = ready.subject.module
     before = (
         next(module.parameters()).device
@@ -317,7 +318,7 @@ def _timed(ready: Preparation, images: Tensor, numbers: Tensor, device: torch.de
         if before is not None:
             module.to(device)
         with MeasureTask.layer_pass(ready.subject, ready.plan) as run:
-            return seconds_per_batch(run.update, images, numbers)
+            return seconds_per_batch(run.update, images, first=FIRST_LOOK)
     finally:
         if before is not None:
             module.to(before)

@@ -24,6 +24,8 @@ def draw_depth(ax: Axes, rows: pd.DataFrame, quantities: str = "DGR") -> Axes:
         rows: Of one model and one deformation.
         quantities: Which of the three.
     """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     rows = rows.sort_values("layer_index")
     x = np.arange(len(rows))
     for name in quantities:
@@ -32,6 +34,9 @@ def draw_depth(ax: Axes, rows: pd.DataFrame, quantities: str = "DGR") -> Axes:
         style: dict[str, Any] = {"color": COLOURS["D"], "linestyle": ":", "linewidth": 1.2}
         ax.plot(x, rows["floor"], label="floor of D", **style)
     ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xticks(x, [_short(name) for name in rows["layer"]], rotation=60, ha="right")
     ax.set_xlabel("Layer, in the order of running")
     ax.set_ylabel(", ".join(quantities))

@@ -53,7 +53,7 @@ def trainer_of(devices: DeviceSettings, *, logger: Any = False, is_shown: bool =
     """
     # A process per device is started for the measurement alone, and this one goes on after it.
     strategy = "ddp_spawn" if devices.strategy == "ddp" else devices.strategy
-    with told_in_a_line(ValueError, ImportError, RuntimeError, TypeError):
+    with quiet_lightning(), told_in_a_line(ValueError, ImportError, RuntimeError, TypeError):
         trainer = Trainer(
             accelerator=devices.accelerator,
             devices=devices.devices,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -126,6 +128,13 @@ class MeasureTask(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Put the rest together."""
         self._end_rounds(len(self.plan.rounds))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a process that was started for a measurement: what Lightning says there was said before."""
+        super().__setstate__(state)
+        for name in ("pytorch_lightning", "lightning_fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
 
     def close(self) -> None:
         """Take the hooks off."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from diffstab import __version__
 from diffstab.experiments.measure import image_tables
-from diffstab.measuring.amounts import DIFFEOMORPHISM
+from diffstab.measuring.amounts import DIFFEOMORPHISM, parse_amount
 from diffstab.measuring.comparison import compared, ranking
 from diffstab.measuring.measurement import Comparison
 from diffstab.measuring.measurement import cautions as measured_cautions
@@ -124,8 +125,7 @@ def _accuracy(row: Mapping[str, Any]) -> str:
 
 def cautions(runs: Runs) -> Sequence[str]:
     """What to bear in mind."""
-    notes = [str(note) for note in runs.frame.get("notes", pd.Series(dtype=str)).dropna().unique() if note]
-    return list(dict.fromkeys([*notes, *measured_cautions(runs.frame)]))
+    return measured_cautions(runs.frame)
 
 
 def outputs(runs: Runs) -> Iterator[Table]:
@@ -155,7 +155,7 @@ def _listing(name: str, caption: str, rows: pd.DataFrame, keys: Sequence[str]) -
 
 def _key_cell(row: Mapping[str, Any], key: str) -> TableCell:
     if key == "layer":
-        return TableCell(str(row["layer"]), float(row["layer_index"]))
+        return TableCell(str(row["layer"]), f"{int(row['layer_index']):05d}")
     text = deformation_text(row) if key == "deformation" else str(row[key])
     return TableCell(text, text)
 
@@ -290,7 +290,8 @@ def methods(runs: Runs) -> Sequence[str]:
     row = runs.frame.iloc[0].to_dict()
     named = f"protocol {row['protocol']}, " if row["protocol"] else ""
     fields = runs.frame[runs.frame["deformation_kind"] == DIFFEOMORPHISM]
-    deltas, cutoffs = list(dict.fromkeys(fields["deformation"])), sorted({int(c) for c in fields["cutoff"]})
+    deltas = [re.sub(r"(px|%)", r" \1", text) for text in dict.fromkeys(fields["deformation"])]
+    cutoffs = sorted({int(c) for c in fields["cutoff"]})
     deformed = (
         f"maximum-entropy diffeomorphisms of typical displacement {_listed(deltas)} and cut-off {_listed(cutoffs)}"
         if deltas
@@ -300,19 +301,21 @@ def methods(runs: Runs) -> Sequence[str]:
         "matched": "noise of the norm of each image's own deformation",
         "batch": "noise of the mean norm of the deformations",
     }.get(str(row["noise"]), f"noise of norm {row['noise']}")
+    loaded = runs.frame["notes"].dropna() if "notes" in runs.frame else []
     return [
+        *(str(note) for note in dict.fromkeys(loaded) if note),
         "For a methods section: "
         f"“Stability was measured with diffstab {__version__} ({named}streams {SCHEME}): D, G and R as defined by "
         f"Petrini et al. (NeurIPS 2021), on {int(row['images'])} images of {row['dataset']} "
         f"({row['image_height']} × {row['image_width']} pixels, seed {row['seed']}), under {deformed}, with {noise}, "
         f"{row['fields_per_image']} of each per image, as {_STATISTICS[str(row['statistic'])]}; "
-        "brackets are 95 % bootstrap intervals over images.”"
+        "brackets are 95 % bootstrap intervals over images.”",
     ]
 
 
 def deformation_text(row: Mapping[str, Any]) -> str:
     """Return a deformation in words."""
-    return f"{row['deformation']}, c = {int(row['cutoff'])}" if row["cutoff"] else str(row["deformation"])
+    return parse_amount(str(row["deformation"]), cutoff=int(row["cutoff"])).label
 
 
 def interval(row: Mapping[str, Any], name: str) -> str:
