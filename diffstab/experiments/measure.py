@@ -275,7 +275,7 @@ class MeasureExperiment(Experiment):
         workplace.tell(found.metrics())
         write_tables(workplace.folder, key, label, found)
         write_examples(workplace.folder, key, ready, found.images)
-        rows = {
+        rows: dict[Any, Any] = {
             (row["deformation"], row["cutoff"], row["layer"]): row for row in found.frame.to_dict("records")
         }
         source = self.choices[label].model

@@ -12,7 +12,7 @@ from diffstab.errors import ArgumentError
 from diffstab.measuring.amounts import DIFFEOMORPHISM, parse_amount
 from diffstab.measuring.comparison import compared, ranking
 from diffstab.measuring.pictures import draw_depth, draw_plane
-from diffstab.measuring.rows import OUTPUT
+from diffstab.measuring.rows import OUTPUT, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ class Measurement:
         """Return the numbers of the output by name, for a logger."""
         rows = self.frame[self.frame["layer"] == OUTPUT]
         many = len(rows) > 1
-        found = {}
+        found: dict[str, float] = {}
         for row in rows.to_dict("records"):
             end = f" ({row['deformation']}, c={row['cutoff']})" if many else ""
             found |= {f"{name}{end}": float(row[name]) for name in ("D", "G", "R", "accuracy")}
@@ -168,7 +168,7 @@ def table_lines(frame: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _heading(row: Mapping[str, Any]) -> str:
+def _heading(row: Row) -> str:
     parts = [str(row.get("model", "")), _deformation(row), f"{row['images']} images of {row['dataset']}"]
     if row["accuracy"] == row["accuracy"]:
         parts.append(f"accuracy {100 * row['accuracy']:.1f} %")
@@ -177,11 +177,11 @@ def _heading(row: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _deformation(row: Mapping[str, Any]) -> str:
+def _deformation(row: Row) -> str:
     return parse_amount(str(row["deformation"]), cutoff=int(row["cutoff"])).label
 
 
-def _interval(row: Mapping[str, Any], name: str) -> str:
+def _interval(row: Row, name: str) -> str:
     return f"{row[name]:.3g} [{row[f'{name}_low']:.3g}, {row[f'{name}_high']:.3g}]"
 
 

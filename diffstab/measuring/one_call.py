@@ -25,7 +25,7 @@ from diffstab.measuring.measurement import Measurement
 from diffstab.measuring.rows import image_frame, layer_rows
 from diffstab.measuring.running import measured_state, trainer_of
 from diffstab.measuring.settings import DeviceSettings, PassSettings, Protocol, protocol, under_protocol
-from diffstab.measuring.task import MeasureTask, PassPlan, Subject
+from diffstab.measuring.task import PassPlan, Subject, layer_pass
 from diffstab.nets import LoadedModel, default_layers, load_model, matching_layers, output_part
 from diffstab.nets.weights import weights_hash
 from diffstab.results import canonical_json
@@ -317,7 +317,7 @@ def _timed(ready: Preparation, images: Tensor, device: torch.device) -> float:
     try:
         if before is not None:
             module.to(device)
-        with MeasureTask.layer_pass(ready.subject, ready.plan) as run:
+        with layer_pass(ready.subject, ready.plan) as run:
             return seconds_per_batch(run.update, images, first=FIRST_LOOK)
     finally:
         if before is not None:

@@ -40,14 +40,16 @@ def draw_depth(ax: Axes, rows: pd.DataFrame, quantities: str = "DGR") -> Axes:
     ax.set_xticks(x, [_short(name) for name in rows["layer"]], rotation=60, ha="right")
     ax.set_xlabel("Layer, in the order of running")
     ax.set_ylabel(", ".join(quantities))
-    ax.legend(frameon=False)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high * (high / low) ** 0.15)  # room for the legend
+    ax.legend(frameon=False, loc="upper left", ncols=4, columnspacing=1.2, handlelength=1.4)
     return ax
 
 
 def _curve(ax: Axes, x: np.ndarray, rows: pd.DataFrame, name: str) -> None:
     y = rows[name].to_numpy(dtype=np.float64)
-    ends = [rows[f"{name}_{end}"].to_numpy(dtype=np.float64) for end in ("low", "high")]
-    ax.vlines(x, *ends, color=COLOURS[name], linewidth=1.2, alpha=0.7)
+    low, high = (rows[f"{name}_{end}"].to_numpy(dtype=np.float64) for end in ("low", "high"))
+    ax.vlines(x, low, high, color=COLOURS[name], linewidth=1.2, alpha=0.7)
     style: dict[str, Any] = {"color": COLOURS[name], "marker": _MARKERS[name], "markersize": 4}
     ax.plot(x, y, label=name, linewidth=1.4, **style)
 

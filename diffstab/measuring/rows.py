@@ -18,6 +18,9 @@ from diffstab.stability import StabilitySums
 from diffstab.stability.bootstrap import Samples, bootstrap_interval, top_share
 from diffstab.streams import stream
 
+Row = Any
+"""A row of a table: gives its values by the names of the columns."""
+
 OUTPUT = "output"
 """Name of the model's output among the layers."""
 _QUANTITIES = (("D", "deformation"), ("G", "noise"), ("R", "relative"))

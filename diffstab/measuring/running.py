@@ -17,6 +17,7 @@ from diffstab.measuring.images import Gate, ImageSet
 from diffstab.measuring.settings import LEAST_IMAGES, MOST_FIELDS, DeviceSettings
 from diffstab.measuring.state import PassState, load_state
 from diffstab.measuring.task import MeasureTask, PassPlan, Round, Subject, half_width
+from diffstab.stability.layer_pass import FIRST_LOOK
 from diffstab.training.lightning import told_in_a_line
 from diffstab.training.terminal import quiet_lightning, show_progress
 
@@ -107,7 +108,8 @@ def measured_state(
         images.loader(one.numbers, batch_size=batch_size, workers=devices.workers, pin=is_gpu, gate=gate)
         for one in plan.rounds
     ]
-    task = MeasureTask(subject, plan, gate=gate, path=path, before=before)
+    look = torch.stack([images.read(number).image for number in order[:FIRST_LOOK].tolist()])
+    task = MeasureTask(subject, plan, gate=gate, path=path, before=before, look=look)
     if trainer.world_size > 1:
         _check_sent(task)
     place = _device(subject.module)

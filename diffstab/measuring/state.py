@@ -91,7 +91,7 @@ def with_more_fields(state: PassState, other: PassState) -> PassState:
 
 def _more(one: DrawSummary, other: DrawSummary) -> DrawSummary:
     tensors = [torch.cat(pair, dim=1) for pair in zip(one[:4], other[:4], strict=True)]
-    return DrawSummary(*tensors, *one[4:])
+    return DrawSummary(*[*tensors, *one[4:]])  # type: ignore[arg-type]
 
 
 def save_state(state: PassState, path: Path) -> None:

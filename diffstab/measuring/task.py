@@ -20,7 +20,7 @@ from diffstab.measuring.state import PassState, joined, save_state, with_more_fi
 from diffstab.stability import LayerPass
 from diffstab.stability.bootstrap import Samples, bootstrap_interval
 from diffstab.stability.draws import NumberedDraws
-from diffstab.streams import integer_seed, stream
+from diffstab.streams import stream
 
 
 class Subject(NamedTuple):
@@ -93,19 +93,27 @@ class MeasureTask(LightningModule):
         gate: Closed when the interval is narrow enough.
         path: File of the state.
         before: State that an earlier run has left.
+        look: Images whose mean output all processes count outputs from.
 
     Raises:
         ArgumentError: When run, the output is no tensor with a row for each image.
     """
 
     def __init__(
-        self, subject: Subject, plan: PassPlan, *, gate: Gate, path: Path, before: PassState | None = None
+        self,
+        subject: Subject,
+        plan: PassPlan,
+        *,
+        gate: Gate,
+        path: Path,
+        before: PassState | None = None,
+        look: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.module = subject.module
         self._subject = subject
         self.plan, self.gate, self.path = plan, gate, path
-        self._before, self._current = before, 0
+        self._before, self._look, self._current = before, look, 0
         self._stack = ExitStack()
         self._pass: Any = None
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -131,7 +139,7 @@ class MeasureTask(LightningModule):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in a process that was started for a measurement: what Lightning says there was said before."""
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         for name in ("pytorch_lightning", "lightning_fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
@@ -145,22 +153,7 @@ class MeasureTask(LightningModule):
         self._stack.close()
         self._seen = []
         block = plan.rounds[self._current].block if plan.rounds else 0
-        self._pass = self._stack.enter_context(self.layer_pass(self._subject, plan, block=block))
-
-    @staticmethod
-    def layer_pass(subject: Subject, plan: PassPlan, *, block: int = 0) -> LayerPass:
-        """Return the pass of a block of fields; a context in which batches are measured."""
-        return LayerPass(
-            subject.module,
-            layers=plan.layers,
-            deformations=plan.deformations,
-            seed=_seed(plan, block),
-            noise=plan.noise,
-            fields_per_image=plan.fields_per_image,
-            preprocessing=subject.preprocessing,
-            output=subject.output,
-            floor=plan.floor,
-        )
+        self._pass = self._stack.enter_context(layer_pass(self._subject, plan, block=block, look=self._look))
 
     def _predicted(self, outputs: Any, count: int) -> Tensor:
         """Return the class of the largest output; `UNKNOWN` where outputs are no vectors of several entries."""
@@ -238,9 +231,28 @@ def half_width(state: PassState, plan: PassPlan) -> float:
     return max(widths)
 
 
-def _seed(plan: PassPlan, block: int) -> int:
-    """Return the seed of the draws of a block of fields."""
-    return integer_seed(plan.seed, "further fields", block, below=2**62) if block else plan.seed
+def layer_pass(subject: Subject, plan: PassPlan, *, block: int = 0, look: Tensor | None = None) -> LayerPass:
+    """Return the pass of a block of fields; a context in which batches are measured.
+
+    Args:
+        subject: What is measured.
+        plan: How.
+        block: Number of the block: its fields are those from block * fields_per_image on.
+        look: Images whose mean output outputs are counted from; None takes the first ones.
+    """
+    return LayerPass(
+        subject.module,
+        layers=plan.layers,
+        deformations=plan.deformations,
+        seed=plan.seed,
+        noise=plan.noise,
+        fields_per_image=plan.fields_per_image,
+        preprocessing=subject.preprocessing,
+        output=subject.output,
+        floor=plan.floor,
+        first_field=block * plan.fields_per_image,
+        look=look,
+    )
 
 
 def first_deformed(plan: PassPlan, images: Tensor, numbers: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from diffstab.measuring.amounts import DIFFEOMORPHISM, parse_amount
 from diffstab.measuring.comparison import compared, ranking
 from diffstab.measuring.measurement import Comparison
 from diffstab.measuring.measurement import cautions as measured_cautions
-from diffstab.measuring.rows import OUTPUT
+from diffstab.measuring.rows import OUTPUT, Row
 from diffstab.report.document import Table, TableCell
 from diffstab.report.runs import Runs
 from diffstab.streams import SCHEME
@@ -32,9 +32,10 @@ def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     order = {label: place for place, label in enumerate(known)}
     place = [order.get(str(label).removesuffix(" (untrained)"), len(order)) for label in records["model"]]
     sorted_by = [*_BY, "model", "layer_index"]
-    frame = records.assign(_place=place, _px=records["delta_px"].fillna(np.inf))
-    frame = frame.sort_values(["_place", "model", "cutoff", "_px", *sorted_by], kind="stable")
-    return frame.drop(columns=["_place", "_px"]).reset_index(drop=True)
+    is_field = records["deformation_kind"] == DIFFEOMORPHISM
+    frame = records.assign(_place=place, _is_other=~is_field)
+    frame = frame.sort_values(["_place", "model", "_is_other", "cutoff", "amount", *sorted_by], kind="stable")
+    return frame.drop(columns=["_place", "_is_other"]).reset_index(drop=True)
 
 
 def own_records(folder: Path, keys: Sequence[str]) -> pd.DataFrame:
@@ -86,7 +87,8 @@ def first_rows(frame: pd.DataFrame) -> pd.DataFrame:
     chosen = fields if len(fields) else frame
     distance = chosen["delta_px"].sub(1).abs().fillna(0)
     best = chosen.assign(_far=distance).sort_values(["cutoff", "_far"], kind="stable").iloc[0]
-    return frame[(frame["deformation"] == best["deformation"]) & (frame["cutoff"] == best["cutoff"])]
+    found: pd.DataFrame = frame[(frame[_BY] == best[_BY]).all(axis=1)]
+    return found
 
 
 def answer(runs: Runs) -> str:
@@ -116,7 +118,7 @@ def _tied(runs: Runs) -> str:
     return f"{ties.iloc[0]} is more stable than each of the others, on the same images and deformations."
 
 
-def _accuracy(row: Mapping[str, Any]) -> str:
+def _accuracy(row: Row) -> str:
     if not np.isfinite(row["accuracy"]):
         return ""
     ends = f"[{100 * row['accuracy_low']:.1f}, {100 * row['accuracy_high']:.1f}]"
@@ -153,14 +155,14 @@ def _listing(name: str, caption: str, rows: pd.DataFrame, keys: Sequence[str]) -
     return Table(caption, [*headers, "D", "G", "R", *last], lines, name)
 
 
-def _key_cell(row: Mapping[str, Any], key: str) -> TableCell:
+def _key_cell(row: Row, key: str) -> TableCell:
     if key == "layer":
         return TableCell(str(row["layer"]), f"{int(row['layer_index']):05d}")
     text = deformation_text(row) if key == "deformation" else str(row[key])
     return TableCell(text, text)
 
 
-def _number_cells(row: Mapping[str, Any], *, with_accuracy: bool) -> list[TableCell]:
+def _number_cells(row: Row, *, with_accuracy: bool) -> list[TableCell]:
     cells = [TableCell(interval(row, name), float(row[name])) for name in "DGR"]
     cells.append(_plain_cell(row.get("floor", np.nan)))
     if with_accuracy:
@@ -301,7 +303,7 @@ def methods(runs: Runs) -> Sequence[str]:
         "matched": "noise of the norm of each image's own deformation",
         "batch": "noise of the mean norm of the deformations",
     }.get(str(row["noise"]), f"noise of norm {row['noise']}")
-    loaded = runs.frame["notes"].dropna() if "notes" in runs.frame else []
+    loaded = list(runs.frame["notes"].dropna()) if "notes" in runs.frame else []
     return [
         *(str(note) for note in dict.fromkeys(loaded) if note),
         "For a methods section: "
@@ -313,12 +315,12 @@ def methods(runs: Runs) -> Sequence[str]:
     ]
 
 
-def deformation_text(row: Mapping[str, Any]) -> str:
+def deformation_text(row: Row) -> str:
     """Return a deformation in words."""
     return parse_amount(str(row["deformation"]), cutoff=int(row["cutoff"])).label
 
 
-def interval(row: Mapping[str, Any], name: str) -> str:
+def interval(row: Row, name: str) -> str:
     """Return a number with its interval."""
     if not np.isfinite(row[name]):
         return "–"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -67,9 +68,7 @@ def plane_pictures(runs: Runs) -> Iterator[Picture]:
         if len(part) < 2:
             continue
         stem = f"measure_plane-{file_stem(str(label))}"
-        rendered = render(
-            lambda axes, part=part: draw_plane(axes[0, 0], part), name=stem, size_inches=(5.4, 3.8)
-        )
+        rendered = render(partial(_draw_plane, rows=part), name=stem, size_inches=(5.4, 3.8))
         caption = f"{label}: R of the output; the strip is that of the admissible temperatures."
         texts = [f"{deformation_text(row)}: {interval(row, 'R')}" for row in part.to_dict("records")]
         yield Picture(stem, rendered, caption, f"{caption} {'; '.join(texts)}.")
@@ -82,22 +81,25 @@ def amount_pictures(runs: Runs) -> Iterator[Picture]:
         if part["amount"].nunique() < 2:
             continue
         stem = f"measure_{kind}"
-        rendered = render(
-            lambda axes, part=part, kind=kind: _draw_amounts(axes[0, 0], part, str(kind)), name=stem
-        )
+        rendered = render(partial(_draw_amounts, rows=part, kind=str(kind)), name=stem)
         caption = f"R of the output against the {kind}; bars are 95 % intervals over images."
         yield Picture(stem, rendered, caption, caption)
 
 
-def _draw_amounts(ax: object, rows: pd.DataFrame, kind: str) -> None:
+def _draw_plane(axes: np.ndarray, rows: pd.DataFrame) -> None:
+    draw_plane(axes[0, 0], rows)
+
+
+def _draw_amounts(axes: np.ndarray, rows: pd.DataFrame, kind: str) -> None:
+    ax = axes[0, 0]
     units = {"rotation": "degrees", "translation": "px or %", "scaling": "%"}
     for label, part in rows.groupby("model", sort=False):
         ordered = part.sort_values("amount")
         ends = [ordered["R"] - ordered["R_low"], ordered["R_high"] - ordered["R"]]
-        ax.errorbar(ordered["amount"], ordered["R"], yerr=ends, marker="o", markersize=4, label=label)  # type: ignore[attr-defined]
-    ax.set_xlabel(f"{kind.capitalize()} ({units.get(kind, '')})")  # type: ignore[attr-defined]
-    ax.set_ylabel("R")  # type: ignore[attr-defined]
-    ax.legend(frameon=False)  # type: ignore[attr-defined]
+        ax.errorbar(ordered["amount"], ordered["R"], yerr=ends, marker="o", markersize=4, label=label)
+    ax.set_xlabel(f"{kind.capitalize()} ({units.get(kind, '')})")
+    ax.set_ylabel("R")
+    ax.legend(frameon=False)
 
 
 def image_pictures(runs: Runs) -> Iterator[Picture]:
@@ -110,7 +112,7 @@ def image_pictures(runs: Runs) -> Iterator[Picture]:
         if not count:
             continue
         rendered = render(
-            lambda axes, stored=stored: _draw_images(axes, stored),
+            partial(_draw_images, stored=stored),
             name=stem,
             size_inches=(1.35 * count + 0.4, 3.6),
             rows=2,
