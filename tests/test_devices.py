@@ -91,13 +91,17 @@ from diffstab.sphere import (
     uniform_points,
 )
 from diffstab.stability import (
+    LayerPass,
     RelativeStability,
     diffeomorphism,
     draw_pairs,
     fcn_layer_outputs,
     layer_stability,
+    measure_stability,
+    numbered_pairs,
     paired_difference,
     random_rotation,
+    random_scaling,
     random_sphere_rotation,
     random_translation,
     rotate_towards,
@@ -156,6 +160,14 @@ def _metric(p):
 def _report(p):
     probes = draw_pairs(p.images(), deform=diffeomorphism(0.3), generator=p.generator())
     return stability_of(p.net(), probes, bootstrap=20, generator=p.generator())
+
+
+def _passed(net, images):
+    """The floor and the spread of a pass over images that lie on the CPU, wherever the net is."""
+    with LayerPass(net, deformations=[diffeomorphism(0.3)], floor=True) as measuring:
+        measuring.update(images, torch.arange(len(images)))
+    sums = measuring.sums()[0, ""]
+    return torch.cat([sums.spread, sums.floor[None]])
 
 
 def _difference(p):
@@ -244,11 +256,20 @@ CASES = {
     "layer_stability": lambda p: torch.stack(
         list(
             layer_stability(
-                net := p.net(),
-                draw_pairs(p.images(), deform=diffeomorphism(0.3), generator=p.generator()),
-                fcn_layer_outputs(net),
-            )[next(iter(fcn_layer_outputs(net)(p.images())))]
+                net := p.net(), p.images(), fcn_layer_outputs(net), deform=diffeomorphism(0.3), batch_size=4
+            )["hidden_1"].estimate
         )
+    ),
+    "measure_stability": lambda p: torch.stack(
+        list(measure_stability(p.net(), p.images(), deform=random_scaling(0.1), floor=True, batch_size=4).low)
+    ),
+    "LayerPass with images here": lambda p: _passed(p.net(), Place(CPU, CPU).images()),
+    "random_scaling": lambda p: random_scaling(0.1)(p.images(), generator=p.generator()).images,
+    "circular shifts": lambda p: (
+        random_translation(1.0, circular=True)(p.images(), generator=p.generator()).images
+    ),
+    "numbered_pairs": lambda p: (
+        numbered_pairs(p.images(), torch.arange(6), deform=diffeomorphism(0.3), seed=0).noisy
     ),
     "FCN": lambda p: FCN(4, (3,), generator=p.generator()).weights[0].detach(),
     "CentredOutput": lambda p: CentredOutput(p.net())(p.images()).detach(),

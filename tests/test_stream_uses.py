@@ -66,7 +66,7 @@ def uses():
     """The first word of each named stream, and where it is made."""
     for path in FILES:
         for name, node in calls(path):
-            if name in ("stream", "integer_seed"):
+            if name in ("stream", "integer_seed", "NumberedStream"):
                 yield path.relative_to(ROOT).as_posix(), node.lineno, node.args[1]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffstab.errors import ArgumentError
-from diffstab.streams import _name, integer_seed, stream
+from diffstab.streams import NumberedStream, _name, integer_seed, stream
 
 
 def raw(generator, count=64):
@@ -87,3 +87,52 @@ def test_a_use_begins_with_a_word(use):
 def test_the_bound_of_an_integer_is_positive():
     with pytest.raises(ArgumentError, match="below must be at least 1"):
         integer_seed(0, "tsne", below=0)
+
+
+MASK = 2**64 - 1
+
+
+def philox(counter, key):
+    """Philox 4x64-10 as in the paper of Salmon et al., in whole numbers of Python."""
+    a, b, c, d = counter
+    for _ in range(10):
+        left, right = 0xD2E7470EE14C6C93 * a, 0xCA5A826395121157 * c
+        a, b, c, d = (right >> 64) ^ b ^ key[0], right & MASK, (left >> 64) ^ d ^ key[1], left & MASK
+        key = (key[0] + 0x9E3779B97F4A7C15) & MASK, (key[1] + 0xBB67AE8584CAA73B) & MASK
+    return a, b, c, d
+
+
+def test_numbered_draws_are_those_of_philox_counted_by_number_and_draw():
+    key = tuple(np.frombuffer(hashlib.shake_256(_name(5, ("fields",))).digest(16), dtype="<u8").tolist())
+    numbers, draw = [7, 0, 2**40], 3
+    found = NumberedStream(5, "fields").uniform(numbers, (8,), draw=draw)
+    for row, number in zip(found.tolist(), numbers, strict=True):
+        words = [word for block in (1, 2) for word in philox((block, number, draw, 0), key)]
+        assert row == [(word >> 11) * 2.0**-53 for word in words]
+
+
+def test_numbered_draws_do_not_depend_on_what_is_drawn_beside_them():
+    numbered = NumberedStream(3, "fields")
+    whole = numbered.normal(torch.arange(50), (2, 3))
+    assert whole.shape == (50, 2, 3)
+    for numbers in ([9], [30, 2], list(range(50))):
+        assert torch.equal(numbered.normal(numbers, (2, 3)), whole[numbers])
+    others = [NumberedStream(4, "fields"), NumberedStream(3, "noise")]
+    assert not any(torch.equal(other.normal(range(50), (2, 3)), whole) for other in others)
+    assert not torch.equal(numbered.normal(range(50), (2, 3), draw=1), whole)
+    assert numbered.uniform(range(3), ()).shape == (3,)
+
+
+def test_numbered_normal_values_are_normal_and_uncorrelated():
+    values = NumberedStream(0, "fields").normal(range(300), (1000,), dtype=torch.float32).double()
+    count = values.numel()
+    for power, expected, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        assert float(values.pow(power).mean()) == pytest.approx(expected, abs=4.5 * (variance / count) ** 0.5)
+    correlations = torch.corrcoef(values) - torch.eye(300, dtype=torch.float64)
+    assert float(correlations.abs().max()) < 5.5 / 1000**0.5
+
+
+@pytest.mark.parametrize("numbers", [[-1], [0.5], [[1]]])
+def test_numbers_of_draws_are_integers(numbers):
+    with pytest.raises(ArgumentError, match="numbers must be integers of at least 0"):
+        NumberedStream(0, "fields").normal(torch.tensor(numbers), (2,))

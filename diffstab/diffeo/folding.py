@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from collections.abc import Callable
 
 import torch
 
@@ -59,14 +60,34 @@ def warn_of_folding(field: torch.Tensor, *, temperature: float, cutoff: int) -> 
         cutoff: Cut-off of the draw.
     """
     height, width = field.shape[2:]
-    highest = admissible_temperatures((height, width), cutoff).high
-    if temperature > highest and len(field) > 0:
-        share = folded(field).double().mean().item()
+    warn_of_folded_share(
+        lambda: folded(field).double().mean().item(),
+        len(field),
+        (height, width),
+        temperature=temperature,
+        cutoff=cutoff,
+    )
+
+
+def warn_of_folded_share(
+    share: Callable[[], float], count: int, size: tuple[int, int], *, temperature: float, cutoff: int
+) -> None:
+    """Warn with the folded share of drawn fields when the temperature exceeds the admissible range.
+
+    Args:
+        share: Finds the share; called where it is needed.
+        count: Number of the fields.
+        size: Height and width of the images in pixels.
+        temperature: Temperature of the draw.
+        cutoff: Cut-off of the draw.
+    """
+    highest = admissible_temperatures(size, cutoff).high
+    if temperature > highest and count > 0:
         warnings.warn(
             f"temperature {temperature:.3g} exceeds the admissible {highest:.3g} at cutoff {cutoff}: "
-            f"{share:.1%} of the {len(field)} drawn fields fold the image. Lower delta_px or the cutoff.",
+            f"{share():.1%} of the {count} drawn fields fold the image. Lower delta_px or the cutoff.",
             FoldingWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -58,7 +58,7 @@ def warp(images: torch.Tensor, field: torch.Tensor, mode: Mode = "bilinear") -> 
         condition = f"be {working} on {images.device} for images of {images.dtype}"
         way_out = f"Use field.to(images.device, {working})."
         raise ArgumentError("field", condition, f"{field.dtype} on {field.device}", way_out)
-    return _warp_in_chunks(images, field, lambda part: part, mode=mode)
+    return warp_in_chunks(images, field, lambda part: part, mode=mode)
 
 
 def warp_by_coefficients(
@@ -89,7 +89,7 @@ def warp_by_coefficients(
     if n > 1 and working.stride(0) == 0:
         working = working[:1]  # one row, expanded: a shared field is evaluated once
     evaluate = series_on_grid(height, width, cutoff=working.shape[-1], scale=(width, height), like=working)
-    return _warp_in_chunks(images, working, evaluate, mode=mode)
+    return warp_in_chunks(images, working, evaluate, mode=mode)
 
 
 def check_images(images: torch.Tensor) -> None:
@@ -117,13 +117,21 @@ def check_mode(mode: str) -> None:
         raise ArgumentError("mode", f"be one of {', '.join(get_args(Mode))}", repr(mode))
 
 
-def _warp_in_chunks(
+def warp_in_chunks(
     images: torch.Tensor,
     parameters: torch.Tensor,
     field_of: Callable[[torch.Tensor], torch.Tensor],
     *,
     mode: Mode,
 ) -> torch.Tensor:
+    """Warp images by the fields that parameters give, without looking for values that are not finite.
+
+    Args:
+        images: (n, C, H, W), floating.
+        parameters: (n or 1, ...), on the device of the images, in the dtype that these are warped in.
+        field_of: Gives the fields (m, 2, H, W) of some rows of the parameters.
+        mode: As for `warp`.
+    """
     n, channels, height, width = images.shape
     if images.numel() == 0:
         return images.clone()

@@ -9,27 +9,33 @@ from diffstab.lazy import lazily
 from diffstab.stability.bootstrap import Samples, StabilityInterval, bootstrap_interval
 from diffstab.stability.deformations import (
     Deform,
+    Deformation,
     Deformed,
     diffeomorphism,
     random_rotation,
+    random_scaling,
     random_sphere_rotation,
     random_translation,
 )
-from diffstab.stability.estimate import (
-    PairedDifference,
-    StabilityReport,
-    measure_stability,
-    paired_difference,
-    stability_of,
-    to_record,
-)
-from diffstab.stability.layers import fcn_layer_outputs, layer_outputs, layer_stability
+from diffstab.stability.draws import DrawSummary, numbered_pairs
+from diffstab.stability.estimate import layer_stability, measure_stability, stability_of
+from diffstab.stability.layer_pass import LayerPass
+from diffstab.stability.layers import fcn_layer_outputs, layer_outputs
 from diffstab.stability.measures import Moments, Stability, output_moments, squared_changes
 from diffstab.stability.noise import add_noise, change_norms, noise_norms
-from diffstab.stability.numbered import numbered_pairs
+from diffstab.stability.pass_sums import PassSums, gathered
 from diffstab.stability.probes import ProbeDraw, Probes, draw_pairs
+from diffstab.stability.reports import (
+    PairedDifference,
+    StabilityReport,
+    layer_intervals,
+    paired_difference,
+    paired_difference_of_sums,
+    report_of,
+    to_record,
+)
 from diffstab.stability.sums import StabilitySums, stability, stability_sums
-from diffstab.stability.transforms import rotate, rotate_towards, translate
+from diffstab.stability.transforms import rotate, rotate_towards, scale, translate
 
 if TYPE_CHECKING:
     from diffstab.stability.metric import (
@@ -43,11 +49,15 @@ _METRICS = ("DeformationStability", "NoiseStability", "RelativeStability", "stab
 
 __all__ = [
     "Deform",
+    "Deformation",
     "DeformationStability",
     "Deformed",
+    "DrawSummary",
+    "LayerPass",
     "Moments",
     "NoiseStability",
     "PairedDifference",
+    "PassSums",
     "ProbeDraw",
     "Probes",
     "RelativeStability",
@@ -62,6 +72,8 @@ __all__ = [
     "diffeomorphism",
     "draw_pairs",
     "fcn_layer_outputs",
+    "gathered",
+    "layer_intervals",
     "layer_outputs",
     "layer_stability",
     "measure_stability",
@@ -69,11 +81,15 @@ __all__ = [
     "numbered_pairs",
     "output_moments",
     "paired_difference",
+    "paired_difference_of_sums",
     "random_rotation",
+    "random_scaling",
     "random_sphere_rotation",
     "random_translation",
+    "report_of",
     "rotate",
     "rotate_towards",
+    "scale",
     "squared_changes",
     "stability",
     "stability_metrics",

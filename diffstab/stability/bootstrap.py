@@ -46,7 +46,7 @@ class Samples(NamedTuple):
     @classmethod
     def of(cls, sums: StabilitySums) -> "Samples":
         """Those of sums, on the CPU."""
-        deformation, noise, _ = sums.per_image.cpu().unbind(dim=1)
+        deformation, noise = sums.per_image[:, :2].cpu().unbind(dim=1)
         return cls(deformation, noise, sums.spread.cpu())
 
 

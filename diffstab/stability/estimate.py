@@ -1,29 +1,22 @@
-"""Measure the stability of a predictor on images: draw, evaluate, resample.
+"""Measure the stability of a predictor on images, at its output or at any layer.
 
-Several predictors are compared on the same draws: `draw_pairs` once, `stability_of` for each, then
-`paired_difference` for two of them.
+`measure_stability` and `layer_stability` take images of any number, in batches. For paired comparisons of small sets,
+probes are held in memory: `draw_pairs` once, `stability_of` for each predictor, then `paired_difference`.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from diffstab.errors import ArgumentError
-from diffstab.stability.bootstrap import (
-    Samples,
-    bootstrap_interval,
-    paired_intervals,
-    top_share,
-)
-from diffstab.stability.deformations import Deform
-from diffstab.stability.measures import (
-    Stability,
-    double_device,
-    squared_changes,
-)
+from diffstab.errors import ArgumentError, ConstantLayerWarning
+from diffstab.stability.draws import AnyDeformation
+from diffstab.stability.layer_pass import LayerPass
+from diffstab.stability.measures import double_device, squared_changes
 from diffstab.stability.noise import NoiseKind
+from diffstab.stability.pass_sums import PassSums
 from diffstab.stability.predictors import (
     Predictor,
     all_outputs,
@@ -32,69 +25,111 @@ from diffstab.stability.predictors import (
     images_again,
     tell_if_unsteady,
 )
-from diffstab.stability.probes import ProbeDraw, Probes, draw_pairs
+from diffstab.stability.probes import Probes
+from diffstab.stability.reports import StabilityReport, report_of
 from diffstab.stability.sums import sums_from_changes
+from diffstab.streams import stream
 
-_HEAVY = 0.5  # a mean of squares of a normal variable has 0.28
+Images = Tensor | Iterable[Any]
 
 
-class StabilityReport(NamedTuple):
-    """Stability of one predictor with its error bars.
+def measure_stability(
+    predictor: Predictor,
+    images: Images,
+    *,
+    deform: AnyDeformation,
+    noise: NoiseKind = "matched",
+    fields_per_image: int = 1,
+    batch_size: int = 128,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    floor: bool = False,
+    seed: int = 0,
+) -> StabilityReport:
+    """Measure D, G and R of a predictor on images, with memory for one batch.
 
-    Attributes:
-        estimate: D, G, R and their parts.
-        low: Lower ends of the bootstrap intervals over images, NaN without a bootstrap.
-        high: Upper ends.
+    Args:
+        predictor: Takes images (n, ...), returns (n,) or (n, ...). The modules that it is or holds are evaluated in
+            eval mode, without gradients, and put back. It gets copies of the images, on the device of its weights.
+        images: Shape (P, C, H, W); or batches of a loader, each of them images or a tuple that begins with images.
+        deform: From `diffeomorphism` and the like; or any callable as of `draw_pairs`, called image by image.
+        noise: "matched" (|eta| = |tau x - x| image by image), "batch" (their mean over a batch) or a norm > 0.
+        fields_per_image: Deformations and noise draws for each image.
+        batch_size: Images of a tensor that are evaluated at once, three versions of each; loaders have their own.
+        bootstrap: Number of resamples of the images; 0 leaves the intervals out.
         confidence: Nominal coverage of the intervals.
-        samples: What each image gave, on the CPU.
-        draw: How the probes were drawn.
-        deformation_top_share: Share of D's numerator that the top 5 % of the images carry.
-        noise_top_share: Share of G's numerator, likewise.
+        floor: Measure the floor of D too: a fourth version of each image.
+        seed: Of all draws. What is drawn for an image depends on it and on the image's place alone: neither batch size
+            nor device change the result beyond rounding.
+
+    Raises:
+        ArgumentError: Fewer than two images, or outputs that do not fit or are not finite.
+        DegenerateError: The predictor is constant on the images.
+
+    Warns:
+        UnsteadyPredictorWarning: Outputs change between two calls, or with the other images of the batch.
+        FoldingWarning: Deformations are stronger than is admissible.
     """
-
-    estimate: Stability
-    low: Stability
-    high: Stability
-    confidence: float
-    samples: Samples
-    draw: ProbeDraw
-    deformation_top_share: float
-    noise_top_share: float
-
-    @property
-    def caution(self) -> str:
-        """What to bear in mind about the intervals; empty if nothing.
-
-        Where a twentieth of the images carries more than half of a mean, it may be too low, and its interval may end
-        below the truth: see the measured coverage in docs/conventions.md.
-        """
-        shares = {"D": self.deformation_top_share, "G": self.noise_top_share}
-        heavy = [f"{share:.0%} of {name}" for name, share in shares.items() if share > _HEAVY]
-        if not heavy:
-            return ""
-        return f"The top 5 % of the images carry {' and '.join(heavy)}: intervals may fall short. Take more images."
+    options = {"deformations": [deform], "noise": noise, "fields_per_image": fields_per_image, "floor": floor}
+    found = _measured(LayerPass(predictor, seed=seed, **options), images, batch_size)  # type: ignore[arg-type]
+    (sums,) = found.sums.values()
+    sums.stability()  # refuses where there is none
+    generator = stream(seed, "bootstrap of a measurement")
+    return report_of(
+        sums, found.draws[0].of_probes(), bootstrap=bootstrap, confidence=confidence, generator=generator
+    )
 
 
-class PairedDifference(NamedTuple):
-    """Predictor a against predictor b on the same probes.
+def layer_stability(
+    net: nn.Module,
+    images: Images,
+    layers: Sequence[str] | Callable[[Tensor], Mapping[str, Tensor]],
+    *,
+    deform: AnyDeformation,
+    noise: NoiseKind = "matched",
+    fields_per_image: int = 1,
+    batch_size: int = 128,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    floor: bool = False,
+    seed: int = 0,
+) -> dict[str, StabilityReport]:
+    """Measure D, G and R of layers of a net, in one pass and without keeping the activations.
 
-    Attributes:
-        difference: a - b of each number.
-        difference_low: Lower ends of the bootstrap intervals, NaN without a bootstrap.
-        difference_high: Upper ends.
-        log_ratio: ln(a / b) of each number.
-        log_ratio_low: Lower ends.
-        log_ratio_high: Upper ends.
+    Args:
+        net: As of `measure_stability`.
+        images: Likewise.
+        layers: Names as in `net.named_modules()`, "" for the output; or a callable on images that returns
+            {name: output}, like `fcn_layer_outputs(net)`.
+        deform: The deformation, as of `measure_stability`.
+        noise: The noise, likewise.
+        fields_per_image: Deformations and noise draws for each image.
+        batch_size: Images of a tensor that are evaluated at once.
+        bootstrap: Number of resamples of the images; 0 leaves the intervals out.
         confidence: Nominal coverage of the intervals.
-    """
+        floor: Measure the floor of D too.
+        seed: Of all draws.
 
-    difference: Stability
-    difference_low: Stability
-    difference_high: Stability
-    log_ratio: Stability
-    log_ratio_low: Stability
-    log_ratio_high: Stability
-    confidence: float
+    Returns:
+        Reports by name; NaN for a layer that is constant on the images. A module that runs several times is there as
+        "name#1", "name#2" and so on.
+
+    Raises:
+        ArgumentError: As `measure_stability` and `LayerPass`.
+
+    Warns:
+        ConstantLayerWarning: Names the layers that are constant on the images.
+        UnsteadyPredictorWarning: A layer changes between two calls, or with the other images of the batch.
+    """
+    options = {"deformations": [deform], "noise": noise, "fields_per_image": fields_per_image, "floor": floor}
+    found = _measured(LayerPass(net, layers=layers, seed=seed, **options), images, batch_size)  # type: ignore[arg-type]
+    draw, reports = found.draws[0].of_probes(), {}
+    for (_, name), sums in found.sums.items():
+        # The same resamples for each layer: what differs between two of them is not the choice of images.
+        generator = stream(seed, "bootstrap of layers")
+        reports[name] = report_of(sums, draw, bootstrap=bootstrap, confidence=confidence, generator=generator)
+    _warn_of_constant_layers(found)
+    return reports
 
 
 def stability_of(
@@ -140,96 +175,37 @@ def stability_of(
             what="the predictor",
         )
     sums = sums_from_changes(outputs, deformation, noise)
-    estimate = sums.stability()
-    samples = Samples.of(sums)
-    interval = bootstrap_interval(samples, resamples=bootstrap, confidence=confidence, generator=generator)
-    return StabilityReport(
-        estimate,
-        interval.low,
-        interval.high,
-        confidence,
-        samples,
-        probes.draw,
-        top_share(samples.deformation_squares),
-        top_share(samples.noise_squares),
-    )
+    sums.stability()  # refuses where there is none
+    return report_of(sums, probes.draw, bootstrap=bootstrap, confidence=confidence, generator=generator)
 
 
-def measure_stability(
-    predictor: Predictor,
-    images: Tensor,
-    *,
-    deform: Deform,
-    noise: NoiseKind = "matched",
-    fields_per_image: int = 1,
-    batch_size: int = 1024,
-    bootstrap: int = 1000,
-    confidence: float = 0.95,
-    generator: torch.Generator,
-) -> StabilityReport:
-    """Draw probes from images and measure one predictor on them: `draw_pairs`, then `stability_of`."""
-    probes = draw_pairs(
-        images, deform=deform, noise=noise, fields_per_image=fields_per_image, generator=generator
-    )
-    return stability_of(
-        predictor,
-        probes,
-        batch_size=batch_size,
-        bootstrap=bootstrap,
-        confidence=confidence,
-        generator=generator,
-    )
+def _measured(measuring: LayerPass, images: Images, batch_size: int) -> PassSums:
+    if batch_size < 1:
+        raise ArgumentError("batch_size", "be >= 1", batch_size)
+    start = 0
+    with measuring:
+        for batch in _batches(images, batch_size):
+            measuring.update(batch, torch.arange(start, start + len(batch)))
+            start += len(batch)
+    if start < 2:
+        raise ArgumentError("images", "be at least two images", start, "The denominator runs over pairs.")
+    return measuring.result()
 
 
-def paired_difference(
-    report_a: StabilityReport,
-    report_b: StabilityReport,
-    *,
-    bootstrap: int = 1000,
-    confidence: float = 0.95,
-    generator: torch.Generator,
-) -> PairedDifference:
-    """Compare two predictors measured on the same probes, resampling the same images for both.
-
-    Args:
-        report_a: Of `stability_of`.
-        report_b: Likewise, on the same probes.
-        bootstrap: Number of resamples; 0 leaves the intervals out.
-        confidence: Nominal coverage of the intervals.
-        generator: Source of the resampling.
-
-    Raises:
-        ArgumentError: The reports are of different probes, or an argument is out of range.
-    """
-    for name in ("deformation_norms", "noise_norms"):
-        if not torch.equal(getattr(report_a.draw, name).cpu(), getattr(report_b.draw, name).cpu()):
-            raise ArgumentError("report_b", "be measured on the probes of report_a", f"other {name}")
-    difference, log_ratio = paired_intervals(
-        report_a.samples, report_b.samples, resamples=bootstrap, confidence=confidence, generator=generator
-    )
-    return PairedDifference(
-        _elementwise(torch.sub, report_a.estimate, report_b.estimate),
-        *difference,
-        _elementwise(_log_ratio, report_a.estimate, report_b.estimate),
-        *log_ratio,
-        confidence,
-    )
+def _batches(images: Images, batch_size: int) -> Iterator[Tensor]:
+    if isinstance(images, Tensor):
+        yield from torch.split(images, batch_size) if len(images) else ()
+        return
+    for batch in images:
+        yield batch[0] if isinstance(batch, tuple | list) else batch
 
 
-def to_record(report: StabilityReport, prefix: str = "") -> dict[str, float]:
-    """The stability columns of a record, each name preceded by `prefix`."""
-    row = {}
-    for column, name in (("D", "deformation"), ("G", "noise"), ("R", "relative")):
-        row[column] = float(getattr(report.estimate, name))
-        row[f"{column}_low"] = float(getattr(report.low, name))
-        row[f"{column}_high"] = float(getattr(report.high, name))
-        row[f"{column}_median"] = float(getattr(report.estimate, f"{name}_median"))
-    row["diffeo_numerator"] = float(report.estimate.deformation_numerator)
-    row["noise_numerator"] = float(report.estimate.noise_numerator)
-    row["denominator"] = float(report.estimate.denominator)
-    for name in ("delta_px", "measured_delta_px", "temperature", "cutoff", "folded_share"):
-        row[name] = float(getattr(report.draw, name))
-    return {prefix + column: value for column, value in row.items()}
+def _warn_of_constant_layers(found: PassSums) -> None:
+    constant = [name for (_, name), sums in found.sums.items() if not bool(sums.denominator > 0)]
+    if constant:
+        names = ", ".join(map(repr, constant))
+        message = f"Constant on these images, so that D, G and R are undefined (0 / 0): {names}."
+        warnings.warn(message, ConstantLayerWarning, stacklevel=3)
 
 
 def _mean_squared_changes(
@@ -240,11 +216,3 @@ def _mean_squared_changes(
     for field in changed:
         total += squared_changes(f_clean, all_outputs(predictor, field, batch_size=batch_size))
     return total / len(changed)
-
-
-def _elementwise(function: Callable[[Tensor, Tensor], Tensor], a: Stability, b: Stability) -> Stability:
-    return Stability(*[function(*pair) for pair in zip(a, b, strict=True)])
-
-
-def _log_ratio(a: Tensor, b: Tensor) -> Tensor:
-    return (a / b).log()

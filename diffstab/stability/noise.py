@@ -80,11 +80,16 @@ def add_noise(images: Tensor, norms: Tensor, *, generator: torch.Generator) -> T
         raise ArgumentError("norms", "be finite and >= 0", "a negative or non-finite norm")
     dtype = working_dtype(images.dtype)
     direction = torch.randn(images.shape, generator=generator, device=generator.device, dtype=dtype)
-    direction = direction.to(images.device).flatten(1)
-    norms = norms.to(direction)
-    scale = norms / torch.linalg.vector_norm(direction, dim=1)
-    eta = direction.mul_(scale[:, None]).view(images.shape)
-    return images + eta if images.dtype == dtype else _rounded_sum(images, eta, norms)
+    return add_directions(images, norms, direction.to(images.device))
+
+
+def add_directions(images: Tensor, norms: Tensor, directions: Tensor) -> Tensor:
+    """Images (P, ...) plus directions (P, ...) scaled to norms (P,), all on one device; values are not checked."""
+    flat = directions.to(working_dtype(images.dtype)).flatten(1)
+    norms = norms.to(flat)
+    scale = norms / torch.linalg.vector_norm(flat, dim=1)
+    eta = (flat * scale[:, None]).view(images.shape)
+    return images + eta if images.dtype == eta.dtype else _rounded_sum(images, eta, norms)
 
 
 def _rounded_sum(images: Tensor, eta: Tensor, norms: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Call anybody's predictor: in eval mode, on copies, and told where its outputs are no function of one image."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,11 +26,22 @@ def evaluation_mode(predictor: object) -> Iterator[None]:
     Args:
         predictor: A module, or a callable that holds some: a lambda, a partial, a bound method, an object.
     """
+    with evaluating(modules_of(predictor)):
+        yield
+
+
+def modules_of(predictor: object) -> list[nn.Module]:
+    """Every module that a predictor reaches, those inside others too."""
     # A module that keeps others in a plain list does not know them: what it holds is searched too.
-    modules = {m: None for found in reachable(predictor, nn.Module) for m in found.modules()}
+    return list({m: None for found in reachable(predictor, nn.Module) for m in found.modules()})
+
+
+@contextmanager
+def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Eval mode for modules; modes and buffers are put back afterwards."""
     training = [module for module in modules if module.training]
     buffers = [
-        (module, name, buffer, buffer.detach().clone())
+        _Buffer(module, name, buffer, buffer.detach().clone())
         for module in modules
         for name, buffer in module._buffers.items()
         if buffer is not None
@@ -41,16 +53,34 @@ def evaluation_mode(predictor: object) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
-        for module, name, buffer, copy in buffers:
-            _put_back(module, name, buffer, copy)
+        for changed in _changed(buffers):
+            changed.put_back()
 
 
-def _put_back(module: nn.Module, name: str, buffer: Tensor, copy: Tensor) -> None:
-    if module._buffers.get(name) is not buffer:
-        module._buffers[name] = buffer
-    if buffer.shape != copy.shape or not torch.equal(buffer, copy):
+class _Buffer(NamedTuple):
+    module: nn.Module
+    name: str
+    buffer: Tensor
+    copy: Tensor
+
+    @property
+    def replaced(self) -> bool:
+        return self.module._buffers.get(self.name) is not self.buffer or self.buffer.shape != self.copy.shape
+
+    def put_back(self) -> None:
+        self.module._buffers[self.name] = self.buffer
         with torch.no_grad():
-            buffer.resize_(copy.shape).copy_(copy)
+            self.buffer.resize_(self.copy.shape).copy_(self.copy)
+
+
+def _changed(buffers: Sequence[_Buffer]) -> list[_Buffer]:
+    """Those that are not as they were; devices are asked once for all of their buffers."""
+    replaced = [one for one in buffers if one.replaced]
+    kept = [one for one in buffers if not one.replaced]
+    differ = [(one.buffer != one.copy).any().view(1) for one in kept]
+    devices = {flag.device for flag in differ}
+    answers = {d: iter(torch.cat([f for f in differ if f.device == d]).tolist()) for d in devices}
+    return replaced + [one for one, flag in zip(kept, differ, strict=True) if next(answers[flag.device])]
 
 
 def batch_output(predictor: Predictor, batch: Tensor) -> Tensor:

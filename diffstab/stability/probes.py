@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffstab.diffeo.precision import without_autocast
 from diffstab.errors import ArgumentError
-from diffstab.stability.deformations import Deform, Deformed
+from diffstab.stability.deformation import Deform, Deformed
 from diffstab.stability.measures import check_outputs
 from diffstab.stability.noise import NoiseKind, add_noise, change_norms, noise_norms
 from diffstab.stability.reachable import reachable
@@ -88,7 +88,7 @@ def draw_pairs(
     images = images.detach()
     deformed = images.new_empty((fields_per_image, *images.shape))
     with without_autocast(images.device), without_autocast(torch.device("cpu")), torch.no_grad():
-        draws = [_deform_into(slot, images, deform, generator=generator) for slot in deformed]
+        draws = [deform_into(slot, images, deform, generator=generator) for slot in deformed]
         deformation = change_norms(images, deformed)
         noisy = torch.empty_like(deformed)
         for slot, norms in zip(noisy, noise_norms(deformation, noise=noise), strict=True):
@@ -111,7 +111,7 @@ def _is_half(images: Tensor) -> bool:
     return images.dtype not in (torch.float32, torch.float64)
 
 
-def _deform_into(slot: Tensor, images: Tensor, deform: Any, *, generator: torch.Generator) -> Deformed:
+def deform_into(slot: Tensor, images: Tensor, deform: Any, *, generator: torch.Generator) -> Deformed:
     """Fill the slot with deformed images; returns how they were deformed, the images being the slot."""
     slot.copy_(images)  # what the deformation gets: it may change its input, or return it
     if takes_generator(deform):

@@ -30,7 +30,8 @@ class StabilitySums(NamedTuple):
         shift: The vector a that outputs are counted from, shape (features,), float64.
         offset: sum_i (f_i - a), shape (features,), float64.
         per_image: |f(tau x) - f(x)|^2, |f(x + eta) - f(x)|^2 (averages over fields) and |f(x) - a|^2 of each image,
-            shape (P, 3), float64. After `merged`, the last one is exact in the sum only.
+            shape (P, 3), float64; in a fourth column, if there is one, |f(x blurred) - f(x)|^2 (see `floor`). After
+            `merged`, the third one is exact in the sum only.
     """
 
     shift: Tensor
@@ -56,6 +57,21 @@ class StabilitySums(NamedTuple):
         """Mean of |f_i - f_j|^2 over pairs of distinct images; NaN for fewer than two."""
         scatter = self.per_image[:, 2].sum() - self.offset.square().sum() / self.images
         return 2 * scatter.clamp(min=0) / (self.images - 1) if self.images > 1 else scatter * torch.nan
+
+    @property
+    def floor(self) -> Tensor:
+        """What D reads for reasons of interpolation alone; NaN where it was not measured.
+
+        < |f(b x) - f(x)|^2 > over the denominator of D, b the blur that moves nothing and has the bandwidth of the
+        deformation's interpolation at each pixel (`diffstab.stability.interpolation`).
+        """
+        if self.per_image.shape[1] < 4:
+            return self.denominator * torch.nan
+        return self.per_image[:, 3].mean() / self.denominator
+
+    def rows(self, order: Tensor) -> "StabilitySums":
+        """The same sums with their images in another order, (P,) integers."""
+        return self._replace(per_image=self.per_image[order])
 
     def merged(self, other: "StabilitySums") -> "StabilitySums":
         """Sums of the union of two disjoint sets of images, counted from the shift of the first.

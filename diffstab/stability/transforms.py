@@ -1,4 +1,4 @@
-"""Rotations and translations of images, and rotations of points on the sphere, by given amounts."""
+"""Rotations, translations and scalings of images, and rotations of points on the sphere, by given amounts."""
 
 import math
 
@@ -29,15 +29,51 @@ def rotate(images: Tensor, angle_deg: Tensor, mode: Mode = "bilinear") -> Tensor
         A positive angle turns the picture counterclockwise as displayed, rows downwards: 90 degrees is
         `torch.rot90(images, 1, (-2, -1))`.
     """
-    radians = torch.deg2rad(_amounts(angle_deg, images, shape=images.shape[:1], argument="angle_deg"))
+    angles = _amounts(angle_deg, images, shape=images.shape[:1], argument="angle_deg")
+    return warp(images, rotation_field(angles, *images.shape[-2:]).to(working_dtype(images.dtype)), mode)
+
+
+def rotation_field(angle_deg: Tensor, height: int, width: int) -> Tensor:
+    """Displacements (n, 2, H, W) in pixels that turn pictures about their centre, for angles (n,) in degrees."""
+    radians = torch.deg2rad(angle_deg)
     cosine, sine = radians.cos()[:, None, None], radians.sin()[:, None, None]
-    height, width = images.shape[-2:]
-    rows = torch.arange(height, dtype=torch.float64, device=images.device)[:, None] - (height - 1) / 2
-    columns = torch.arange(width, dtype=torch.float64, device=images.device) - (width - 1) / 2
+    columns, rows = _from_centre(height, width, like=angle_deg)
     # The picture turns by the angle, so a pixel takes the value of the point turned back by it.
     source_columns, source_rows = cosine * columns - sine * rows, sine * columns + cosine * rows
-    field = torch.stack([columns - source_columns, rows - source_rows], dim=1)
-    return warp(images, field.to(working_dtype(images.dtype)), mode)
+    return torch.stack([columns - source_columns, rows - source_rows], dim=1)
+
+
+def scale(images: Tensor, factor: Tensor, mode: Mode = "bilinear") -> Tensor:
+    """Magnify images about their centre.
+
+    Args:
+        images: Shape (P, C, H, W).
+        factor: Factor of each image, shape (P,), > 0; above 1 the picture grows.
+        mode: Interpolation of `diffstab.diffeo.warp`.
+
+    Returns:
+        Shape (P, C, H, W). What comes from outside is the nearest border pixel.
+
+    Raises:
+        ArgumentError: Shapes do not fit, a value is not finite, or a factor is not positive.
+    """
+    factors = _amounts(factor, images, shape=images.shape[:1], argument="factor")
+    if not bool((factors > 0).all()):
+        raise ArgumentError("factor", "be > 0", float(factors.min()))
+    return warp(images, scaling_field(factors, *images.shape[-2:]).to(working_dtype(images.dtype)), mode)
+
+
+def scaling_field(factor: Tensor, height: int, width: int) -> Tensor:
+    """Displacements (n, 2, H, W) in pixels that magnify pictures about their centre by factors (n,)."""
+    columns, rows = _from_centre(height, width, like=factor)
+    share = (1 - 1 / factor)[:, None, None]
+    return torch.stack([columns * share + 0 * rows, rows * share + 0 * columns], dim=1)
+
+
+def _from_centre(height: int, width: int, *, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Columns (W,) and rows (H, 1) counted from the centre of the image."""
+    rows = torch.arange(height, dtype=like.dtype, device=like.device)[:, None] - (height - 1) / 2
+    return torch.arange(width, dtype=like.dtype, device=like.device) - (width - 1) / 2, rows
 
 
 def translate(images: Tensor, shift_px: Tensor, mode: Mode = "bilinear") -> Tensor:
@@ -58,8 +94,34 @@ def translate(images: Tensor, shift_px: Tensor, mode: Mode = "bilinear") -> Tens
         Positive dx moves the picture to the right, positive dy downwards.
     """
     shift = _amounts(shift_px, images, shape=(images.shape[0], 2), argument="shift_px")
-    field = shift[:, :, None, None].expand(-1, -1, *images.shape[-2:])
-    return warp(images, field.to(working_dtype(images.dtype)), mode)
+    return warp(images, translation_field(shift, *images.shape[-2:]).to(working_dtype(images.dtype)), mode)
+
+
+def translation_field(shift_px: Tensor, height: int, width: int) -> Tensor:
+    """Displacements (n, 2, H, W) of pictures shifted as a whole by (n, 2) pixels."""
+    return shift_px[:, :, None, None].expand(-1, -1, height, width)
+
+
+def translate_circularly(images: Tensor, shift_px: Tensor) -> Tensor:
+    """Translate images (P, C, H, W) by shifts (P, 2): what leaves on one side comes back on the other.
+
+    Between pixels the value is interpolated bilinearly; whole shifts are exact. Directions as of `translate`.
+    """
+    shift = _amounts(shift_px, images, shape=(images.shape[0], 2), argument="shift_px")
+    for axis, amounts in ((3, shift[:, 0]), (2, shift[:, 1])):
+        images = _rolled(images, amounts, axis)
+    return images
+
+
+def _rolled(images: Tensor, shift_px: Tensor, axis: int) -> Tensor:
+    size = images.shape[axis]
+    places = torch.arange(size, dtype=shift_px.dtype, device=shift_px.device) - shift_px[:, None]
+    below = places.floor()
+    line = [len(images), 1, 1, 1]
+    line[axis] = size
+    index, share = below.long().view(line) % size, (places - below).to(images.dtype).view(line)
+    first, second = (images.take_along_dim(which % size, dim=axis) for which in (index, index + 1))
+    return first + share * (second - first)
 
 
 def rotate_towards(points: Tensor, directions: Tensor, *, angle_deg: float) -> Tensor:

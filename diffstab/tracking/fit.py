@@ -159,7 +159,9 @@ def stability_columns(task: Task, images: Tensor, probe: StabilityProbe) -> dict
     # Before training F = 0 for xi = 1: the net itself stands for it.
     for prefix, predictor in ((INITIAL, task.predictor.initial), ("", task)):
         with suppress(DegenerateError):
-            report = stability_of(predictor, draws, generator=stream(probe.seed, "bootstrap of a fit"))
+            report = stability_of(
+                predictor, draws, generator=stream(probe.settings.seed, "bootstrap of a fit")
+            )
             row |= to_record(report, prefix)
     return row
 
@@ -174,7 +176,9 @@ def fit_pictures(
     from diffstab.report.special.examples import examples_picture
     from diffstab.report.special.neurons import neurons_pictures
 
-    draws = draw_pairs(images, deform=probe.deform, generator=stream(probe.seed, "pictured probes"))
+    draws = draw_pairs(
+        images, deform=probe.settings.deform, generator=stream(probe.settings.seed, "pictured probes")
+    )
     stacks = {"images": draws.clean, "deformed": draws.deformed[0], "noisy": draws.noisy[0]}
     arrays = {name: stack.numpy() for name, stack in stacks.items()}
     drawn = {"deformations": examples_picture({**arrays, "delta_px": np.array(float(draws.draw.delta_px))})}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,13 +10,11 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from diffstab.errors import ArgumentError, DegenerateError
-from diffstab.stability import Probes, RelativeStability, diffeomorphism, noise_norms, numbered_pairs
-from diffstab.stability.predictors import batch_output, evaluation_mode
-from diffstab.streams import stream
-from diffstab.training.numbering import Numbering, Numbers, Stage, suffix
-from diffstab.training.processes import summed
-from diffstab.training.samples import images_of
+from diffstab.errors import ArgumentError
+from diffstab.stability import Probes, diffeomorphism, noise_norms, numbered_pairs
+from diffstab.training.probing import KeptBatches, ProbePasses, ProbeSettings
+
+_KEPT = 256  # images that a log-spaced schedule keeps, if no number is given
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -45,15 +43,18 @@ class FinalCheckpoint(Callback):
 
 
 class StabilityProbe(Callback):
-    """Logs D, G and R of the predictor after each validation and test, on the same draws every time.
+    """Logs D, G and R of a module, and of its layers, with their intervals; on the same draws every time.
 
-    The predictor is the LightningModule itself, called with images alone (for a `Task`, F = alpha (f - xi f_0)),
-    in eval mode, under the trainer's precision; mode, buffers, batches and the global generators are left as they
+    What is measured is the LightningModule, called with images alone (for a `Task`, F = alpha (f - xi f_0)), in eval
+    mode, under the trainer's precision, on its device; mode, buffers, batches and global generators are left as they
     are. Images are the batch, the first entry of a tuple, or "image" or "images" of a dictionary.
 
+    Logged are `val_D`, `val_G`, `val_R` (`test_D`, ... in a test), `val_D_low`, `val_D_high` and so on; of a layer
+    `val_D/layer1`, ... They go to every logger of the trainer. NaN where they are undefined: where outputs are
+    constant, as of F at initialisation with xi = 1, and for fewer than two images. Several loaders are logged apart.
+
     Draws hang on the seed and the number of the image in its loader: neither batches nor processes change them, and
-    several processes count each image once. D, G and R are NaN where they are undefined: where F is constant, as
-    at initialisation with xi = 1, and for fewer than two images. Several loaders are measured and logged apart.
+    several processes count each image once. (Intervals of several processes differ a little from those of one.)
 
     Args:
         delta_px: Typical displacement of the deformations, pixels.
@@ -61,10 +62,22 @@ class StabilityProbe(Callback):
         noise: "matched" (|eta| = |tau x - x| image by image), "batch" (their mean over the batch of all processes), or
             a fixed norm.
         fields_per_image: Deformations and noise draws for each image.
+        layers: Patterns of the names of modules ("layer*", "*.conv1"); "output" is the output of the module.
+        images: Number of images of each loader that are measured, its first ones; all by default.
+        every: "validation" measures at each validation. "log" measures during training before the first step, after 1,
+            2, 4, 8, ... steps and at the end, on `images` images (256 by default) of the validation data, which it
+            keeps, and not at validations.
+        transform: Finds the images (n, C, H, W) in a batch of another kind.
+        output: Picks the tensor (n, ...) from what the module returns.
+        bootstrap: Number of resamples for the intervals; 0 leaves them out.
         seed: Seed of the draws, any integer.
 
+    Attributes:
+        history: With every="log", what was logged: a dictionary with "step" for each measurement.
+
     Raises:
-        ArgumentError: If a value is out of range; at work, if batches or outputs are of another kind.
+        ArgumentError: If a value is out of range; at work, if batches or outputs are of another kind, or a pattern
+            matches no module.
     """
 
     def __init__(
@@ -74,45 +87,86 @@ class StabilityProbe(Callback):
         cutoff: int = 3,
         noise: Literal["matched", "batch"] | float = "matched",
         fields_per_image: int = 1,
+        layers: Sequence[str] = ("output",),
+        images: int | None = None,
+        every: Literal["validation", "log"] = "validation",
+        transform: Callable[[Any], Tensor] | None = None,
+        output: Callable[[Any], Tensor] | None = None,
+        bootstrap: int = 1000,
         seed: int = 0,
     ) -> None:
-        self.deform = diffeomorphism(delta_px, cutoff)
         # Bad values are refused here, not at first use.
         noise_norms(torch.ones(1, 1), noise=noise)
-        if fields_per_image < 1:
-            raise ArgumentError("fields_per_image", "be >= 1", fields_per_image)
-        self.noise: str | float = noise
-        self.fields_per_image, self.seed = fields_per_image, seed
-        self.metrics: dict[int, RelativeStability] = {}
-        self.numbering = Numbering()
+        for argument, value, least in (
+            ("fields_per_image", fields_per_image, 1),
+            ("images", images if images is not None else 2, 2),
+            ("bootstrap", bootstrap, 0),
+        ):
+            if value < least:
+                raise ArgumentError(argument, f"be >= {least}", value)
+        if every not in ("validation", "log"):
+            raise ArgumentError("every", 'be "validation" or "log"', repr(every))
+        self.every: Literal["validation", "log"] = every
+        self.settings = ProbeSettings(
+            deform=diffeomorphism(delta_px, cutoff),
+            noise=noise,
+            fields_per_image=fields_per_image,
+            layers=[layers] if isinstance(layers, str) else list(layers),
+            images=_KEPT if images is None and every == "log" else images,
+            transform=transform,
+            output=output,
+            bootstrap=bootstrap,
+            seed=seed,
+        )
+        self.history: list[dict[str, float]] = []
+        self._passes = ProbePasses(self.settings, "val")
+        self._kept: KeptBatches | None = None
+        self._next_step = 0
 
-    def draw(
-        self, images: Tensor, numbers: Tensor, *, loader: int = 0, noise: str | float | None = None
-    ) -> Probes:
-        """Return what is measured on images.
+    def draw(self, images: Tensor, numbers: Tensor, *, loader: int = 0) -> Probes:
+        """Return what is measured on images, to be kept in memory.
 
         Args:
             images: (n, C, H, W).
-            numbers: (n,) their places in the data set of the loader, ascending.
+            numbers: (n,) their places in the data set of the loader.
             loader: Number of the loader.
-            noise: Another noise than the callback's.
         """
         return numbered_pairs(
             images,
             numbers,
-            deform=self.deform,
-            noise=self.noise if noise is None else noise,
-            fields_per_image=self.fields_per_image,
-            block_stream=lambda block: stream(self.seed, "validation probes", loader, block),
+            deform=self.settings.deform,
+            noise=self.settings.noise,
+            fields_per_image=self.settings.fields_per_image,
+            seed=self.settings.seed_of(loader),
         )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """With a log-spaced schedule, keep images and measure before the first step."""
+        if self.every == "log":
+            self.history, self._next_step = [], trainer.global_step
+            self._kept = KeptBatches(self.settings, trainer, pl_module)
+            self._measure_if_due(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """With a log-spaced schedule, measure where it is time."""
+        self._measure_if_due(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """With a log-spaced schedule, measure what training ended with."""
+        if self.history and self.history[-1]["step"] != trainer.global_step:
+            self._next_step = trainer.global_step
+            self._measure_if_due(trainer, pl_module)
+        self._kept = None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start over."""
-        self._start()
+        self._passes = ProbePasses(self.settings, "val")
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start over."""
-        self._start()
+        self._passes = ProbePasses(self.settings, "test")
 
     def on_validation_batch_end(
         self,
@@ -124,7 +178,8 @@ class StabilityProbe(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Measure a batch."""
-        self._update(trainer, pl_module, batch, stage="val", loader=dataloader_idx)
+        if self._is_due(trainer):
+            self._passes.update(trainer, pl_module, batch, loader=dataloader_idx)
 
     def on_test_batch_end(
         self,
@@ -136,84 +191,29 @@ class StabilityProbe(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Measure a batch."""
-        self._update(trainer, pl_module, batch, stage="test", loader=dataloader_idx)
+        self._passes.update(trainer, pl_module, batch, loader=dataloader_idx)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log val_D, val_G and val_R."""
-        self._log(trainer, pl_module, "val")
+        if self._is_due(trainer):
+            pl_module.log_dict(self._passes.numbers(trainer))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log test_D, test_G and test_R."""
-        self._log(trainer, pl_module, "test")
+        pl_module.log_dict(self._passes.numbers(trainer))
 
-    def _start(self) -> None:
-        self.metrics = {}
-        self.numbering.start()
+    def _is_due(self, trainer: Trainer) -> bool:
+        """Whether validations are measured: with a log-spaced schedule, only those outside a training."""
+        return self.every == "validation" or trainer.state.fn != "fit"
 
-    def _update(
-        self, trainer: Trainer, module: LightningModule, batch: Any, *, stage: Stage, loader: int
-    ) -> None:
-        images = images_of(batch)
-        found = self.numbering.numbers(trainer, stage, count=len(images), dataloader_idx=loader)
-        if loader not in self.metrics:
-            # Processes add up when this callback asks for it, and only those of this trainer.
-            metric = RelativeStability(sync_on_compute=trainer.world_size > 1)
-            self.metrics[loader] = metric.to(module.device)
-        own = images[found.mine.to(images.device)]
-        noise = self.noise
-        if noise == "batch" and trainer.world_size > 1:
-            noise = self._mean_norm(trainer, own, found, loader=loader)
-        if not len(own):
+    def _measure_if_due(self, trainer: Trainer, module: LightningModule) -> None:
+        """Measure the kept images at the steps of the schedule."""
+        step = trainer.global_step
+        if self._kept is None or step < self._next_step:
             return
-        check_probed(own)
-        probes = self.draw(own, found.number[found.mine], loader=loader, noise=noise)
-        elsewhere = [] if images.device.type == "cpu" else [images.device]
-        with (
-            torch.random.fork_rng(elsewhere, device_type=elsewhere[0].type if elsewhere else "cuda"),
-            evaluation_mode(module),
-            torch.no_grad(),
-            trainer.precision_plugin.forward_context(),
-        ):
-            clean = batch_output(module, probes.clean)
-            deformed, noisy = (
-                torch.stack([batch_output(module, field) for field in fields])
-                for fields in (probes.deformed, probes.noisy)
-            )
-        self.metrics[loader].update(clean, deformed, noisy)
-
-    def _mean_norm(self, trainer: Trainer, images: Tensor, found: Numbers, *, loader: int) -> float:
-        """Return the mean norm of the deformations of a batch over all processes; each of them calls it."""
-        if not found.even:
-            received = '"batch" with a loader that is not known to serve all processes alike'
-            way_out = "Use torch's DataLoader, or TensorBatches."
-            raise ArgumentError("noise", 'be "matched" or a norm here', received, way_out)
-        sums = [0.0, 0.0]
-        if len(images):
-            probes = self.draw(images, found.number[found.mine], loader=loader, noise="matched")
-            norms = probes.draw.deformation_norms
-            sums = [float(norms.sum()), float(norms.numel())]
-        both = torch.tensor(sums, dtype=torch.float64, device=images.device)
-        total, count = summed(trainer, both).tolist()
-        return float(total / count)
-
-    def _log(self, trainer: Trainer, module: LightningModule, stage: Stage) -> None:
-        for loader, metric in sorted(self.metrics.items()):
-            try:
-                found = metric.stability()
-                values = (float(found.deformation), float(found.noise), float(found.relative))
-            except (ArgumentError, DegenerateError):
-                values = (math.nan, math.nan, math.nan)
-            end = suffix(trainer, stage, loader)
-            module.log_dict({f"{stage}_{name}{end}": value for name, value in zip("DGR", values)})
-
-
-def check_probed(images: Tensor) -> None:
-    """Raise an ArgumentError unless images are a floating (n, C, H, W) that a deformation can move."""
-    if images.ndim != 4 or not images.is_floating_point():
-        received = f"{images.dtype} of shape {tuple(images.shape)}"
-        raise ArgumentError("images of StabilityProbe", "be floating, of shape (n, C, H, W)", received)
-    if min(images.shape[2:]) < 3:
-        way_out = "Fields are zero on the border."
-        raise ArgumentError(
-            "images of StabilityProbe", "have at least 3 x 3 pixels", tuple(images.shape), way_out
-        )
+        self._next_step = max(1, 2 * step)
+        numbers = self._kept.numbers(trainer, module)
+        self.history.append({"step": step, **numbers})
+        # Not by `log`, which keeps the numbers of some steps only (log_every_n_steps).
+        for logger in trainer.loggers:
+            logger.log_metrics(numbers, step=step)

@@ -13,12 +13,14 @@ from diffstab.stability import (
     diffeomorphism,
     draw_pairs,
     measure_stability,
+    numbered_pairs,
     paired_difference,
     random_rotation,
     stability,
     stability_of,
     to_record,
 )
+from diffstab.streams import stream
 from tests.references.stability import stability_by_loops
 
 
@@ -81,15 +83,45 @@ def test_the_report_is_that_of_the_loops_whatever_the_batch_size(generator, feat
     assert [float(x) for x in report.estimate] == pytest.approx(expected, rel=1e-10)
 
 
-def test_measuring_is_drawing_and_evaluating():
-    options = {"deform": random_rotation(5.0), "noise": "batch", "fields_per_image": 2}
-    one, two = (torch.Generator().manual_seed(9) for _ in range(2))
-    report = measure_stability(linear(2), images(), **options, bootstrap=50, generator=one)
-    again = stability_of(
-        linear(2), draw_pairs(images(), **options, generator=two), bootstrap=50, generator=two
-    )
-    assert list(report.estimate) == list(again.estimate)
-    assert (list(report.low), list(report.high)) == (list(again.low), list(again.high))
+@pytest.mark.parametrize("batch_size", [1, 7, 24])
+def test_measuring_is_drawing_by_number_and_evaluating(batch_size):
+    options = {"deform": random_rotation(5.0), "fields_per_image": 2, "seed": 4}
+    report = measure_stability(linear(2), images(), **options, bootstrap=50, batch_size=batch_size)
+    probes = numbered_pairs(images(), torch.arange(24), **options)
+    again = stability_of(linear(2), probes, bootstrap=50, generator=stream(4, "bootstrap of a measurement"))
+    for part in ("estimate", "low", "high"):
+        found, expected = getattr(report, part), getattr(again, part)
+        assert [float(x) for x in found] == pytest.approx([float(x) for x in expected], rel=1e-10)
+
+
+def test_batches_of_a_loader_are_measured_like_the_tensor():
+    options = {"deform": diffeomorphism(0.3), "bootstrap": 0}
+    whole = measure_stability(linear(2), images(), **options)
+    for batches in (images().split(5), [(part, "labels") for part in images().split(10)]):
+        found = measure_stability(linear(2), batches, **options)
+        assert [float(x) for x in found.estimate] == pytest.approx(
+            [float(x) for x in whole.estimate], rel=1e-10
+        )
+
+
+def test_measurements_of_two_predictors_are_paired(generator):
+    a, b = (measure_stability(linear(1, seed=seed), images(), deform=diffeomorphism(0.3)) for seed in (5, 6))
+    paired = paired_difference(a, b, generator=generator)
+    assert float(paired.difference.relative) == float(a.estimate.relative - b.estimate.relative)
+    other = measure_stability(linear(1), images(), deform=diffeomorphism(0.3), seed=1)
+    with pytest.raises(ArgumentError, match="report_b must be measured on the probes of report_a"):
+        paired_difference(a, other, generator=generator)
+
+
+def test_measuring_refuses_what_has_no_stability():
+    options = {"deform": diffeomorphism(0.3)}
+    with pytest.raises(DegenerateError, match="constant"):
+        measure_stability(lambda x: 0 * x.flatten(1), images(), **options)
+    for few in (images(1), []):
+        with pytest.raises(ArgumentError, match="images must be at least two images"):
+            measure_stability(linear(1), few, **options)
+    with pytest.raises(ArgumentError, match="batch_size must be >= 1, got 0"):
+        measure_stability(linear(1), images(), batch_size=0, **options)
 
 
 def test_intervals_hold_the_estimate_and_pickle(generator):

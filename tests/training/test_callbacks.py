@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from pytorch_lightning import LightningModule, Trainer
@@ -13,8 +14,14 @@ from datamodules import Digits
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
 from diffstab.solvers.optimise import OptimiserSettings
-from diffstab.stability import diffeomorphism, numbered_pairs, stability_of
-from diffstab.streams import stream
+from diffstab.stability import (
+    diffeomorphism,
+    layer_stability,
+    measure_stability,
+    numbered_pairs,
+    stability_of,
+)
+from diffstab.streams import integer_seed
 from diffstab.training.callbacks import FinalCheckpoint, StabilityProbe, run_folder
 from diffstab.training.samples import images_of
 from diffstab.training.task import Task
@@ -31,7 +38,7 @@ def digits():
 
 def task(**options):
     net = FCN(64, (20,), generator=torch.Generator().manual_seed(0))
-    optimiser = OptimiserSettings(name="gd", learning_rate=0.1)
+    optimiser = OptimiserSettings(name=options.pop("name", "gd"), learning_rate=0.1)
     return Task(net, optimiser=optimiser, **options)
 
 
@@ -54,7 +61,7 @@ def test_probe_logs_what_measure_stability_finds(tmp_path, digits, stage):
         deform=diffeomorphism(0.5),
         noise="batch",
         fields_per_image=2,
-        block_stream=lambda block: stream(3, "validation probes", 0, block),
+        seed=integer_seed(3, "validation probes", 0, below=2**63),
     )
     report = stability_of(model, probes, bootstrap=0, generator=torch.Generator())
     expected = report.estimate.deformation, report.estimate.noise, report.estimate.relative
@@ -114,7 +121,7 @@ def test_batches_and_modules_of_others(tmp_path, digits, wrap):
         digits.test_images,
         torch.arange(30),
         deform=diffeomorphism(0.5),
-        block_stream=lambda block: stream(0, "validation probes", 0, block),
+        seed=integer_seed(0, "validation probes", 0, below=2**63),
     )
     report = stability_of(model, probes, bootstrap=0, generator=torch.Generator())
     assert found["val_R"] == pytest.approx(float(report.estimate.relative), rel=1e-5)
@@ -149,14 +156,138 @@ def test_a_module_that_returns_no_tensor_is_told(tmp_path, digits):
     run = trainer(tmp_path, StabilityProbe(delta_px=0.5))
     with (
         torch.random.fork_rng(),
-        pytest.raises(ArgumentError, match=r"predictor must return a tensor .*tuple"),
+        pytest.raises(
+            ArgumentError, match=r"output of the model must be a tensor, got tuple. Say which part"
+        ),
     ):
         run.validate(model, served([digits.test_images]), verbose=False)
 
 
+@pytest.mark.filterwarnings("ignore:The .val_dataloader. does not have many workers")
+def test_parts_of_batches_and_outputs_are_found_as_told(tmp_path, digits):
+    class Named(Foreign):
+        def forward(self, x):
+            return {"logits": super().forward(x), "more": x}
+
+    with torch.random.fork_rng():
+        plain, named = Foreign(), Named()
+    named.load_state_dict(plain.state_dict())
+    images = digits.test_images.clone()
+    options = {"transform": lambda batch: batch["x"]["pixels"], "output": lambda out: out["logits"]}
+    probes = StabilityProbe(delta_px=0.5), StabilityProbe(delta_px=0.5, **options)
+    found = []
+    for probe, model, batch in zip(probes, (plain, named), (images, {"x": {"pixels": images}}), strict=True):
+        with torch.random.fork_rng():
+            found += trainer(tmp_path, probe).validate(model, served([batch]), verbose=False)
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The .val_dataloader. does not have many workers")
+def test_layers_are_logged_by_name_with_intervals(tmp_path, digits):
+    with torch.random.fork_rng():
+        model = Foreign()
+    probe = StabilityProbe(delta_px=0.5, layers=["net.[01]", "output"], seed=2)
+    with torch.random.fork_rng():
+        (found,) = trainer(tmp_path, probe).validate(
+            model, served([digits.test_images.clone()]), verbose=False
+        )
+    where = ("/net.0", "/net.1", "")
+    assert set(found) == {f"val_{q}{end}{at}" for q in "DGR" for end in ("", "_low", "_high") for at in where}
+    expected = layer_stability(
+        model.net,
+        2 * digits.test_images,
+        ["0"],
+        deform=diffeomorphism(0.5),
+        bootstrap=0,
+        seed=integer_seed(2, "validation probes", 0, below=2**63),
+    )["0"]
+    assert found["val_D/net.0"] == pytest.approx(float(expected.estimate.deformation), rel=1e-5)
+    for at in where:
+        assert found[f"val_D_low{at}"] < found[f"val_D{at}"] < found[f"val_D_high{at}"]
+
+
+def test_a_number_of_images_bounds_the_cost(tmp_path, digits):
+    model, found = task(xi=0.0), []
+    for size in (None, 7):
+        data = Digits(n_train=24, n_test=30, size=8, batch_size=size)
+        probe = StabilityProbe(delta_px=0.5, images=10)
+        found += trainer(tmp_path, probe).validate(model, data, verbose=False)
+    part = SimpleNamespace(images=digits.test_images[:10])
+    expected = measure_stability(
+        model,
+        part.images,
+        deform=diffeomorphism(0.5),
+        bootstrap=0,
+        seed=integer_seed(0, "validation probes", 0, below=2**63),
+    )
+    for row in found:
+        assert row["val_R"] == pytest.approx(float(expected.estimate.relative), rel=1e-5)
+
+
+def test_a_log_spaced_schedule_measures_on_the_way_and_changes_no_training(tmp_path):
+    data = Digits(n_train=24, n_test=30, size=8, batch_size=8)
+    runs = []
+    for callbacks in (
+        [],
+        [StabilityProbe(delta_px=0.5, every="log", images=20, layers=["output", "predictor.net"])],
+    ):
+        model = task(xi=0.0, name="sgd")
+        logger = CSVLogger(tmp_path, name=f"log{len(callbacks)}")
+        run = trainer(tmp_path, *callbacks, max_epochs=4, logger=logger, log_every_n_steps=1)
+        run.fit(model, data)
+        runs.append(model)
+    assert all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in runs)))
+    (probe,) = callbacks
+    assert [row["step"] for row in probe.history] == [0, 1, 2, 4, 8, 12]
+    expected = measure_stability(
+        runs[1],
+        data.test_images[:20],
+        deform=diffeomorphism(0.5),
+        bootstrap=0,
+        seed=integer_seed(0, "validation probes", 0, below=2**63),
+    )
+    assert probe.history[-1]["val_R"] == pytest.approx(float(expected.estimate.relative), rel=1e-5)
+    table = pd.read_csv(tmp_path / "log1" / "version_0" / "metrics.csv").dropna(subset="val_R")
+    assert table["step"].tolist() == [0, 1, 2, 4, 8, 12]
+    assert table["val_D_low/predictor.net"].notna().all()
+
+
 def test_probe_refuses_bad_values():
-    with pytest.raises(ArgumentError, match="delta_px must be > 0"):
-        StabilityProbe(delta_px=0.0)
+    for options, message in (
+        ({"delta_px": 0.0}, "delta_px must be > 0"),
+        ({"images": 1}, "images must be >= 2, got 1"),
+        ({"bootstrap": -1}, "bootstrap must be >= 0, got -1"),
+        ({"every": "step"}, 'every must be "validation" or "log", got \'step\''),
+        ({"noise": "loud"}, "noise must be"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            StabilityProbe(**options)
+
+
+def test_a_pattern_without_modules_is_told(tmp_path, digits):
+    run = trainer(tmp_path, StabilityProbe(layers=["conv*"]))
+    with pytest.raises(ArgumentError, match=r'layers must match "output" or one of the modules .*net.*conv'):
+        run.validate(task(), digits, verbose=False)
+
+
+@pytest.mark.filterwarnings("ignore:The .val_dataloader. does not have many workers")
+def test_what_cannot_be_measured_is_told(tmp_path, digits):
+    class Formless(LightningModule):
+        def validation_step(self, batch, batch_idx):
+            return None
+
+    with torch.random.fork_rng():
+        foreign = Foreign()
+    for model, batch, message in (
+        (
+            Formless(),
+            digits.test_images,
+            r"module must have a method forward\(images\).*Formless without one",
+        ),
+        (foreign, digits.test_labels, r"images of StabilityProbe must be floating, of shape .*transform="),
+    ):
+        with torch.random.fork_rng(), pytest.raises(ArgumentError, match=message):
+            trainer(tmp_path, StabilityProbe()).validate(model, served([batch]), verbose=False)
 
 
 @pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`, callbacks:UserWarning")

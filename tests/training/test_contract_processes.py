@@ -50,7 +50,12 @@ def test_several_processes_are_one(tmp_path, alone, processes, bar):
     table, weights = fit(tmp_path, processes, "--trainer.enable_progress_bar", bar)
     expected, expected_weights = alone
     assert list(table.index) == list(expected.index), "the stop rule was met at another epoch"
+    assert list(table.columns) == list(expected.columns)
+    # Each process counts from its own first images: the ends of intervals differ a little.
+    ends = [name for name in table if name.endswith(("_low", "_high"))]
+    pd.testing.assert_frame_equal(table[ends], expected[ends], rtol=0.3, check_exact=False)
     # Sums of gradients round in another order, and a training carries that on.
-    pd.testing.assert_frame_equal(table, expected, rtol=1e-4, atol=1e-6, check_exact=False)
+    others = [name for name in table if name not in ends]
+    pd.testing.assert_frame_equal(table[others], expected[others], rtol=1e-4, atol=1e-6, check_exact=False)
     for name, value in weights.items():
         torch.testing.assert_close(value, expected_weights[name], rtol=1e-3, atol=1e-4)
