@@ -64,7 +64,8 @@ class Preparation:
     @property
     def versions(self) -> int:
         """Versions of an image that pass through the model."""
-        return 1 + 2 * len(self.plan.deformations) * self.plan.fields_per_image
+        of_a_field = 3 if self.plan.floor else 2
+        return 1 + of_a_field * len(self.plan.deformations) * self.plan.fields_per_image
 
 
 def measure(
