@@ -54,11 +54,11 @@ def main(args: Sequence[str], track: Callable[[str], MakeObserver]) -> int:
         ArgumentError: An option, the model or the data do not fit.
         RunError: A model could not be measured; the others are recorded.
     """
-    options, rest = _parser().parse_known_args(args)
+    options = _parser().parse_args(args)
     from diffstab.experiments.measure import MeasureExperiment
     from diffstab.grid.options import parse
 
-    request = parse(MeasureExperiment, [*_flags(options), *rest])
+    request = parse(MeasureExperiment, _flags(options))
     experiment = request.experiment
     assert isinstance(experiment, MeasureExperiment)
     experiment = experiment.settled()
@@ -75,8 +75,6 @@ def _run(request: Request, track: Callable[[str], MakeObserver]) -> None:
     from diffstab.experiments.measure import own_bar
     from diffstab.grid.running import reason_of, run_grid
 
-    if request.workers > 1:
-        raise ArgumentError("workers", "be 1", request.workers, "--devices spreads a model over several.")
     make_observer = track(request.wandb) if request.wandb else None
     observer = make_observer() if make_observer else None
     try:
@@ -206,7 +204,8 @@ def _add_running_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--results", help="results folder; the same command goes on in its own")
     group.add_argument("--dry-run", action="store_true", help="tell time and memory, and measure nothing")
     group.add_argument("--json", action="store_true", help="print JSON in place of a table")
-    group.add_argument("--config", help="YAML file of an experiment; --wandb PROJECT logs to W&B")
+    group.add_argument("--config", help="YAML file of an experiment")
+    group.add_argument("--wandb", metavar="PROJECT", help="log the models to W&B")
 
 
 def _spelled(name: str) -> tuple[str, str]:
@@ -222,6 +221,7 @@ def _flags(options: argparse.Namespace) -> list[str]:
     flags = [f"--config={options.config}"] if options.config else []
     models = _models(options)
     flags += [f"--models={json.dumps(models)}"] if models else []
+    flags += [f"--wandb={options.wandb}"] if options.wandb else []
     flags += ["--init=true"] if options.init else []
     for name in _LISTS:
         if (given := getattr(options, name)) is not None:

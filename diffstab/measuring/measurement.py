@@ -161,9 +161,9 @@ def table_lines(frame: pd.DataFrame) -> list[str]:
         lines.append(_heading(first))
         names = [*part["layer"]]
         width = max(5, *map(len, names))
-        lines.append(f"{'layer':<{width}}  {'D':<24}{'G':<24}{'R':<24}".rstrip())
+        lines.append(f"{'layer':<{width}}  {'D':<26}{'G':<26}R")
         for row in part.to_dict("records"):
-            cells = "".join(f"{_interval(row, name):<24}" for name in "DGR")
+            cells = "".join(f"{_interval(row, name):<26}" for name in "DGR")
             lines.append(f"{row['layer']:<{width}}  {cells}".rstrip())
     return lines
 

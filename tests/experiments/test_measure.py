@@ -157,7 +157,6 @@ def _flags(args):
         ([*ONE, "--init"], "init must go with models that have weights"),
         ([*ONE, "--protocol", "7"], "protocol must be 1 or 2021"),
         ([*ONE, "--classes", "cat", "bird"], "classes must name every class of the data, got dog"),
-        ([*ONE, "--no-such-option"], "no-such-option"),
     ],
 )
 def test_what_cannot_be_measured_is_told_in_a_line_and_makes_nothing(there, args, match, capsys):

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from diffstab.stability.draws import NumberedDraws
 from matplotlib.axes import Axes
 from torch import nn
 from torch.utils.data import TensorDataset
@@ -20,6 +19,7 @@ from diffstab.measuring.one_call import finish, forecast, loaded_model, prepare,
 from diffstab.measuring.settings import protocol, under_protocol
 from diffstab.nets import LoadedModel
 from diffstab.stability import change_norms, diffeomorphism, stability
+from diffstab.stability.draws import NumberedDraws
 
 from .conftest import small_net, smooth_images
 
