@@ -24,9 +24,9 @@ from rich.console import Console
 from diffstab.experiments.sphere import SphereExperiment
 from diffstab.experiments.unit import Experiment
 from diffstab.grid.cluster import Engine, connected
-from diffstab.grid.dask_loop import run_on_dask
 from diffstab.grid.options import parse
-from diffstab.grid.running import run_grid
+from diffstab.grid.plan import experiment_plan
+from diffstab.grid.running import run_grid, run_plan
 from diffstab.results import provenance
 from tests.references.numbers_experiment import Numbers
 
@@ -45,7 +45,7 @@ def timed(act: Callable[[Path], object]) -> float:
 
 def on(client: Any, experiment: Experiment) -> Callable[[Path], object]:
     def act(folder: Path) -> None:
-        tally = run_on_dask(experiment, folder, workers=1, client=client, console=QUIET)
+        tally = run_plan(experiment_plan(experiment), folder, where=client, console=QUIET)
         assert tally.failed == 0
 
     return act

@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as lightning
 import torch
+from torch import nn
 
+from datamodules.augmentation import made_augmentation
 from datamodules.batches import EpochOrder, TensorBatches
 from datamodules.normalisation import Normalisation, normalised, statistics
 from datamodules.splits import Source, Split, balanced_order
@@ -42,6 +44,9 @@ class ImageDataModule(lightning.LightningDataModule):
         root: Folder of the data sets; None means $DIFFSTAB_DATA, or ./data when that is unset.
         size: Side in pixels that the images are resized to, at least 3: smaller images have no pixel inside their
             border, so that no deformation moves them. None keeps theirs.
+        augmentation: Module that changes the images of each training batch, (n, C, H, W) to the same shape, as
+            `diffstab.diffeo.augmentation.DeformationAugmentation`; or a mapping of class_path and init_args of one. It
+            acts on the normalised images. Draws are fresh in each epoch and hang on `seed`, epoch and batch alone.
 
     Attributes:
         name: Name of the data set.
@@ -72,6 +77,7 @@ class ImageDataModule(lightning.LightningDataModule):
         batch_size: int | None = None,
         root: str | None = None,
         size: int | None = None,
+        augmentation: nn.Module | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         counts = {"n_train": n_train, "n_test": n_test, "batch_size": batch_size}
@@ -83,6 +89,7 @@ class ImageDataModule(lightning.LightningDataModule):
         _check_choice("normalisation", normalisation, ("sphere", "standard", "none"))
         self.n_train, self.n_test, self.seed, self.batch_size = n_train, n_test, seed, batch_size
         self.labels, self.normalisation, self.size = labels, normalisation, size
+        self.augmentation = made_augmentation(augmentation)
         self.root = Path(root or os.environ.get("DIFFSTAB_DATA") or "data").expanduser()
 
     def read(self) -> Source:
@@ -140,7 +147,7 @@ class ImageDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> TensorBatches:
         """Batches of the training split, in an order of their own in each epoch."""
         order = EpochOrder(len(self.train_images), seed=self.seed)
-        return self._batches(self.train_images, self.train_labels, sampler=order)
+        return self._batches(self.train_images, self.train_labels, sampler=order, augment=self.augmentation)
 
     def val_dataloader(self) -> TensorBatches:
         """Batches of the test split."""
@@ -155,11 +162,18 @@ class ImageDataModule(lightning.LightningDataModule):
         return self.test_dataloader()
 
     def _batches(
-        self, images: torch.Tensor, labels: torch.Tensor, *, sampler: EpochOrder | None = None
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        sampler: EpochOrder | None = None,
+        augment: nn.Module | None = None,
     ) -> TensorBatches:
         # A process group may outlive the trainer that made it, and the next one be of a single process.
         place = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else None
-        return TensorBatches(images, labels, batch_size=self.batch_size, sampler=sampler, place=place)
+        return TensorBatches(
+            images, labels, batch_size=self.batch_size, sampler=sampler, place=place, augment=augment
+        )
 
     def _labelled(self, classes: torch.Tensor) -> torch.Tensor:
         if self.labels == "parity":

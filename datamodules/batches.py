@@ -1,6 +1,6 @@
 """Batches cut from tensors in memory: no per-image Python, no worker processes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -52,6 +52,9 @@ class TensorBatches:
         sampler: Order of the samples in each epoch; their own order when None.
         whole: Serve everything as one batch to every process.
         place: Number of this process and how many there are; those of the process group when None.
+        augment: Changes the images (n, C, H, W) of each batch; it is given a batch of this process at a time, and draws
+            from torch's global generator, which has a stream of its own for each epoch, batch and process then. Takes a
+            sampler.
 
     Attributes:
         deals: Whether processes share the images.
@@ -67,6 +70,7 @@ class TensorBatches:
         sampler: EpochOrder | None = None,
         whole: bool = False,
         place: tuple[int, int] | None = None,
+        augment: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         self.images = images
         self.labels = labels
@@ -75,6 +79,7 @@ class TensorBatches:
         self.whole = whole
         self.deals = not whole
         self.place = place
+        self.augment = augment
         self.extra: torch.Tensor | None = None
         # Lightning announces the epochs to `sampler`; a loader that has one must have this too.
         self.batch_sampler = None
@@ -91,6 +96,20 @@ class TensorBatches:
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
         """Yield this process's batches of the epoch that is current when the first one is asked for."""
+        sampler, augment = self.sampler, self.augment
+        if augment is None or sampler is None:
+            yield from self._stored()
+            return
+        epoch, (process, _) = sampler.epoch, self.place or process_place()
+        for number, (images, *others) in enumerate(self._stored()):
+            source = stream(sampler.seed, "augmentation", epoch, number, process)
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                torch.set_rng_state(source.get_state())
+                changed = augment(images) if len(images) else images
+            yield (changed, *others)
+
+    def _stored(self) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Yield batches of the images as they are."""
         process, processes = self.place or process_place()
         shared = self.sampler is None and processes > 1
         parts = (self.images, self.labels) if self.extra is None else (self.images, self.labels, self.extra)

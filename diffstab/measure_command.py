@@ -17,7 +17,7 @@ from diffstab.results import config_hash, parse_yaml
 
 if TYPE_CHECKING:
     from diffstab.experiments.measure import MeasureExperiment
-    from diffstab.grid.observers import MakeObserver
+    from diffstab.grid.batch import MakeObserver
     from diffstab.grid.options import Request
 
 _OF_A_MODEL = ("weights", "init_args", "output", "mean", "std", "scale", "resize", "crop", "channels")
@@ -73,15 +73,18 @@ def main(args: Sequence[str], track: Callable[[str], MakeObserver]) -> int:
 
 def _run(request: Request, track: Callable[[str], MakeObserver]) -> None:
     from diffstab.experiments.measure import own_bar
-    from diffstab.grid.running import reason_of, run_grid
+    from diffstab.grid.running import run_grid
+    from diffstab.results import Records
 
     make_observer = track(request.wandb) if request.wandb else None
     observer = make_observer() if make_observer else None
     try:
         with own_bar() as console:
             run_grid(request.experiment, request.folder, console=console, observer=observer)
-    except RunError as error:
-        print(f"failed: {reason_of(error.__cause__ or error)}", file=sys.stderr)
+    except RunError:
+        failures = Records(request.folder).failures().values()
+        for line in dict.fromkeys(f"failed: {one.label}: {one.reason}" for one in failures):
+            print(line, file=sys.stderr)
         raise
 
 

@@ -19,6 +19,7 @@ from diffstab.errors import DiffstabError, ResultsError
 from diffstab.experiments.images import ImageExperiment
 from diffstab.grid import command as grid_command
 from diffstab.grid.options import Request
+from diffstab.progress import Tally
 from diffstab.results import flatten
 from tests.references.toy_experiment import Toy
 
@@ -82,7 +83,7 @@ def test_commands_that_run_a_grid_parse_run_and_say_what_is_next(words, monkeypa
         return Request(Toy(), Path("results/toy"))
 
     monkeypatch.setattr(grid_command, "parse", parsed)
-    monkeypatch.setattr(grid_command, "run_grid", lambda experiment, folder, observer: folder)
+    monkeypatch.setattr(grid_command, "run_plan", lambda plan, folder, **options: Tally(1, done=1))
     assert main([*words, "--config", "x.yaml"]) == 0
     assert seen == [" ".join(words)]
     assert capsys.readouterr().out == "Results in results/toy. Next: diffstab report results/toy\n"

@@ -98,13 +98,8 @@ def warn_of_loss(field: torch.Tensor) -> None:
         field: (count, 2, H, W) in pixels: the fields that are undone.
     """
     number = int(folded(field).sum())
-    if number > 0:
-        warnings.warn(
-            f"{number} of the {len(field)} fields that are undone fold the image: what lay under a fold is lost, and "
-            "the result is wrong there. Lower delta_px or the cutoff.",
-            FoldingWarning,
-            stacklevel=3,
-        )
+    lost = "what lay under a fold is lost, and the result is wrong there"
+    _tell_if_any(number, f"{number} of the {len(field)} fields that are undone fold the image: {lost}")
 
 
 def warn_of_lost_points(lost: torch.Tensor) -> None:
@@ -114,13 +109,14 @@ def warn_of_lost_points(lost: torch.Tensor) -> None:
         lost: Bool, one entry for each point.
     """
     number = int(lost.sum())
+    places = f"the places of {number} of {lost.numel()} points were not found, they are off by about a pixel"
+    _tell_if_any(number, f"The field folds the image: {places}", above=1)
+
+
+def _tell_if_any(number: int, text: str, *, above: int = 0) -> None:
+    """Warn where the caller of the public function stands, `above` calls higher than that of who warns."""
     if number > 0:
-        warnings.warn(
-            f"The field folds the image: the places of {number} of {lost.numel()} points were not found, they are "
-            "off by about a pixel. Lower delta_px or the cutoff.",
-            FoldingWarning,
-            stacklevel=4,
-        )
+        warnings.warn(f"{text}. Lower delta_px or the cutoff.", FoldingWarning, stacklevel=4 + above)
 
 
 def check_field(field: torch.Tensor) -> None:

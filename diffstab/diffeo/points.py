@@ -74,15 +74,15 @@ def moved_points(points: torch.Tensor, coefficients: torch.Tensor, size: tuple[i
     pixels).
 
     Args:
-        points: p, (n, P, 2): x along the width, y along the height, pixel centres at whole numbers.
-        coefficients: (n, 2, c, c), or (1, 2, c, c) shared by all, as for `diffstab.diffeo.warp_by_coefficients`.
+        points: p, (n, P, 2), in the axes of `source_points`.
+        coefficients: As there.
         size: (height, width) of the images.
 
     Returns:
-        (n, P, 2) in float64. Points outside the images, and NaN, stay as they are.
+        q, (n, P, 2) in float64. Points outside the images, and NaN, stay as they are.
 
     Raises:
-        ArgumentError: A shape is wrong, or a coefficient is not finite.
+        ArgumentError: As for `source_points`.
 
     Warns:
         FoldingWarning: Places of some points are not found. At the highest admissible temperature all are; at four

@@ -19,6 +19,8 @@ from diffstab.diffeo.temperature import check_cutoff
 from diffstab.diffeo.warp import Mode, check_mode, warp_by_coefficients
 from diffstab.errors import ArgumentError
 
+Flags = dict[str, Any]
+
 _KEYWORDS = {
     "data_keys",
     "save_kwargs",
@@ -159,32 +161,30 @@ class RandomDiffeomorphism(GeometricAugmentationBase2D):
         return {"coefficients": coefficients.expand(count, -1, -1, -1)}
 
     def apply_transform(
-        self, input: torch.Tensor, params: Parameters, flags: dict[str, Any], transform: Any = None
+        self, input: torch.Tensor, params: Parameters, flags: Flags, transform: Any = None
     ) -> torch.Tensor:
         """Deform a batch of images with given parameters."""
         return warp_by_coefficients(input, params["coefficients"], flags["mode"])
 
     def apply_transform_mask(
-        self, input: torch.Tensor, params: Parameters, flags: dict[str, Any], transform: Any = None
+        self, input: torch.Tensor, params: Parameters, flags: Flags, transform: Any = None
     ) -> torch.Tensor:
         """Deform masks like their images, each pixel taking the label of the nearest one."""
         return warp_by_coefficients(input, params["coefficients"], "nearest")
 
     def apply_transform_keypoint(
-        self, input: Keypoints, params: Parameters, flags: dict[str, Any], transform: Any = None
+        self, input: Keypoints, params: Parameters, flags: Flags, transform: Any = None
     ) -> Keypoints:
         """Move key points with the picture."""
         return moved_keypoints(input, params)
 
     def apply_transform_box(
-        self, input: Boxes, params: Parameters, flags: dict[str, Any], transform: Any = None
+        self, input: Boxes, params: Parameters, flags: Flags, transform: Any = None
     ) -> Boxes:
         """Put upright boxes around the deformed outlines of boxes."""
         return moved_quadrilaterals(input, params)
 
-    def compute_transformation(
-        self, input: torch.Tensor, params: Parameters, flags: dict[str, Any]
-    ) -> torch.Tensor:
+    def compute_transformation(self, input: torch.Tensor, params: Parameters, flags: Flags) -> torch.Tensor:
         """Return NaN (n, 3, 3): a field has no matrix, and whoever uses one must see it."""
         return input.new_full((len(input), 3, 3), torch.nan)
 
@@ -193,23 +193,13 @@ class RandomDiffeomorphism(GeometricAugmentationBase2D):
         return transform
 
     def inverse_inputs(
-        self,
-        input: torch.Tensor,
-        params: Parameters,
-        flags: dict[str, Any],
-        transform: Any = None,
-        **kwargs: Any,
+        self, input: torch.Tensor, params: Parameters, flags: Flags, transform: Any = None, **kwargs: Any
     ) -> torch.Tensor:
         """Undo the deformation of a batch of images."""
         return undone_images(input, params, applied=self._applied(params), mode=flags["mode"])
 
     def inverse_masks(
-        self,
-        input: torch.Tensor,
-        params: Parameters,
-        flags: dict[str, Any],
-        transform: Any = None,
-        **kwargs: Any,
+        self, input: torch.Tensor, params: Parameters, flags: Flags, transform: Any = None, **kwargs: Any
     ) -> torch.Tensor:
         """Undo the deformation of masks, each pixel taking the label of the nearest one."""
         batch = self.transform_tensor(input, shape=params["forward_input_shape"], match_channel=False)
@@ -217,19 +207,14 @@ class RandomDiffeomorphism(GeometricAugmentationBase2D):
         return result.reshape(input.shape) if self.keepdim else result
 
     def inverse_keypoints(
-        self,
-        input: Keypoints,
-        params: Parameters,
-        flags: dict[str, Any],
-        transform: Any = None,
-        **kwargs: Any,
+        self, input: Keypoints, params: Parameters, flags: Flags, transform: Any = None, **kwargs: Any
     ) -> Keypoints:
         """Move key points back."""
         moved = moved_keypoints(input, params, back=True)
         return self._chosen(moved, input, params)
 
     def inverse_boxes(
-        self, input: Boxes, params: Parameters, flags: dict[str, Any], transform: Any = None, **kwargs: Any
+        self, input: Boxes, params: Parameters, flags: Flags, transform: Any = None, **kwargs: Any
     ) -> Boxes:
         """Put upright boxes around the outlines of boxes moved back: they hold the boxes of before."""
         moved = moved_quadrilaterals(input, params, back=True)

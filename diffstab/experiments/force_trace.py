@@ -56,15 +56,21 @@ def states(problem: L2Problem, weights: Sequence[Tensor], experiment: ForcesExpe
     for stage, settings in _stretches(experiment):
         if stage == ended:
             continue
-        nets = PaddedNets(problem, [state.weights])
-        found = descend(nets, settings)
-        taken = settings.adam_steps + int(found.steps[0])
+        found = _descended(problem, state, stage, settings)
+        taken = found.step - state.step
         if taken < settings.adam_steps + settings.finish_steps:
             ended = stage
         if taken:
-            state = NetState(state.step + taken, stage, nets.net(found.points, 0))
+            state = found
             yield state
     yield from _polished(problem, state, experiment.descent)
+
+
+def _descended(problem: L2Problem, state: NetState, stage: str, settings: DescentSettings) -> NetState:
+    """Return a net after a stretch of training."""
+    nets = PaddedNets(problem, [state.weights])
+    found = descend(nets, settings)
+    return NetState(state.step + settings.adam_steps + int(found.steps[0]), stage, nets.net(found.points, 0))
 
 
 def _polished(problem: L2Problem, state: NetState, final: DescentSettings) -> Iterator[NetState]:
@@ -81,11 +87,7 @@ def _polished(problem: L2Problem, state: NetState, final: DescentSettings) -> It
         for factor in _POLISH_RATES:
             rate, finish = factor * final.learning_rate, min(_POLISH_FINISH, final.finish_steps)
             settings = replace(final, adam_steps=adam_steps, learning_rate=rate, finish_steps=finish)
-            nets = PaddedNets(problem, [state.weights])
-            found = descend(nets, settings)
-            state = NetState(
-                state.step + adam_steps + int(found.steps[0]), "polish", nets.net(found.points, 0)
-            )
+            state = _descended(problem, state, "polish", settings)
         yield state
 
 
@@ -95,8 +97,7 @@ def _stretches(experiment: ForcesExperiment) -> Iterator[tuple[str, DescentSetti
     marks = sorted({*_doublings(1, experiment.gd_steps), *experiment.snapshots} - {0})
     for start, end in zip([0, *marks], marks, strict=False):
         # Descent that stalls on the way is not at its end yet.
-        settings = replace(final, adam_steps=0, finish="gd", finish_steps=end - start, stall=0.0)
-        yield "gd", settings
+        yield "gd", replace(final, adam_steps=0, finish="gd", finish_steps=end - start, stall=0.0)
     if final.adam_steps:
         rounds = min(_ADAM_ROUNDS, final.adam_steps)
         for index in range(rounds):
@@ -148,9 +149,7 @@ def net_numbers(
     projection onto the row spaces moved a representation, relative to it, at most.
     """
     norm = float(squared_norm(weights))
-    least = float(
-        squared_norm(weights_of(problem, layers.representations, inverse=Inverse(inverse.tolerance)))
-    )
+    least = weights_of(problem, layers.representations, inverse=Inverse(inverse.tolerance))
     moved = [
         float((z - projected).norm() / z.norm().clamp_min(torch.finfo(z.dtype).tiny))
         for z, projected in zip(forward(problem, weights), layers.representations, strict=True)
@@ -158,7 +157,7 @@ def net_numbers(
     return {
         "loss": float(weight_loss(problem, weights)),
         "squared_norm": norm,
-        "residual_share": max(0.0, 1 - least / norm),
+        "residual_share": max(0.0, 1 - float(squared_norm(least)) / norm),
         "moved_share": max(moved),
     }
 
@@ -173,8 +172,8 @@ def layer_numbers(
 ) -> list[dict[str, float]]:
     """Return what is measured of each layer 1 ... L; no ranks and rays of the last, which has no neurons to lose."""
     rows: list[dict[str, float]] = []
-    for index, z in enumerate(layers.representations):
-        found, fixed = layers.forces[index], layers.fixed[index]
+    parts = zip(layers.representations, layers.forces, layers.fixed, strict=True)
+    for index, (z, found, fixed) in enumerate(parts):
         row = {
             "attraction": float(found.attraction.norm()),
             "repulsion": float(found.repulsion.norm()),

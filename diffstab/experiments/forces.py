@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +21,9 @@ from diffstab.l2.inverse import Inverse
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.network import draw_weights
 from diffstab.l2.problem import L2Problem
-from diffstab.results import write_atomically
+from diffstab.results import write_arrays
 from diffstab.streams import stream
+from diffstab.training.devices import Devices
 
 PICTURES = "snapshots"
 """Folder, beside the records, of one file of arrays per seed."""
@@ -54,6 +54,8 @@ class ForcesExperiment(Experiment):
         tikhonov: e >= 0: K^+ becomes (K + e I)^{-1}.
         aligned_deg: Neurons within this angle, seen from the origin, count as on one ray.
         threads: Of linear algebra; None leaves torch's choice.
+        accelerator: Where nets are trained, as in Lightning: "cpu", "gpu", "auto".
+        devices: One device: 1, or a list of its number.
 
     Raises:
         ArgumentError: If a list is empty or a value is out of range.
@@ -62,8 +64,8 @@ class ForcesExperiment(Experiment):
     name = "forces"
     kind = "forces"
     axes = (Axis("seeds", "seed", "seed", least=0),)
-    free = ("threads",)
-    prepared_from = ("data", "n_train", "cost")
+    free = ("threads", "accelerator", "devices")
+    prepared_from = ("data", "n_train", "cost", "accelerator", "devices")
     class_option = DATA_MODULE
     folder_prefix = "forces_"
     curve = "n_train"
@@ -86,6 +88,8 @@ class ForcesExperiment(Experiment):
     tikhonov: float = 0.0
     aligned_deg: float = 5.0
     threads: int | None = None
+    accelerator: str = "cpu"
+    devices: int | str | list[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,7 +134,8 @@ class ForcesExperiment(Experiment):
     def prepare(self, place: Cell) -> ProblemPoints:
         """Draw the points of a seed."""
         seed, dtype = place["seed"], torch.float64
-        return load_points(self.data, n_train=self.n_train, seed=seed, cost=self.cost, dtype=dtype)
+        points = load_points(self.data, n_train=self.n_train, seed=seed, cost=self.cost, dtype=dtype)
+        return points.to(Devices(self.accelerator, self.devices).place(dtype))
 
     def run(self, cell: Cell, shared: ProblemPoints, workplace: Workplace) -> dict[str, Any]:
         """Train a net and measure the forces; the pictured arrays go to a file of their own.
@@ -141,7 +146,7 @@ class ForcesExperiment(Experiment):
         problem = self.problem(shared)
         trace, arrays, end = _followed(self, problem, cell["seed"], shared.labels)
         distance = stationarity(problem, end.weights)
-        _write_arrays(workplace.folder / PICTURES / f"{workplace.keys[cell]}.npz", arrays)
+        write_arrays(workplace.folder / PICTURES / f"{workplace.keys[cell]}.npz", **arrays)
         return {
             "dataset": shared.name,
             "n_train": self.n_train,
@@ -164,7 +169,7 @@ def _followed(
     generator = stream(seed, "weights under forces")
     start = draw_weights(problem, experiment.hidden, generator=generator, gain=experiment.descent.gain)
     trace: dict[str, list[Any]] = {}
-    arrays = {} if labels is None else {"labels": labels.numpy()}
+    arrays = {} if labels is None else {"labels": labels.cpu().numpy()}
     for state in states(problem, start, experiment):
         layers = layers_of(problem, state.weights, inverse=experiment.inverse)
         for name, value in state_numbers(problem, state, layers, experiment, labels).items():
@@ -188,16 +193,9 @@ def state_numbers(
 
 def snapshot_arrays(layers: Layers, name: str) -> dict[str, np.ndarray]:
     """Return the hidden layers of a state for pictures, in single precision: Z, attraction and repulsion of each."""
-    arrays: dict[str, np.ndarray] = {}
-    for layer, (z, found) in enumerate(
-        zip(layers.representations[:-1], layers.forces, strict=False), start=1
-    ):
-        matrices = {"z": z, "attraction": found.attraction, "repulsion": found.repulsion}
-        arrays |= {f"{name}_{what}{layer}": matrix.float().numpy() for what, matrix in matrices.items()}
-    return arrays
-
-
-def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_atomically(path, buffer.getvalue())
+    hidden = enumerate(zip(layers.representations[:-1], layers.forces[:-1], strict=True), start=1)
+    return {
+        f"{name}_{what}{layer}": matrix.float().cpu().numpy()
+        for layer, (z, found) in hidden
+        for what, matrix in (("z", z), ("attraction", found.attraction), ("repulsion", found.repulsion))
+    }

@@ -72,7 +72,7 @@ def sparsity_columns(model: CentredOutput, images: Tensor) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for prefix, net in (("init_", model.initial), ("", model.net)):
         assert isinstance(net, FCN)
-        theta, outgoing = (weights.detach().double() for weights in net.weights[:2])
+        theta, outgoing = (weights.detach().cpu().double() for weights in net.weights[:2])
         row |= sparsity_to_record(sparsity_report(theta, outgoing, images.flatten(1).double()), prefix)
     return row | neuron_columns(model)
 
@@ -92,15 +92,15 @@ def neuron_columns(model: CentredOutput) -> dict[str, list[float]]:
 def _first_layer(net: torch.nn.Module) -> tuple[Tensor, Tensor]:
     """Return the neurons theta (H, d) and their masses (H,), float64."""
     assert isinstance(net, FCN)
-    theta = net.weights[0].detach().double()
-    return theta, mass(theta, net.weights[1].detach().double())
+    theta, outgoing = (weights.detach().cpu().double() for weights in net.weights[:2])
+    return theta, mass(theta, outgoing)
 
 
 def drift(model: CentredOutput, images: Tensor) -> float:
     """Return the relative change |K - K_0| / |K_0| of the tangent kernel on some training points."""
     assert isinstance(model.net, FCN)
     assert isinstance(model.initial, FCN)
-    points = images[:_DRIFT_POINTS].to(model.net.weights[0].dtype)
+    points = images[:_DRIFT_POINTS].to(model.net.weights[0])
     before, after = (net.tangent(points).kernel() for net in (model.initial, model.net))
     return float((after - before).norm() / before.norm())
 

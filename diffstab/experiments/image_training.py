@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError
@@ -20,7 +19,8 @@ from diffstab.solvers.kernel_flow import fit_kernel_flow
 from diffstab.solvers.status import Status
 from diffstab.solvers.stopping import GIVEN_UP, margin_share
 from diffstab.stability.predictors import Predictor
-from diffstab.training.train_net import Devices, train_net
+from diffstab.training.devices import Devices
+from diffstab.training.train_net import train_net
 
 if TYPE_CHECKING:
     from diffstab.experiments.images import ImageExperiment, Method, NetChoice
@@ -51,7 +51,7 @@ def train(experiment: ImageExperiment, cell: Cell, data: Any, *, tell: Tell | No
         model, outcome = _train_net(experiment, cell, data, member, tell)
         models.append(model)
         outcomes.append(outcome)
-    return Trained(_mean_output(models, method.torch_dtype), _slowest(outcomes), models)
+    return Trained(_mean_output(models), _slowest(outcomes), models)
 
 
 def _train_net(
@@ -76,11 +76,12 @@ def _train_net(
 
 
 def _net(experiment: ImageExperiment, method: Method, data: Any) -> nn.Module:
-    if method.net is not None:
-        cls, options = described_class(method.net, argument="methods.*.net")
+    choice = experiment.net
+    described = method.net or choice.described
+    if described is not None:
+        cls, options = described_class(described, argument="net")
         module: nn.Module = cls(**options)
         return module
-    choice = experiment.net
     return FCN(
         data.train_images[0].numel(),
         choice.hidden,
@@ -130,17 +131,21 @@ def _flow_of_kernel(experiment: ImageExperiment, method: Method, x: Tensor, y: T
     return Trained(predictor, status, [])
 
 
-def initial_predictor(models: Sequence[CentredOutput], dtype: torch.dtype) -> Predictor:
+def initial_predictor(models: Sequence[CentredOutput]) -> Predictor:
     """Return the mean output of models before their training, see `Trained.predictor`."""
-    return _mean_output([model.initial for model in models], dtype)
+    return _mean_output([model.initial for model in models])
 
 
-def _mean_output(nets: Sequence[torch.nn.Module], dtype: torch.dtype) -> Predictor:
-    """Return the mean of nets as a function of images of any floating type, with outputs (n,) or (n, C)."""
+def _mean_output(nets: Sequence[nn.Module]) -> Predictor:
+    """Return the mean of nets, computed where they lie, as a function of images of any floating type and device.
+
+    Its outputs, (n,) or (n, C), lie where the images do.
+    """
     ensemble = Ensemble(list(nets))
+    like = next(ensemble.parameters())
 
     def predictor(images: Tensor) -> Tensor:
-        output: Tensor = ensemble(images.to(dtype))
+        output: Tensor = ensemble(images.to(like)).to(images.device)
         return output.squeeze(1) if output.ndim == 2 and output.shape[1] == 1 else output
 
     return predictor

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -34,6 +34,8 @@ from diffstab.streams import stream
 
 _LOG = logging.getLogger("diffstab.experiments")
 
+_FULLY_CONNECTED = ("hidden", "activation", "beta", "scaling")
+
 EXAMPLES = "examples.npz"
 """File of a results folder with test images, deformed and noisy."""
 
@@ -43,10 +45,12 @@ class NetChoice:
     """Architecture shared by all nets and, in the limit of infinite width, by the kernels.
 
     Args:
-        hidden: Widths of the hidden layers.
+        hidden: Widths of the hidden layers of a fully-connected net.
         activation: "relu" or "softplus".
         beta: Sharpness of the softplus.
         scaling: "ntk" or "mean_field".
+        class_path: Class of another net, any module; the options above are then those of no net.
+        init_args: Its arguments.
 
     Raises:
         ArgumentError: If no net can be made of it.
@@ -56,8 +60,14 @@ class NetChoice:
     activation: str = "softplus"
     beta: float = 5.0
     scaling: str = "ntk"
+    class_path: str | None = None
+    init_args: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.described is not None:
+            described_class(self.described, argument="net")
+        elif self.init_args:
+            raise ArgumentError("net.init_args", "stand beside a class_path", self.init_args)
         # A bad net is refused now, not after the data are read and kernels are fitted.
         FCN(
             1,
@@ -67,6 +77,11 @@ class NetChoice:
             scaling=self.scaling,
             generator=stream(0, "weights of a check"),
         )
+
+    @property
+    def described(self) -> dict[str, Any] | None:
+        """class_path and init_args of another net than the fully-connected one; None for that."""
+        return {"class_path": self.class_path, "init_args": self.init_args} if self.class_path else None
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,7 @@ class Method:
         kernel: "ntk" or "random_feature".
         regularisation: Ridge of "ridge"; 0 interpolates.
         optimiser: Settings of a net's training; its name is the trainer's.
-        net: Any module by class_path and init_args; None is the fully-connected net of the experiment.
+        net: Any module by class_path and init_args; None is the net of the experiment.
 
     Raises:
         ArgumentError: If a value is out of range, a kernel has a net, or alpha is too large for the nets' type.
@@ -230,12 +245,12 @@ class ImageExperiment(Experiment):
         seeds: Each draws a training set, initial weights and deformations.
         more_seeds: Further seeds of single sizes, by the size: small training sets vary most and cost least.
         methods: Ways to train, by label.
-        net: Fully-connected net of the methods that have none of their own.
+        net: Net of the methods that have none of their own: fully connected, or class_path and init_args of any module.
         loss: "soft_hinge", "hinge", "quadratic_hinge" or "mse" on parity labels, "cross_entropy" on class labels.
         loss_beta: Sharpness of the soft hinge.
         stability: How D, G and R are measured.
         threads: Torch threads; None leaves torch's choice.
-        accelerator: Where nets are trained, as in Lightning: "cpu", "gpu", "auto"; measuring is on the CPU.
+        accelerator: Where nets are trained and measured, as in Lightning: "cpu", "gpu", "auto"; kernels are on the CPU.
         devices: One device: 1, or a list of its number.
         precision: Of the training, as in Lightning: "32-true", "bf16-mixed".
 
@@ -253,6 +268,7 @@ class ImageExperiment(Experiment):
     free = ("more_seeds", "threads", "accelerator", "devices", "precision")
     prepared_from = ("data", "stability")
     class_option = DATA_MODULE
+    open_options: ClassVar[Mapping[str, type]] = {"net": NetChoice}
     curve = "n_train"
     measures = (
         *("test_error", "train_error", "margin_share", "D", "G", "R", "init_D", "init_G", "init_R"),
@@ -287,6 +303,9 @@ class ImageExperiment(Experiment):
         kernels = [name for name, method in self.methods.items() if method.is_kernel]
         if kernels and self.loss == "cross_entropy":
             raise ArgumentError("loss", f"be one of two classes for {', '.join(kernels)}", repr(self.loss))
+        if kernels and self.net.described:
+            condition = f"be fully connected for {', '.join(kernels)}, of which it is the infinite width"
+            raise ArgumentError("net", condition, self.net.class_path, "Give the other methods a net each.")
         if not (self.loss_beta > 0 and math.isfinite(self.loss_beta)):
             raise ArgumentError("loss_beta", "be positive and finite", self.loss_beta)
         self.check_least(threads=1)
@@ -308,7 +327,11 @@ class ImageExperiment(Experiment):
     def resolved(self) -> dict[str, Any]:
         """Return the configuration as plain nested dictionaries."""
         more = {str(size): list(seeds) for size, seeds in self.more_seeds.items()}
-        return {**super().resolved(), "more_seeds": more}
+        resolved = {**super().resolved(), "more_seeds": more}
+        if not self.net.described:
+            # As above.
+            resolved["net"] = {name: resolved["net"][name] for name in _FULLY_CONNECTED}
+        return resolved
 
     def check_data(self) -> None:
         """Refuse data that cannot be had, and labels that the loss does not take."""
@@ -360,7 +383,7 @@ class ImageExperiment(Experiment):
             **stability_columns(trained.predictor, shared.probes, **options),
         }
         if trained.models:
-            start = initial_predictor(trained.models, method.torch_dtype)
+            start = initial_predictor(trained.models)
             columns |= stability_columns(start, shared.probes, prefix="init_", **options)
             columns |= net_columns(trained.models[0], data.train_images)
         return columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -40,6 +40,11 @@ class ProblemPoints(NamedTuple):
     classes: int | None
     plateau_width: int | None
     plateau_cost: float | None
+
+    def to(self, device: torch.device) -> ProblemPoints:
+        """Return the same points on a device."""
+        parts = (part.to(device) if isinstance(part, Tensor) else part for part in self)
+        return ProblemPoints(*cast("Any", parts))
 
 
 def load_points(

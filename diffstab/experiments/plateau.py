@@ -17,6 +17,7 @@ from diffstab.l2.descent import DescentSettings
 from diffstab.l2.frank_wolfe import FrankWolfeSettings
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.projected import ProjectedSettings
+from diffstab.training.devices import Devices
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class PlateauExperiment(Experiment):
         prune_angle_deg: Neurons within this angle count as aligned.
         dtype: "float64" or "float32".
         threads: Of linear algebra; None leaves torch's choice.
+        accelerator: Where nets are trained, as in Lightning: "cpu", "gpu", "auto".
+        devices: One device: 1, or a list of its number.
 
     Raises:
         ArgumentError: If a list is empty, a value is out of range or options exclude each other.
@@ -59,8 +62,8 @@ class PlateauExperiment(Experiment):
         Axis("widths", "width", "width", least=1, is_place=False, is_rising=True),
         Axis("restarts", "restart", "restart", is_place=False),
     )
-    free = ("threads", "plateau_tolerance")
-    prepared_from = ("data", "cost", "dtype")
+    free = ("threads", "accelerator", "devices", "plateau_tolerance")
+    prepared_from = ("data", "cost", "dtype", "accelerator", "devices")
     class_option = DATA_MODULE
     together = True
     folder_prefix = "plateau_"
@@ -86,6 +89,8 @@ class PlateauExperiment(Experiment):
     prune_angle_deg: float = 1.0
     dtype: str = "float64"
     threads: int | None = None
+    accelerator: str = "cpu"
+    devices: int | str | list[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,7 +140,8 @@ class PlateauExperiment(Experiment):
     def prepare(self, place: Cell) -> ProblemPoints:
         """Draw the points of a size and seed."""
         n_train, seed = place["n_train"], place["seed"]
-        return load_points(self.data, n_train=n_train, seed=seed, cost=self.cost, dtype=self.torch_dtype)
+        points = load_points(self.data, n_train=n_train, seed=seed, cost=self.cost, dtype=self.torch_dtype)
+        return points.to(Devices(self.accelerator, self.devices).place(self.torch_dtype))
 
     def check_data(self) -> None:
         """Refuse data that no problem can be made of."""

@@ -44,19 +44,13 @@ class NetMinimum(NamedTuple):
     Attributes:
         weights: W_1 ... W_L, of least norm for the representations.
         loss: What was minimised; with interpolation the squared norm, infinite where the targets were not met.
-        stationarity: Relative, 0 at a stationary point; None for covariances and with interpolation.
-        converged: Whether the optimiser reached its tolerance.
-        steps: Of the optimiser.
         is_best: Whether no other start of its width ended lower: only then is the rank bounded, which takes longest.
         history: Pairs (step, loss).
-        columns: What the record says besides.
+        columns: What the record says of the optimiser.
     """
 
     weights: list[Tensor]
     loss: float
-    stationarity: float | None
-    converged: bool
-    steps: int
     is_best: bool
     history: Sequence[tuple[int, float]]
     columns: dict[str, Any]
@@ -66,6 +60,7 @@ def run_columns(
     experiment: PlateauExperiment, cell: Cell, points: ProblemPoints, problem: L2Problem, found: NetMinimum
 ) -> dict[str, Any]:
     """Return what a record says about one run: its minimum, measured."""
+    is_known = experiment.depth == 2 and experiment.bias == 0 and experiment.activation == "relu"
     return {
         "dataset": points.name,
         # The covariances find their width; the other runs are given it.
@@ -73,7 +68,8 @@ def run_columns(
         **minimum_columns(problem, found),
         **error_columns(problem, points, found.weights),
         **pruned_columns(experiment, problem, points, found),
-        **known_columns(experiment, points),
+        # What theory says about the plateau of these points, where it says it.
+        **({"known_width": points.plateau_width, "known_cost": points.plateau_cost} if is_known else {}),
     }
 
 
@@ -103,21 +99,17 @@ def find_minima(experiment: PlateauExperiment, problem: L2Problem, cells: Sequen
 def _found(run: Descended, least: float) -> NetMinimum:
     # The least norm at given outputs has no stationarity of its own.
     stationarity = None if math.isnan(run.stationarity) else run.stationarity
-    best = run.loss <= least
-    return NetMinimum(run.weights, run.loss, stationarity, run.converged, run.steps, best, run.history, {})
+    columns = {"stationarity": stationarity, "converged": run.converged, "steps": run.steps}
+    return NetMinimum(run.weights, run.loss, run.loss <= least, run.history, columns)
 
 
 def _minimum_in_covariances(experiment: PlateauExperiment, problem: L2Problem, seed: int) -> NetMinimum:
     generator = stream(seed, "covariances")
     found = minimise_covariances(problem, generator=generator, settings=experiment.frank_wolfe)
-    columns = {
-        "bound": found.bound,
-        "gap": found.gap,
-        "gap_kind": found.gap_kind,
-        "oracle": found.oracle,
-    }
+    columns = {name: getattr(found, name) for name in ("bound", "gap", "gap_kind", "oracle", "converged")}
     history = [(rounds, loss) for rounds, loss, _ in found.history]
-    return NetMinimum(found.weights, found.loss, None, found.converged, found.rounds, True, history, columns)
+    columns |= {"stationarity": None, "steps": found.rounds}
+    return NetMinimum(found.weights, found.loss, True, history, columns)
 
 
 def minimum_columns(problem: L2Problem, found: NetMinimum) -> dict[str, Any]:
@@ -131,9 +123,6 @@ def minimum_columns(problem: L2Problem, found: NetMinimum) -> dict[str, Any]:
         "representation_cost": norm,
         "hidden_widths": list(hidden_widths(found.weights)),
         "input_dimension": problem.inputs.shape[0],
-        "stationarity": found.stationarity,
-        "converged": found.converged,
-        "steps": found.steps,
         "history_steps": [float(step) for step, _ in found.history],
         "history_loss": [loss for _, loss in found.history],
         **found.columns,
@@ -193,23 +182,13 @@ def rank_columns(problem: L2Problem, weights: Sequence[Tensor]) -> dict[str, lis
     for z in forward(problem, weights)[:-1]:
         generator, pair = stream(0, "starts of a rank"), covariance_pair(unbiased, z.double())
         try:
-            found = rank_bounds(
-                unbiased,
-                pair,
-                representations=z,
-                restarts=RANK_STARTS,
-                tolerance=RANK_TOLERANCE,
-                generator=generator,
-            )
+            options: dict[str, Any] = {
+                "restarts": RANK_STARTS,
+                "tolerance": RANK_TOLERANCE,
+                "generator": generator,
+            }
+            bounds.append(rank_bounds(unbiased, pair, representations=z, **options))
         except ArgumentError:
             # On the rim of the cone rounding can put a pair outside: a trained net is recorded without bounds then.
             return {}
-        bounds.append(found)
     return {"rank_lower": [found.lower for found in bounds], "rank_upper": [found.upper for found in bounds]}
-
-
-def known_columns(experiment: PlateauExperiment, points: ProblemPoints) -> dict[str, Any]:
-    """Return what theory says about the plateau of these points, where it says it."""
-    if experiment.depth != 2 or experiment.bias > 0 or experiment.activation != "relu":
-        return {}
-    return {"known_width": points.plateau_width, "known_cost": points.plateau_cost}

@@ -30,6 +30,7 @@ from diffstab.sphere.points import uniform_points
 from diffstab.sphere.targets import Target, TeacherTarget
 from diffstab.stability import rotate_towards
 from diffstab.streams import stream
+from diffstab.training.devices import Devices
 
 
 def build_target(choice: dict[str, Any]) -> Target:
@@ -115,6 +116,8 @@ class SphereExperiment(Experiment):
         degrees: Largest degree in which the error's power is measured; fewer are where their modes are four n.
         spectrum_points: Test points behind an estimated power.
         threads: Threads of linear algebra in a run; with another number results may differ in rounding.
+        accelerator: Where trained predictors are trained, as in Lightning: "cpu", "gpu", "auto".
+        devices: One device: 1, or a list of its number.
 
     Raises:
         ArgumentError: If a list is empty, a value is out of range or a target cannot be made.
@@ -129,6 +132,7 @@ class SphereExperiment(Experiment):
         Axis("seeds", "seed", "seed", least=0),
         Axis("methods", "method", is_place=False),
     )
+    free = ("accelerator", "devices")
     prepared_from = ("targets", "n_test", "rotation_deg")
     class_option = ClassOption("targets", "diffstab.sphere.targets.Target")
     curve = "n_train"
@@ -146,12 +150,20 @@ class SphereExperiment(Experiment):
     degrees: int = 200
     spectrum_points: int = 1500
     threads: int = 1
+    accelerator: str = "cpu"
+    devices: int | str | list[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_least(n_test=2, degrees=0, spectrum_points=2, threads=1)
         if not 0 < self.rotation_deg <= 180:
             raise ArgumentError("rotation_deg", "lie above 0 and up to 180", self.rotation_deg)
+        solved = [label for label, method in self.methods.items() if method.predictor != "trained"]
+        if self.accelerator != "cpu" and solved:
+            condition = (
+                f"be cpu for {', '.join(solved)}: linear systems and programs are solved there in float64"
+            )
+            raise ArgumentError("accelerator", condition, repr(self.accelerator))
         if len(self.choices) < len(self.targets):
             names = ", ".join(build_target(choice).name for choice in self.targets)
             raise ArgumentError("targets", "have different names", names)
@@ -200,7 +212,8 @@ class SphereExperiment(Experiment):
     def run(self, cell: Cell, shared: Draw, workplace: Workplace) -> dict[str, Any]:
         """Fit one method on one draw and measure it."""
         method, clock = self.methods[cell["method"]], time.perf_counter()
-        fitted = fit(method, shared, seed=cell["seed"])
+        device = Devices(self.accelerator, self.devices).place()
+        fitted = fit(method, shared, seed=cell["seed"], device=device)
         seconds, target = time.perf_counter() - clock, shared.target
         columns = {
             "dataset": f"{cell['target']}, d = {cell['dimension']}",

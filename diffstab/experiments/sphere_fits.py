@@ -28,6 +28,8 @@ KERNELS = {"ntk": "ntk", "random_features": "random_feature"}
 REGIMES = {"ntk": "lazy", "random_features": "lazy", "exact": "feature", "trained": "feature"}
 """Predictors and what they stand for in tables and figures."""
 
+_CPU = torch.device("cpu")
+
 
 class Draw(NamedTuple):
     """What the methods of one place share.
@@ -65,14 +67,14 @@ class Fitted(NamedTuple):
     columns: dict[str, Any]
 
 
-def fit(method: SphereMethod, drawn: Draw, *, seed: int) -> Fitted:
-    """Fit one method on the training points of a draw; the seed is that of the run."""
+def fit(method: SphereMethod, drawn: Draw, *, seed: int, device: torch.device = _CPU) -> Fitted:
+    """Fit one method on the training points of a draw; the seed is that of the run, the device that of a training."""
     if method.predictor in KERNELS:
         return _fit_kernel(method, drawn)
     if method.predictor == "exact":
         return _fit_exact(method, drawn)
     if method.predictor == "trained":
-        return _fit_trained(method, drawn, seed)
+        return _fit_trained(method, drawn, seed, device)
     raise ArgumentError("predictor", f"be one of {', '.join(REGIMES)}", repr(method.predictor))
 
 
@@ -112,10 +114,10 @@ def _fit_exact(method: SphereMethod, drawn: Draw) -> Fitted:
     return Fitted(predict, atoms, weights, columns)
 
 
-def _fit_trained(method: SphereMethod, drawn: Draw, seed: int) -> Fitted:
+def _fit_trained(method: SphereMethod, drawn: Draw, seed: int, device: torch.device) -> Fitted:
     own = integer_seed(seed, "start of training", method.training.seed, below=2**63)
     settings = dataclasses.replace(method.training, seed=own)
-    outcome = train_sphere(drawn.train, drawn.values, settings)
+    outcome = train_sphere(drawn.train.to(device), drawn.values.to(device), settings)
     columns = {
         "n_atoms": outcome.history[-1].n_atoms,
         "objective": outcome.objective,
@@ -125,7 +127,11 @@ def _fit_trained(method: SphereMethod, drawn: Draw, seed: int) -> Fitted:
         "history_objective": [entry.objective for entry in outcome.history],
         "history_atoms": [float(entry.n_atoms) for entry in outcome.history],
     }
-    return Fitted(outcome.predict, outcome.atoms, outcome.weights, columns)
+
+    def predict(points: Tensor) -> Tensor:
+        return outcome.predict(points.to(device)).to(points.device)
+
+    return Fitted(predict, outcome.atoms.cpu(), outcome.weights.cpu(), columns)
 
 
 def error_columns(predict: Callable[[Tensor], Tensor], drawn: Draw) -> dict[str, Any]:

@@ -123,6 +123,7 @@ class Experiment:
         free: Further settings that change no number of a record; they may differ within a results folder.
         prepared_from: Settings that `prepare` reads; experiments that agree in them share what it makes. None is all.
         class_option: The setting that describes a class, if there is one.
+        open_options: Settings objects that may name a class of the user's own, by their options' name.
         together: Whether the cells of a place are run at once.
         folder_prefix: Before the configuration's name in the name of the results folder.
         columns: What columns mean that `diffstab.results.schema` does not list.
@@ -136,6 +137,7 @@ class Experiment:
     free: ClassVar[tuple[str, ...]] = ()
     prepared_from: ClassVar[tuple[str, ...] | None] = None
     class_option: ClassVar[ClassOption | None] = None
+    open_options: ClassVar[Mapping[str, type]] = {}
     together: ClassVar[bool] = False
     folder_prefix: ClassVar[str] = ""
     columns: ClassVar[Mapping[str, Column]] = {}

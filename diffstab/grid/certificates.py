@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,10 +44,9 @@ def shared_security(near: Path) -> Iterator[Any]:
         ResultsError: If the files cannot be written.
     """
     secret = own_security()
-    parents = [near.absolute(), *near.absolute().parents]
-    place = next(parent for parent in parents if parent.is_dir())
+    place = next(parent for parent in (near.absolute(), *near.absolute().parents) if parent.is_dir())
     try:
-        # Both are for their owner alone: of mode 700 and 600.
+        # For its owner alone, of mode 700.
         folder = TemporaryDirectory(prefix=".diffstab-tls-", dir=place, ignore_cleanup_errors=True)
     except OSError as error:
         message = f"No folder for the certificates of the jobs can be made in {place} ({error})."
@@ -60,18 +58,12 @@ def shared_security(near: Path) -> Iterator[Any]:
 def _in_files(secret: Any, folder: Path) -> Any:
     from distributed import Security
 
-    files = {"certificate": secret.tls_client_cert, "key": secret.tls_client_key}
-    for name, text in files.items():
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-    certificate, key = (str(folder / name) for name in files)
-    pairs = {
-        f"tls_{role}_{part}": path
-        for role in ("client", "scheduler", "worker")
-        for part, path in (("cert", certificate), ("key", key))
-    }
-    return Security(require_encryption=True, tls_ca_file=certificate, **pairs)
+    paths: dict[str, str] = {}
+    for part, text in (("cert", secret.tls_client_cert), ("key", secret.tls_client_key)):
+        (folder / part).touch(mode=0o600)
+        (folder / part).write_text(text)
+        paths |= {f"tls_{role}_{part}": str(folder / part) for role in ("client", "scheduler", "worker")}
+    return Security(require_encryption=True, tls_ca_file=str(folder / "cert"), **paths)
 
 
 def warn_of_plain(scheduler: str) -> None:

@@ -80,14 +80,9 @@ class Engine:
         """Processes on this machine; 1 for a cluster, whose size is its own."""
         if self.scheduler or self.slurm:
             return 1
-        return self.workers or max(1, _cores() // self.threads)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use, as far as the system says."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        # Those that this process may use, as far as the system says.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.workers or max(1, cores // self.threads)
 
 
 @contextmanager
@@ -108,9 +103,8 @@ def connected(engine: Engine, *, shared: Path | None = None) -> Iterator[Any]:
     import dask
     import distributed  # noqa: F401  # its defaults are set on import, which the end of our settings would drop
 
-    variables = {
-        name: str(engine.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    }
+    libraries = ("OMP", "MKL", "OPENBLAS")
+    variables = {f"{library}_NUM_THREADS": str(engine.threads) for library in libraries}
     settings = {**_SETTINGS, "distributed.nanny.pre-spawn-environ": variables}
     if not engine.slurm:
         # A nanny starts its worker anew, however long that takes on a busy machine, and is not to be closed meanwhile.
@@ -122,19 +116,17 @@ def connected(engine: Engine, *, shared: Path | None = None) -> Iterator[Any]:
         target: Any = engine.scheduler
         if engine.slurm:
             target = stack.enter_context(_slurm(engine.slurm, variables, shared or Path()))
+            # Jobs may queue for long.
+            _LOG.info("Waiting for a first Slurm job to start; squeue shows it.")
         elif not engine.scheduler:
             target = stack.enter_context(_local(engine))
         client = stack.enter_context(_client(target))
-        if engine.slurm:
-            # Jobs may queue for long.
-            _LOG.info("Waiting for a first Slurm job to start; squeue shows it.")
         try:
             client.wait_for_workers(1, timeout=None if engine.slurm else WORKER_SECONDS)
         except TimeoutError as error:
             message = f"No worker has come within {WORKER_SECONDS} s."
-            raise ResultsError(
-                f"{message} Start some with `dask worker {engine.scheduler} --nthreads 1`."
-            ) from error
+            way_out = f"Start some with `dask worker {engine.scheduler} --nthreads 1`."
+            raise ResultsError(f"{message} {way_out}") from error
         yield client
 
 
@@ -193,15 +185,14 @@ def _slurm(path: Path, variables: Mapping[str, str], shared: Path) -> Iterator[A
     # The cores of a worker are for the linear algebra of the one batch that it runs at a time.
     options["worker_extra_args"] = [*options.get("worker_extra_args", []), "--nthreads", "1"]
     options["scheduler_options"] = {**_NO_DASHBOARD, **options.get("scheduler_options", {})}
-    with ExitStack() as stack:
-        security = stack.enter_context(shared_security(place))
+    with shared_security(place) as security:
         try:
             started = SLURMCluster(**options, security=security, silence_logs="critical")
         except (TypeError, ValueError, OSError) as error:
             raise ArgumentError("slurm", "make a SLURMCluster", f"{path} ({error})") from error
-        cluster = stack.enter_context(started)
-        cluster.adapt(minimum_jobs=least, maximum_jobs=max(least, most))
-        yield cluster
+        with started as cluster:
+            cluster.adapt(minimum_jobs=least, maximum_jobs=max(least, most))
+            yield cluster
 
 
 def _profile(path: Path) -> dict[str, Any]:
@@ -226,24 +217,20 @@ def _slurm_options() -> set[str]:
     from dask_jobqueue.core import Job, JobQueueCluster
     from dask_jobqueue.slurm import SLURMJob
 
-    names = {
-        name for kind in (Job, JobQueueCluster, SLURMJob) for name in signature(kind.__init__).parameters
-    }
+    kinds = (Job, JobQueueCluster, SLURMJob)
+    names = {name for kind in kinds for name in signature(kind.__init__).parameters}
     return (names | {"minimum_jobs", "maximum_jobs"}) - {"self", "silence_logs", "security", "protocol"}
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the cluster's own log to what a user can act on."""
-    names = [
-        "distributed",
-        *(name for name in logging.root.manager.loggerDict if name.startswith("distributed.")),
-    ]
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    names = [name for name in logging.root.manager.loggerDict if f"{name}.".startswith("distributed.")]
+    before = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in before:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for name, level in before.items():
-            logging.getLogger(name).setLevel(level)
+        for logger, level in before.items():
+            logger.setLevel(level)

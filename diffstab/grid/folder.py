@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.experiments import class_of_kind
-from diffstab.grid.expected import Expected, Run, expected
+from diffstab.grid.forecast import Expected, expected
 from diffstab.grid.options import stored_experiment
-from diffstab.grid.plan import CELLS, Plan, planned_runs
+from diffstab.grid.plan import CELLS, Plan, Run
 from diffstab.results import Failure, Records, canonical_json, stored_config
 
 RunState = Literal["recorded", "running", "failed", "missing"]
@@ -70,10 +70,19 @@ class SweepStatus:
         lines = [f"{self.head}{len(self.states)} runs: {', '.join(parts)}."]
         lines += _listed([f"{self.verb}: {label}" for label in self.labels])
         lines += _listed([_failed(label, failure) for label, failure in self.failures.items()])
-        is_started = self.verb == "running"
-        return "\n".join(
-            lines if is_started and not self.count("missing") else [*lines, self.expected.text(self.workers)]
-        )
+        if self.verb != "running" or self.count("missing"):
+            lines.append(self.expected.text(self.workers))
+        return "\n".join(lines)
+
+
+def _failed(label: str, failure: Failure) -> str:
+    times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
+    return f"failed: {label}: {failure.reason} (tried {times}, {failure.when})"
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    rest = len(lines) - _SHOWN
+    return [*lines[:_SHOWN], *([f"... and {rest} more"] if rest > 0 else [])]
 
 
 def status(folder: str | Path) -> SweepStatus:
@@ -88,8 +97,7 @@ def status(folder: str | Path) -> SweepStatus:
         ResultsError: If no sweep was started there, or a file of it is damaged.
     """
     records, runs = Records(folder), stored_runs(folder)
-    states = _states(records, runs)
-    known = records.failures()
+    states, known = _states(records, runs), records.failures()
     failures = {run.label: known[run.key] for run in runs if states[run.key] == "failed" and run.key in known}
     left = expected([run for run in runs if states[run.key] == "missing"], records, runs)
     return SweepStatus(states, _labels(runs, states, "running"), failures, left, head=f"{records.folder}: ")
@@ -107,7 +115,7 @@ def estimate(plan: Plan, folder: str | Path, *, workers: int = 1, retry_failed: 
     Raises:
         ResultsError: If a file of the folder is damaged.
     """
-    records, runs = Records(folder), planned_runs(plan)
+    records, runs = Records(folder), plan.runs
     states = _states(records, runs)
     wanted = ("missing", "failed") if retry_failed else ("missing",)
     todo = [run for run in runs if states[run.key] in wanted]
@@ -119,6 +127,67 @@ def estimate(plan: Plan, folder: str | Path, *, workers: int = 1, retry_failed: 
 
 def _labels(runs: Sequence[Run], states: Mapping[str, RunState], *wanted: str) -> list[str]:
     return list(dict.fromkeys(run.label for run in runs if states[run.key] in wanted))
+
+
+def _states(records: Records, runs: Sequence[Run]) -> dict[str, RunState]:
+    # Claims first: a run that ends while we look has its record by the time these are listed.
+    claimed = records.claimed()
+    missing, failed = set(records.missing(run.key for run in runs)), set(records.failures())
+    busy = {run.batch for run in runs if run.key in claimed}
+
+    def state(run: Run) -> RunState:
+        if run.key not in missing:
+            return "recorded"
+        if run.batch in busy:
+            return "running"
+        return "failed" if run.key in failed else "missing"
+
+    return {run.key: state(run) for run in runs}
+
+
+def stored_runs(folder: str | Path) -> list[Run]:
+    """Return the runs of the sweep that was started last in a folder.
+
+    Raises:
+        ResultsError: If there is none, or its file is damaged.
+    """
+    path = Path(folder) / CELLS
+    if not path.exists():
+        message = f"No sweep was started in {folder}: there is no {CELLS}."
+        raise ResultsError(f"{message} Start one: `diffstab sweep FILE --results {folder}`.")
+    try:
+        rows = pq.read_table(path).to_pylist()
+        return [Run(**{**row, "coordinates": dict(json.loads(row["coordinates"]))}) for row in rows]
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        message = f"{path} is damaged ({error})."
+        raise ResultsError(f"{message} Start the sweep again: it writes this file anew.") from error
+
+
+def runs_of(folder: str | Path, kind: str) -> dict[str, Mapping[str, Any]]:
+    """Return the runs that a results folder is for: what tells each apart, by the name of its record.
+
+    Those of a sweep are in its plan, others follow from the configuration; none where the folder does not say.
+
+    Args:
+        folder: Results folder.
+        kind: Word in the column `kind` of its records.
+
+    Raises:
+        ResultsError: If a file of the folder is damaged.
+    """
+    folder = Path(folder)
+    if (folder / CELLS).exists():
+        return {run.key: run.coordinates for run in stored_runs(folder)}
+    found, path = class_of_kind(kind), folder / "config.yaml"
+    config = stored_config(path) if found and path.exists() else {}
+    # Without a side of its grid a configuration does not say how large that is.
+    if found is None or not (found.axes and config.keys() >= {axis.option for axis in found.axes}):
+        return {}
+    try:
+        experiment = stored_experiment(found, config)
+    except ArgumentError:  # changed by hand
+        return {}
+    return {experiment.key(cell): cell for cell in experiment.cells()}
 
 
 def remove(
@@ -140,103 +209,32 @@ def remove(
         ResultsError: If no sweep was started there, a selected run is at work now, or the disk refuses.
     """
     if everything == bool(where or failed):
-        way_out = "Give --where NAME=VALUE, --failed or --all."
-        raise ArgumentError(
-            "selection", "be conditions, or all runs", "both" if everything else "nothing", way_out
-        )
+        received, way_out = "both" if everything else "nothing", "Give --where NAME=VALUE, --failed or --all."
+        raise ArgumentError("selection", "be conditions, or all runs", received, way_out)
     records, runs = Records(folder), stored_runs(folder)
-    chosen = _chosen(runs, where)
+    conditions = [_condition(text, runs) for text in where]
+    chosen = [run for run in runs if all(_meets(run.coordinates, *one) for one in conditions)]
     states = _states(records, runs)
     if failed:
         chosen = [run for run in chosen if states[run.key] == "failed"]
     if busy := [run.label for run in chosen if states[run.key] == "running"]:
-        raise ResultsError(
-            f"{busy[0]} is being run at this moment. Stop the sweep, or wait, then start again."
-        )
+        message = f"{busy[0]} is being run at this moment."
+        raise ResultsError(f"{message} Stop the sweep, or wait, then start again.")
     keys = {run.key for run in chosen if states[run.key] != "missing"}
     records.remove(keys)
     records.forget(keys)
-    _remove_beside(records.folder, keys)
+    # A lock stays: whoever holds it by now would hold it alone no more.
+    beside = (path for path in records.folder.glob("*/*") if path.parent.name != "claims")
+    _remove_all(path for path in beside if path.name.partition(".")[0] in keys)
     return len(keys)
-
-
-def stored_runs(folder: str | Path) -> list[Run]:
-    """Return the runs of the sweep that was started last in a folder.
-
-    Raises:
-        ResultsError: If there is none, or its file is damaged.
-    """
-    path = Path(folder) / CELLS
-    if not path.exists():
-        message = f"No sweep was started in {folder}: there is no {CELLS}."
-        raise ResultsError(f"{message} Start one: `diffstab sweep FILE --results {folder}`.")
-    try:
-        rows = pq.read_table(path).to_pylist()
-        runs = [Run(**{**row, "coordinates": dict(json.loads(row["coordinates"]))}) for row in rows]
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        message = f"{path} is damaged ({error})."
-        raise ResultsError(f"{message} Start the sweep again: it writes this file anew.") from error
-    return runs
-
-
-def runs_of(folder: str | Path, kind: str) -> dict[str, Mapping[str, Any]]:
-    """Return the runs that a results folder is for: what tells each apart, by the name of its record.
-
-    Those of a sweep are in its plan, others follow from the configuration.
-
-    Args:
-        folder: Results folder.
-        kind: Word in the column `kind` of its records.
-
-    Returns:
-        The runs; none where the folder does not say.
-
-    Raises:
-        ResultsError: If a file of the folder is damaged.
-    """
-    folder = Path(folder)
-    if (folder / CELLS).exists():
-        return {run.key: run.coordinates for run in stored_runs(folder)}
-    found, path = class_of_kind(kind), folder / "config.yaml"
-    config = stored_config(path) if found and path.exists() else {}
-    # Without a side of its grid a configuration does not say how large that is.
-    if found is None or not (found.axes and config.keys() >= {axis.option for axis in found.axes}):
-        return {}
-    try:
-        experiment = stored_experiment(found, config)
-    except ArgumentError:  # changed by hand
-        return {}
-    return {experiment.key(cell): cell for cell in experiment.cells()}
-
-
-def _states(records: Records, runs: Sequence[Run]) -> dict[str, RunState]:
-    # Claims first: a run that ends while we look has its record by the time these are listed.
-    claimed = records.claimed()
-    missing, failed = set(records.missing(run.key for run in runs)), set(records.failures())
-    busy = {run.batch for run in runs if run.key in claimed}
-    states: dict[str, RunState] = {}
-    for run in runs:
-        if run.key not in missing:
-            states[run.key] = "recorded"
-        elif run.batch in busy:
-            states[run.key] = "running"
-        else:
-            states[run.key] = "failed" if run.key in failed else "missing"
-    return states
-
-
-def _chosen(runs: Sequence[Run], where: Sequence[str]) -> list[Run]:
-    conditions = [_condition(text, runs) for text in where]
-    return [run for run in runs if all(_meets(run.coordinates, *condition) for condition in conditions)]
 
 
 def _condition(text: str, runs: Sequence[Run]) -> tuple[str, object]:
     name, sign, value = text.partition("=")
     known = sorted({coordinate for run in runs for coordinate in run.coordinates})
     if not sign or name not in known:
-        raise ArgumentError(
-            "where", "be NAME=VALUE of a coordinate", repr(text), f"There are {', '.join(known)}."
-        )
+        way_out = f"There are {', '.join(known)}."
+        raise ArgumentError("where", "be NAME=VALUE of a coordinate", repr(text), way_out)
     try:
         return name, json.loads(value)
     except ValueError:
@@ -244,20 +242,14 @@ def _condition(text: str, runs: Sequence[Run]) -> tuple[str, object]:
 
 
 def _meets(coordinates: Mapping[str, Any], name: str, value: object) -> bool:
-    if name not in coordinates:
-        return False
-    there, text = coordinates[name], canonical_json(value)
     # Values that are neither numbers nor text are coordinates as JSON.
-    return text in (canonical_json(there), there)
+    there = coordinates.get(name)
+    return name in coordinates and canonical_json(value) in (canonical_json(there), there)
 
 
-def _remove_beside(folder: Path, keys: set[str]) -> None:
-    """Remove the files and folders in the results folder's subfolders whose name, up to its first dot, is a key."""
-    # A lock stays: whoever holds it by now would hold it alone no more.
-    found = (path for path in folder.glob("*/*") if path.parent.name != "claims")
-    beside = [path for path in found if path.name.partition(".")[0] in keys]
+def _remove_all(paths: Iterable[Path]) -> None:
     try:
-        for path in beside:
+        for path in list(paths):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -265,13 +257,3 @@ def _remove_beside(folder: Path, keys: set[str]) -> None:
     except OSError as error:
         message = f"Cannot remove {error.filename}: {error.strerror}."
         raise ResultsError(f"{message} Mend the permissions, then start again.") from error
-
-
-def _failed(label: str, failure: Failure) -> str:
-    times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
-    return f"failed: {label}: {failure.reason} (tried {times}, {failure.when})"
-
-
-def _listed(lines: Sequence[str]) -> list[str]:
-    rest = len(lines) - _SHOWN
-    return [*lines[:_SHOWN], *([f"... and {rest} more"] if rest > 0 else [])]

@@ -60,16 +60,15 @@ def parse(experiment: type[Experiment], args: Sequence[str]) -> Request:
     args = split_zipped(args)
     if hasattr(experiment, "from_arguments"):
         return Request(experiment.from_arguments(args), Path(_default_folder(experiment, [])))
-    parser = _command_parser(experiment)
+    parser = _parser(experiment, is_command=True)
     try:
         args = read_arguments(with_configs(args))
         options = parser.parse_args(args)
         _refuse_new_labels(parser, args, options)
         made = _made(experiment, parser, options)
     except (ParseError, UnicodeError) as error:
-        raise ArgumentError(
-            "configuration", f"fit the options of diffstab {experiment.name}", told(error)
-        ) from error
+        condition = f"fit the options of diffstab {experiment.name}"
+        raise ArgumentError("configuration", condition, told(error)) from error
     if options.workers < 1:
         raise ArgumentError("workers", "be at least 1", options.workers)
     _refuse_large(made.resolved())
@@ -89,24 +88,20 @@ def stored_experiment(experiment: type[E], config: Mapping[str, Any]) -> E:
     """
     from jsonargparse import ArgumentError as ParseError
 
-    parser = _field_parser(experiment)
+    parser = _parser(experiment, is_command=False)
     try:
         return _made(experiment, parser, parser.parse_object(dict(config)))
     except ParseError as error:
         raise ArgumentError("configuration", f"be one of diffstab {experiment.name}", told(error)) from error
 
 
-def _command_parser(experiment: type[Experiment]) -> ArgumentParser:
-    first = (experiment.__doc__ or "").partition("\n")[0]
-    about = f"{first} Recorded runs are skipped."
-    return _field_parser(experiment, prog=f"diffstab {experiment.name}", description=about)
-
-
-def _field_parser(experiment: type[Experiment], **options: Any) -> ArgumentParser:
+def _parser(experiment: type[Experiment], *, is_command: bool) -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
-    parser = ArgumentParser(exit_on_error=False, parser_mode=strict_reading(), **options)
-    if options:
+    about = f"{(experiment.__doc__ or '').partition(chr(10))[0]} Recorded runs are skipped."
+    prog = f"diffstab {experiment.name}"
+    parser = ArgumentParser(exit_on_error=False, parser_mode=strict_reading(), prog=prog, description=about)
+    if is_command:
         parser.add_argument("--config", action="config", help="YAML file of the experiment")
         parser.add_argument("--results", "--output", type=str, default=None, help="results folder")
         parser.add_argument("--workers", type=int, default=1, help="processes that run at once")
@@ -121,26 +116,29 @@ def _field_parser(experiment: type[Experiment], **options: Any) -> ArgumentParse
             parser.add_subclass_arguments(base, choice.option, skip=set(choice.given))
             parser.set_defaults({choice.option: default})
     skip = {choice.option} if choice is not None else set()
+    for name, settings in experiment.open_options.items():
+        # Not as their class: jsonargparse would take a class_path for one of its subclasses.
+        parser.add_method_arguments(settings, "__init__", name)
+        parser.groups[name].title = (settings.__doc__ or name).partition("\n")[0].rstrip(".")
+        skip.add(name)
     parser.add_class_arguments(experiment, nested_key=None, as_group=False, skip=skip)
     return parser
 
 
 def _made(experiment: type[E], parser: ArgumentParser, options: Any) -> E:
     """Return the experiment of parsed options, whose class descriptions stay descriptions."""
-    choice = experiment.class_option
-    described = (
-        {} if choice is None else {choice.option: _described(options.pop(choice.option), choice.option)}
-    )
+    described: dict[str, Any] = {}
+    if (choice := experiment.class_option) is not None:
+        found = options.pop(choice.option)
+        if found is None:
+            raise ArgumentError(choice.option, "name a class by class_path", "null")
+        plain = [part.as_dict() for part in found] if isinstance(found, list) else found.as_dict()
+        described[choice.option] = plain
+    for name, settings in experiment.open_options.items():
+        described[name] = settings(**options.pop(name).as_dict())
     values = parser.instantiate(options)
     names = [field.name for field in dataclasses.fields(experiment) if field.name not in described]
     return experiment(**described, **{name: getattr(values, name) for name in names})
-
-
-def _described(choice: Any, name: str) -> Any:
-    """Return parsed class choices as plain dictionaries."""
-    if choice is None:
-        raise ArgumentError(name, "name a class by class_path", "null")
-    return [part.as_dict() for part in choice] if isinstance(choice, list) else choice.as_dict()
 
 
 def _refuse_large(config: Mapping[str, Any]) -> None:
@@ -155,32 +153,22 @@ def _refuse_new_labels(parser: ArgumentParser, args: Sequence[str], options: Any
     """Refuse an option of a method, say, that the config files do not have: a typing error, not a new method."""
     flags = [argument.removeprefix("--").partition("=")[0] for argument in args if argument.startswith("--")]
     parts = [flag.split(".") for flag in flags if flag.count(".") > 1]
-    labels = [
-        (name, label)
-        for name, label, *_ in parts
-        if isinstance(options.get(name), dict) and name not in flags
-    ]
+    is_mapping = {name: isinstance(options.get(name), dict) and name not in flags for name, *_ in parts}
+    labels = [(name, label) for name, label, *_ in parts if is_mapping[name]]
     if not labels:
         return
-    configured = parser.parse_args(_configs(args))
-    for name, label in labels:
-        if label not in configured[name]:
-            way_out = (
-                f"There are {', '.join(configured[name])}. New ones need a file, or --{name} as a whole."
-            )
-            raise ArgumentError(
-                f"--{name}.{label}", "name an entry of the configuration", repr(label), way_out
-            )
-
-
-def _configs(args: Sequence[str]) -> list[str]:
-    """Return the arguments that name config files."""
     rest = iter(args)
-    return [
-        f"{one}={next(rest)}" if one == "--config" else one
-        for one in rest
-        if one.partition("=")[0] == "--config"
-    ]
+    configs = [word if "=" in word else f"{word}={next(rest)}" for word in rest if _is_config(word)]
+    configured = parser.parse_args(configs)
+    for name, label in labels:
+        if label not in (known := configured[name]):
+            way_out = f"There are {', '.join(known)}. New ones need a file, or --{name} as a whole."
+            condition = "name an entry of the configuration"
+            raise ArgumentError(f"--{name}.{label}", condition, repr(label), way_out)
+
+
+def _is_config(word: str) -> bool:
+    return word.partition("=")[0] == "--config"
 
 
 def _default_folder(experiment: type[Experiment], configs: Sequence[Any]) -> str:
@@ -218,9 +206,8 @@ def flag(name: str, value: object) -> str:
     try:
         return f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
     except TypeError as error:
-        raise ArgumentError(
-            name, "be a string, number, boolean, null, list or mapping", repr(value)
-        ) from error
+        condition = "be a string, number, boolean, null, list or mapping"
+        raise ArgumentError(name, condition, repr(value)) from error
 
 
 def _split(argument: str) -> Iterator[str]:

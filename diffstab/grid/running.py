@@ -1,195 +1,103 @@
-"""Runs batches in this process: each is claimed, run and recorded; a batch that fails is noted, the rest goes on."""
+"""Runs the batches of a plan that have no record, here or on a Dask cluster; the disk remembers what is done."""
 
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from queue import Empty, Queue
+from typing import Any
+from uuid import uuid4
 
-import torch
 from rich.console import Console
 
+from diffstab import __version__
 from diffstab.errors import ResultsError, RunError
-from diffstab.experiments.unit import Cell, Experiment, Workplace, prepared
-from diffstab.grid.batches import RunBatch, batches_of, missing_batches
-from diffstab.grid.observers import LabelObserver, Observer
+from diffstab.experiments.unit import Experiment
+from diffstab.grid.batch import (
+    Answer,
+    LabelObserver,
+    MakeObserver,
+    Observer,
+    note_failure,
+    run_on_worker,
+    unfit,
+)
+from diffstab.grid.cluster import Engine, connected
+from diffstab.grid.forecast import Forecast, Place, place
+from diffstab.grid.plan import (
+    Plan,
+    RunBatch,
+    check_data,
+    check_place,
+    experiment_plan,
+    missing_batches,
+    open_plan,
+)
 from diffstab.progress import Tally, progress
-from diffstab.results import Failure, Provenance, Records, RecordStore, provenance
+from diffstab.results import Records
 
-Outcome = Literal["done", "recorded", "busy"]
-"""Of a batch: run here; nothing was missing; or another process runs it now."""
-
+TICK_SECONDS = 0.5
+"""How often the display is refreshed and the batches of other processes are looked at."""
 WORTH_PACKING = 1000
 """Loose records of a folder from which on they are packed when a grid has ended: reading them takes seconds."""
+_AHEAD = 100
+"""Batches handed to the cluster at once, beyond three for each worker: a backlog that lets it grow."""
+_LEFT = 6
+"""So often may other processes begin a batch and leave it without a result."""
 
 
-def run_batch(batch: RunBatch, records: Records, observer: Observer | None = None) -> Outcome:
-    """Run a batch and write the records that are missing, unless another process is at it.
-
-    Why it failed, if it did, is remembered beside the records before another process may try it.
+def run_plan(
+    plan: Plan,
+    folder: str | Path,
+    *,
+    where: Any = None,
+    console: Console | None = None,
+    make_observer: MakeObserver | None = None,
+    retry_failed: bool = False,
+) -> Tally:
+    """Run the batches of a plan that have no record yet; one that fails is noted, and the rest goes on.
 
     Args:
-        batch: The cells.
-        records: Where the records go.
-        observer: Told what happens.
+        plan: What is asked for.
+        folder: Results folder; made, or gone on with.
+        where: An `Engine` or, to run on a cluster that is there, a client from `connected`; None is this process.
+        console: Where progress is shown; None is standard error.
+        make_observer: Makes, in the process of a batch, what is told of it.
+        retry_failed: Whether runs that failed before are tried again.
 
     Returns:
-        What became of the batch.
+        How it went.
 
     Raises:
-        ResultsError: If a record cannot be written; the earlier ones stay.
+        ArgumentError: If data options or the cluster's options are wrong; nothing is made then.
+        DataError: If the data are missing or damaged; nothing is made then.
+        ResultsError: If no cluster can be reached (nothing is made then), the folder belongs to another base
+            configuration, or a record cannot be written; the earlier records stay.
     """
-    with ExitStack() as stack:
-        # In one order: of two batches that share runs one gets them all.
-        claims = (
-            stack.enter_context(records.claim(key)) for key in sorted(records.missing(batch.keys.values()))
-        )
-        if not all(claims):
-            return "busy"
-        # Asked again: another process may have finished it before the claim.
-        missing = set(records.missing(batch.keys.values()))
-        if not missing:
-            return "recorded"
-        try:
-            _record(batch, missing, records, observer or Observer())
-        except ResultsError:
-            raise
-        except (Exception, SystemExit) as error:
-            note_failure(records, batch, reason_of(error), detail=traceback.format_exc())
-            raise
-    return "done"
-
-
-def _record(batch: RunBatch, missing: set[str], records: Records, observer: Observer) -> None:
-    with _telling(observer, batch, records.folder):
-        for cell, row in measured_rows(batch, records.folder, observer):
-            if batch.keys[cell] in missing:
-                records.write(batch.keys[cell], row)
-                observer.recorded(cell, row)
-
-
-def measured_rows(batch: RunBatch, folder: Path, observer: Observer) -> list[tuple[Cell, dict[str, Any]]]:
-    """Run a batch; return the record of each cell, in which `wall_seconds` is an equal share of the batch's time."""
-    experiment, started, clock = batch.experiment, datetime.now(UTC), time.perf_counter()
-    workplace, origin = Workplace(folder, batch.keys, observer.progressed), _origin()
-    with limited_threads(getattr(experiment, "threads", None)):
-        shared = prepared(experiment, experiment.place(batch.cells[0]))
-        measured = list(experiment.run_together(batch.cells, shared, workplace))
-    columns = {
-        **origin,
-        "started_at": started.isoformat(timespec="seconds"),
-        "wall_seconds": (time.perf_counter() - clock) / len(batch.cells),
-    }
-    return [
-        (cell, {**batch.columns, **experiment.cell_columns(cell), **numbers, **columns})
-        for cell, numbers in measured
-    ]
-
-
-@lru_cache(maxsize=1)
-def _origin() -> Provenance:
-    """Return commit, versions and hardware, asked once: a checkout may move on while its code runs."""
-    return provenance()
-
-
-@contextmanager
-def limited_threads(count: int | None) -> Iterator[None]:
-    """Bound the threads of torch and of the linear algebra of numpy and scipy; None leaves both alone."""
-    if count is None:
-        yield
-        return
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        with threadpool_limits(count):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _telling(observer: Observer, batch: RunBatch, folder: Path) -> Iterator[None]:
-    """Tell an observer of the beginning of a batch and of its end, whatever that is."""
-    error: BaseException | None = None
-    try:
-        observer.started(batch, folder)
-        yield
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        observer.finished(error)
-
-
-def note_failure(
-    records: Records, batch: RunBatch, reason: str, *, detail: str = "", attempts: int = 1
-) -> None:
-    """Remember, of the runs of a batch that have no record, why.
-
-    Args:
-        records: Where.
-        batch: The runs.
-        reason: One line.
-        detail: Traceback, or empty.
-        attempts: How often it was tried.
-    """
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    for key in records.missing(batch.keys.values()):
-        records.fail(key, Failure(reason, detail, attempts, batch.label, when))
-
-
-def reason_of(error: BaseException) -> str:
-    """Return what went wrong in a line."""
-    return (f"{type(error).__name__}: {error}".splitlines() or [""])[0]
-
-
-def runs_failed(count: int, total: int, folder: str | Path) -> RunError:
-    """Return the error that ends a grid of which batches failed.
-
-    Args:
-        count: Number of batches that failed.
-        total: Number of batches that were to be run.
-        folder: Results folder.
-    """
-    message = f"{count} of {total} failed, as said above; the others are recorded in {folder}."
-    way_out = f"{Path(folder) / 'failures'} holds why, with tracebacks; the same command tries them again."
-    return RunError(f"{message} {way_out}")
-
-
-def open_grid(
-    experiment: Experiment, folder: str | Path, *, console: Console
-) -> tuple[RecordStore, list[RunBatch]]:
-    """Open a results folder for an experiment, and say on the console how much of it is done.
-
-    Args:
-        experiment: Configuration.
-        folder: Results folder; opened if it holds records of the same configuration.
-        console: Where to say it.
-
-    Returns:
-        Its records, and the batches that lack some.
-
-    Raises:
-        ResultsError: If the folder belongs to another configuration or cannot be written.
-        DataError: If the data are missing or damaged.
-        ArgumentError: If the data options are wrong; nothing is made then.
-    """
-    batches = list(batches_of(experiment))
-    experiment.check_data()
-    store = RecordStore(folder, experiment.resolved(), grid_keys=experiment.grid_keys())
-    experiment.begin(store.folder)
-    keys = [key for batch in batches for key in batch.keys.values()]
-    there = len(keys) - len(store.missing(keys))
-    if there:
-        console.print(f"{there} of {len(keys)} runs are recorded in {store.folder}; going on.")
-    return store, missing_batches(batches, store)
+    console = console or Console(stderr=True)
+    batches, failed = _to_do(plan, Records(folder), console, retry_failed=retry_failed)
+    if not batches:
+        open_plan(plan, folder)
+        return Tally(failed, failed=failed)
+    check_place(plan, folder)
+    check_data(batch.experiment for batch in batches)
+    held = (
+        connected(where, shared=Path(folder)) if isinstance(where, Engine) else nullcontext(where or _Here())
+    )
+    with held as client:
+        records = open_plan(plan, folder)
+        if retry_failed:
+            records.forget(key for batch in batches for key in batch.keys.values())
+        tally = _Loop(client, records, make_observer, console).run(batches)
+    records.pack(at_least=WORTH_PACKING)
+    tally.total += failed
+    tally.failed += failed
+    return tally
 
 
 def run_grid(
@@ -201,8 +109,6 @@ def run_grid(
 ) -> Path:
     """Run the cells of an experiment that have no record yet, one batch after another in this process.
 
-    A run that fails is noted, and the rest goes on.
-
     Args:
         experiment: Configuration.
         folder: Results folder; opened if it holds records of the same configuration.
@@ -213,41 +119,272 @@ def run_grid(
         The results folder.
 
     Raises:
-        ResultsError: If the folder belongs to another configuration or cannot be written, or another process is
-            running some of its cells.
-        DataError: If the data are missing or damaged.
-        ArgumentError: If the data options are wrong; nothing is made then.
         RunError: In the end, if runs failed.
+        ArgumentError, DataError, ResultsError: As `run_plan`.
     """
-    console = console or Console(stderr=True)
-    store, missing = open_grid(experiment, folder, console=console)
-    busy, failures = _run_all(missing, store, console, observer or Observer())
-    store.pack(at_least=WORTH_PACKING)
-    if failures:
-        raise runs_failed(len(failures), len(missing), store.folder) from failures[0]
-    if busy:
-        message = f"{len(busy)} batches of {store.folder} are being run by another process, {busy[0].label}"
-        raise ResultsError(f"{message} among them. Start the same command again when it is done.")
-    return store.folder
+    make_observer = None if observer is None else lambda: observer
+    plan = experiment_plan(experiment)
+    tally = run_plan(plan, folder, console=console, make_observer=make_observer, retry_failed=True)
+    check_all_ran(tally, folder)
+    return Path(folder)
 
 
-def _run_all(
-    batches: list[RunBatch], records: Records, console: Console, observer: Observer
-) -> tuple[list[RunBatch], list[Exception | SystemExit]]:
-    """Run batches one after another; return those that another process runs, and the errors of those that failed."""
-    busy, failures, tally = [], [], Tally(len(batches))
-    with progress(console, tally) as display:
-        shown = LabelObserver(display.describe, observer)
-        for batch in batches:
-            clock = time.monotonic()
+def check_all_ran(tally: Tally, folder: str | Path) -> None:
+    """Raise a RunError that ends a command if batches failed."""
+    if tally.failed:
+        message = (
+            f"{tally.failed} of {tally.total} failed, as said above; the others are recorded in {folder}."
+        )
+        way_out = (
+            f"{Path(folder) / 'failures'} holds why, with tracebacks; the same command tries them again."
+        )
+        raise RunError(f"{message} {way_out}")
+
+
+def _to_do(
+    plan: Plan, records: Records, console: Console, *, retry_failed: bool
+) -> tuple[list[RunBatch], int]:
+    """Return the batches to run, and the number of those left out as they failed before; say how many are done."""
+    wanted = missing_batches(plan.batches, records)
+    if len(wanted) < len(plan.batches):
+        count = f"{len(plan.batches) - len(wanted)} of {len(plan.batches)}"
+        console.print(f"{count} batches are recorded in {records.folder}.", markup=False, highlight=False)
+    failures = set() if retry_failed else set(records.failures())
+    fresh = [batch for batch in wanted if failures.isdisjoint(batch.keys.values())]
+    if len(fresh) < len(wanted):
+        left_out = f"{len(wanted) - len(fresh)} batches that failed before are left out"
+        console.print(f"{left_out}; --retry-failed tries them again.")
+    return fresh, len(wanted) - len(fresh)
+
+
+class _Done(Future[Any]):
+    def release(self) -> None:
+        """Do nothing: the result lies in this process."""
+
+
+class _Here:
+    """As much of a Dask client as the loop asks for, in this process: a task is run as it is submitted."""
+
+    status = "running"
+
+    def nthreads(self) -> dict[str, int]:
+        return {"here": 1}
+
+    def run(self, function: Any, *arguments: Any) -> dict[str, Any]:
+        return {"here": function(*arguments)}
+
+    def submit(self, function: Any, *arguments: Any, **_: Any) -> _Done:
+        future = _Done()
+        future.set_result(function(*arguments))
+        return future
+
+    def cancel(self, futures: Any, **_: Any) -> None:
+        """Do nothing: what has been submitted has ended."""
+
+
+class _Loop:
+    """Hands batches to workers and takes their answers until none is left.
+
+    Args:
+        client: Of the cluster, or `_Here`.
+        records: Where their records go.
+        make_observer: Makes what is told of a batch where it runs; None for nothing.
+        console: Where progress is shown.
+    """
+
+    def __init__(
+        self, client: Any, records: Records, make_observer: MakeObserver | None, console: Console
+    ) -> None:
+        self._client, self._records, self._console = client, records, console
+        self._makers = [make_observer] if make_observer else []
+        self._answers: Queue[Any] = Queue()
+        self._waiting: deque[RunBatch] = deque()
+        self._running: dict[Any, RunBatch] = {}
+        self._elsewhere: list[RunBatch] = []
+        # Batches whose workers died, perhaps by what ran beside them: each is tried once more with nothing beside it.
+        self._suspects: list[RunBatch] = []
+        self._alone = False
+        # One group of tasks, of which the scheduler queues what no worker is free for; its name is not used again.
+        self._group, self._submitted = f"batches-{uuid4().hex}", 0
+        # How often another process left a batch that it had begun: most often its worker died too.
+        self._left: Counter[str] = Counter()
+        self._next_look = self._next_forecast = 0.0
+        self._forecast = Forecast()
+
+    def run(self, batches: Sequence[RunBatch]) -> Tally:
+        """Run the batches.
+
+        Raises:
+            ResultsError: If a worker cannot work on the folder, or the scheduler goes away.
+        """
+        self._check_workers()
+        self._waiting.extend(batches)
+        self._tally = tally = Tally(len(batches))
+        with progress(self._console, tally) as self._display:
+            if isinstance(self._client, _Here):
+                self._makers.append(partial(LabelObserver, self._display.describe))
             try:
-                busy += [batch] if run_batch(batch, records, shown) == "busy" else []
-                tally.done += 1
-                display.ended(batch.label, time.monotonic() - clock)
-            except ResultsError:
-                raise
-            except (Exception, SystemExit) as error:
-                failures.append(error)
-                tally.failed += 1
-                display.say(f"failed: {batch.label}: {reason_of(error)}")
-    return busy, failures
+                while self._open():
+                    tally.workers = self._workers()
+                    self._submit()
+                    for future in self._ready():
+                        self._take(self._running.pop(future), _answer(future))
+                    self._look_elsewhere()
+                    self._foresee()
+                    tally.waiting = len(self._elsewhere)
+                    tally.running = min(len(self._running), tally.workers)
+            finally:
+                if self._running:
+                    self._client.cancel(list(self._running), force=True)
+        return tally
+
+    def _check_workers(self) -> None:
+        try:
+            reasons = self._client.run(unfit, self._records.folder.absolute(), __version__).values()
+        except (ImportError, AttributeError) as error:
+            message = f"A worker cannot import what it is to run ({error})."
+            way_out = "Install this version of diffstab where the workers run."
+            raise ResultsError(f"{message} {way_out}") from error
+        except OSError as error:
+            raise _lost() from error
+        if reason := next(filter(None, reasons), ""):
+            raise ResultsError(reason)
+        if (most := max(self._client.nthreads().values(), default=0)) > 1:
+            message = f"A worker runs {most} batches at a time, whose threads and memory would mix."
+            way_out = "Start workers with --nthreads 1 (and --nworkers for more of them)."
+            raise ResultsError(f"{message} {way_out}")
+
+    def _workers(self) -> int:
+        try:
+            return sum(self._client.nthreads().values())
+        except OSError as error:
+            raise _lost() from error
+
+    def _open(self) -> list[RunBatch]:
+        """Return the batches that have not ended."""
+        return [*self._waiting, *self._running.values(), *self._elsewhere, *self._suspects]
+
+    def _submit(self) -> None:
+        # Few batches go out one per worker: only many of them queue at the scheduler, and one that waited at a worker
+        # would be suspected when the worker dies.
+        workers = self._tally.workers
+        is_few = self._tally.total <= 2 * workers or isinstance(self._client, _Here)
+        limit = workers if is_few else 3 * workers + _AHEAD
+        self._alone &= bool(self._running)
+        while self._waiting and len(self._running) < limit and not self._alone:
+            self._send(self._waiting.popleft())
+        if self._suspects and not self._running:
+            self._alone = True
+            self._send(self._suspects.pop())
+
+    def _send(self, batch: RunBatch) -> None:
+        self._submitted += 1
+        arguments = (batch, self._records.folder.absolute(), *self._makers)
+        key = (self._group, self._submitted)
+        future = self._client.submit(run_on_worker, *arguments, key=key, pure=False)
+        self._running[future] = batch
+        future.add_done_callback(self._answers.put)
+
+    def _ready(self) -> Iterator[Any]:
+        """Yield the batches that have ended, after waiting a moment for the first."""
+        try:
+            yield self._answers.get(timeout=TICK_SECONDS)
+            while True:
+                yield self._answers.get_nowait()
+        except Empty:
+            if self._client.status != "running":
+                raise _lost() from None
+
+    def _take(self, batch: RunBatch, answer: Answer) -> None:
+        """Note what became of a batch."""
+        if answer.outcome == "refused":
+            raise ResultsError(answer.reason)
+        if answer.outcome == "busy":
+            self._elsewhere.append(batch)
+        elif answer.outcome == "killed" and not self._alone:
+            self._suspects.append(batch)
+        elif answer.outcome in ("killed", "failed"):
+            self._fail(batch, answer.reason, attempts=answer.deaths)
+        else:
+            self._tally.done += 1
+            if answer.outcome == "done":
+                self._forecast.add(_place(batch), answer.seconds)
+                if self._tally.left_seconds is not None:
+                    self._tally.left_seconds = max(0.0, self._tally.left_seconds - answer.seconds)
+            self._display.ended(batch.label, answer.seconds)
+
+    def _fail(self, batch: RunBatch, reason: str, *, attempts: int = 0) -> None:
+        """Count a batch as failed; one that could not note that itself, after some attempts, is noted here."""
+        if attempts:
+            note_failure(self._records, batch, reason, attempts=attempts)
+        self._tally.failed += 1
+        self._display.say(f"failed: {batch.label}: {reason}")
+
+    def _foresee(self) -> None:
+        """Work out now and then what the batches that are left will take, by the ones that have been run."""
+        if time.monotonic() < self._next_forecast or (mean := self._forecast.mean) is None:
+            return
+        start = time.monotonic()
+        places = Counter(map(_place, self._open()))
+        seconds = self._forecast.seconds(places)
+        self._tally.left_seconds = sum(seconds.get(where, mean) * many for where, many in places.items())
+        # At most a fiftieth of the time goes into it, however large the grid is.
+        self._next_forecast = time.monotonic() + max(TICK_SECONDS, 50 * (time.monotonic() - start))
+
+    def _look_elsewhere(self) -> None:
+        """Look now and then at the batches of another process; those that it left without result are tried again."""
+        if not self._elsewhere or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + TICK_SECONDS
+        # Claims are listed first: a run that has ended by then has its record, or its failure, by the time of these.
+        claimed, looked, self._elsewhere = self._records.claimed(), self._elsewhere, []
+        missing = set(self._records.missing(key for batch in looked for key in batch.keys.values()))
+        failures = self._records.failures()
+        for batch in looked:
+            first, keys = next(iter(batch.keys.values())), set(batch.keys.values())
+            if keys & claimed:
+                self._elsewhere.append(batch)
+            elif not keys & missing:
+                self._tally.done += 1
+            elif failed := sorted(keys & failures.keys()):
+                self._fail(batch, failures[failed[0]].reason)
+            elif self._left[first] == _LEFT - 1:
+                reason = f"other processes began it {_LEFT} times, and died or were stopped"
+                self._fail(batch, reason, attempts=_LEFT)
+            else:
+                self._left[first] += 1
+                self._waiting.append(batch)
+
+
+def _place(batch: RunBatch) -> Place:
+    return place(batch.coordinates(batch.cells[0]))
+
+
+def _answer(future: Any) -> Answer:
+    """Return the answer of a worker. Its copy there is released: a worker that dies later then costs nothing."""
+    try:
+        answer: Answer = future.result()
+    except Exception as error:
+        return _without_answer(error)
+    finally:
+        future.release()
+    return answer
+
+
+def _without_answer(error: Exception) -> Answer:
+    from distributed import CancelledError, KilledWorker
+
+    if isinstance(error, KilledWorker):
+        deaths, last = error.allowed_failures + 1, error.last_worker.address
+        reason = f"its worker died {deaths} times while it ran alone, at last {last}"
+        return Answer("killed", reason=f"{reason} (out of memory, or a crash outside Python)", deaths=deaths)
+    if isinstance(error, CancelledError):
+        raise _lost() from error
+    # A run's exceptions are answers: what is raised here is of a worker that cannot run anything.
+    message = f"A worker cannot work ({type(error).__name__}: {error})."
+    raise ResultsError(f"{message} Mend it, then start the same command again.") from error
+
+
+def _lost() -> ResultsError:
+    message = "The connection to the Dask scheduler is lost; finished runs are recorded."
+    return ResultsError(f"{message} Start the same command again.")

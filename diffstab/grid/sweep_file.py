@@ -21,7 +21,6 @@ from diffstab.shipped import config_path
 _READ = {"command", "method", "parameters", "program", "project"}
 _TOLD = {"description", "entity", "metric", "name"}
 """Keys of W&B that do not change which runs there are."""
-
 _ARGUMENTS = "${args}"
 _OWN_OPTIONS = ("--results", "--output", "--workers")
 
@@ -54,13 +53,16 @@ class SweepFile(NamedTuple):
 
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield a value for each swept parameter; the last one varies fastest."""
-        for values in product(*self.swept.values()):
-            yield dict(zip(self.swept, values, strict=True))
+        return _products(self.swept)
 
     def arguments(self, combination: Mapping[str, Any]) -> list[str]:
         """Return the command-line arguments of a combination, those that the agent of `wandb sweep` passes too."""
         flags = [flag(name, value) for name, value in {**self.fixed, **combination}.items()]
         return [*self.before, *flags, *self.after]
+
+
+def _products(swept: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    return (dict(zip(swept, values, strict=True)) for values in product(*swept.values()))
 
 
 def coordinates(combination: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,11 +122,11 @@ def _command(content: Mapping[str, Any]) -> tuple[str, list[str], list[str]]:
     if not isinstance(written, list):
         raise ArgumentError("command", "be a list of words", repr(written))
     words = [word for entry in written for word in _word(str(entry), content.get("program"))]
-    starts = [index for index, word in enumerate(words) if _is_program(word)]
-    if not starts:
+    programs = [Path(word).name == "diffstab" or word.endswith("diffstab/__main__.py") for word in words]
+    if True not in programs:
         way_out = "As in: command: [diffstab, compare, --config, FILE, ${args}]."
         raise ArgumentError("command", "run diffstab", " ".join(words), way_out)
-    words = words[starts[0] + 1 :]
+    words = words[programs.index(True) + 1 :]
     if words.count(_ARGUMENTS) != 1:
         raise ArgumentError("command", f"hold {_ARGUMENTS} once, after the command's name", " ".join(words))
     name = _name(words)
@@ -149,10 +151,6 @@ def _word(entry: str, program: Any) -> list[str]:
     return [re.sub(r"\$\{envvar:(\w+)\}", lambda found: os.environ.get(found[1], found[1]), entry)]
 
 
-def _is_program(word: str) -> bool:
-    return Path(word).name == "diffstab" or word.endswith("diffstab/__main__.py")
-
-
 def _name(words: list[str]) -> str:
     """Return the words that name an experiment: its command, or `run` and the place of its class."""
     if words[0] == "run" and len(words) > 1:
@@ -168,18 +166,13 @@ def _parameters(content: Any) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Return the parameters with one value and those with several."""
     if not isinstance(content, Mapping) or not content:
         raise ArgumentError("parameters", "be a mapping of names to values", repr(content))
-    fixed: dict[str, Any] = {}
-    swept: dict[str, list[Any]] = {}
-    for name, description in content.items():
-        values, single = _values(str(name), description)
+    found = {str(name): _values(str(name), description) for name, description in content.items()}
+    for name, (values, _) in found.items():
         for value in values:
-            _check_value(str(name), value)
-        if single:
-            fixed[str(name)] = values[0]
-        else:
-            swept[str(name)] = values
-    _refuse_twice({**{name: [value] for name, value in fixed.items()}, **swept})
-    return fixed, swept
+            _check_value(name, value)
+    _refuse_twice({name: values for name, (values, _) in found.items()})
+    fixed = {name: values[0] for name, (values, is_single) in found.items() if is_single}
+    return fixed, {name: values for name, (values, is_single) in found.items() if not is_single}
 
 
 def _values(name: str, description: Any) -> tuple[list[Any], bool]:
@@ -188,15 +181,13 @@ def _values(name: str, description: Any) -> tuple[list[Any], bool]:
     if keys == ["value"]:
         return [description["value"]], True
     if keys == ["values"]:
-        if not isinstance(description["values"], list) or not description["values"]:
-            raise ArgumentError(
-                f"parameters.{name}.values", "be a list of values", repr(description["values"])
-            )
-        return description["values"], False
+        values = description["values"]
+        if not isinstance(values, list) or not values:
+            raise ArgumentError(f"parameters.{name}.values", "be a list of values", repr(values))
+        return values, False
     if keys == ["parameters"]:
         fixed, swept = _parameters(description["parameters"])
-        nested = SweepFile(name, "", [], [], fixed, swept, None)
-        return [{**fixed, **combination} for combination in nested.combinations()], not swept
+        return [{**fixed, **combination} for combination in _products(swept)], not swept
     way_out = "A grid has no distributions."
     raise ArgumentError(f"parameters.{name}", "have value, values or parameters, one of them", keys, way_out)
 
@@ -214,13 +205,12 @@ def _refuse_twice(parameters: Mapping[str, list[Any]]) -> None:
     """Refuse two parameters that set one option: which of them wins would hang on their order."""
     taken: dict[str, str] = {}
     for name, values in parameters.items():
+        if len(set(name.split(","))) < len(name.split(",")):
+            raise ArgumentError("parameters", "set each option once", name)
         for option in {option for value in values for option in coordinates({name: value})}:
             starts = [option[: found.start()] for found in re.finditer(r"\.|$", option)]
             clash = [other for other in taken if other in starts or other.startswith(f"{option}.")]
             if any(taken[other] != name for other in clash):
-                raise ArgumentError(
-                    "parameters", "set each option once", f"{option} in {taken[clash[0]]} and {name}"
-                )
+                received = f"{option} in {taken[clash[0]]} and {name}"
+                raise ArgumentError("parameters", "set each option once", received)
             taken[option] = name
-        if len(set(name.split(","))) < len(name.split(",")):
-            raise ArgumentError("parameters", "set each option once", name)

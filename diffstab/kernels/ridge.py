@@ -62,10 +62,11 @@ class Conditioning(NamedTuple):
 class _KernelEstimator(BaseEstimator):
     """What both estimators share: the kernel that their parameters name, and prediction in blocks."""
 
-    kernel: str
-    depth: int
-    activation: str
-    beta: float
+    def __init__(self, *, kernel: str, depth: int, activation: str, beta: float) -> None:
+        self.kernel = kernel
+        self.depth = depth
+        self.activation = activation
+        self.beta = beta
 
     def _gram(self, x: _Array, y: _Array | None = None) -> _Array:
         if self.kernel == "ntk":
@@ -128,10 +129,7 @@ class NTKRegressor(RegressorMixin, _KernelEstimator):
         beta: float = 5.0,
         ridge: float = 0.0,
     ) -> None:
-        self.kernel = kernel
-        self.depth = depth
-        self.activation = activation
-        self.beta = beta
+        super().__init__(kernel=kernel, depth=depth, activation=activation, beta=beta)
         self.ridge = ridge
 
     def fit(self, X: object, y: object, sample_weight: object = None) -> "NTKRegressor":
@@ -233,10 +231,7 @@ class NTKClassifier(ClassifierMixin, _KernelEstimator):
         tol: float = 1e-3,
         max_iter: int = 10_000_000,
     ) -> None:
-        self.kernel = kernel
-        self.depth = depth
-        self.activation = activation
-        self.beta = beta
+        super().__init__(kernel=kernel, depth=depth, activation=activation, beta=beta)
         self.C = C
         self.tol = tol
         self.max_iter = max_iter

@@ -20,7 +20,7 @@ from torch.optim.adam import adam
 from diffstab.errors import ArgumentError
 from diffstab.l2.kinks import stationarity
 from diffstab.l2.lbfgs import Minimum, minimise
-from diffstab.l2.network import draw_weights, forward, hidden_widths, weight_gradient, widen
+from diffstab.l2.network import Widths, draw_weights, forward, hidden_widths, weight_gradient, widen
 from diffstab.l2.problem import L2Problem
 from diffstab.streams import stream
 
@@ -145,12 +145,7 @@ class PaddedNets:
 
 
 def train_widths(
-    problem: L2Problem,
-    hidden: Sequence[int | Sequence[int]],
-    *,
-    restarts: int,
-    seed: int,
-    settings: DescentSettings | None = None,
+    problem: L2Problem, hidden: Widths, *, restarts: int, seed: int, settings: DescentSettings | None = None
 ) -> list[Descended]:
     """Train nets of several widths from several starts each, all together.
 
@@ -198,9 +193,7 @@ class NetStart(NamedTuple):
     restart: int
 
 
-def draw_runs(
-    problem: L2Problem, hidden: Sequence[int | Sequence[int]], *, restarts: int, seed: int, gain: float
-) -> list[NetStart]:
+def draw_runs(problem: L2Problem, hidden: Widths, *, restarts: int, seed: int, gain: float) -> list[NetStart]:
     """Return the initial nets of all widths and starts; each has a generator of its own."""
     if restarts < 1:
         raise ArgumentError("restarts", "be at least 1", restarts)
@@ -297,12 +290,7 @@ def _buckets(problem: L2Problem, widths: Sequence[tuple[int, ...]]) -> list[list
 
 
 def representation_cost(
-    problem: L2Problem,
-    hidden: Sequence[int | Sequence[int]],
-    *,
-    restarts: int,
-    seed: int,
-    settings: DescentSettings | None = None,
+    problem: L2Problem, hidden: Widths, *, restarts: int, seed: int, settings: DescentSettings | None = None
 ) -> list[Descended]:
     r"""Minimise sum_l |W_l|_F^2 subject to Z_L = Y, by the method of multipliers: R(X, Y) at each width.
 

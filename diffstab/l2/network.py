@@ -16,6 +16,9 @@ from torch import Tensor
 from diffstab.errors import ArgumentError
 from diffstab.l2.problem import L2Problem
 
+Widths = Sequence[int | Sequence[int]]
+"""Nets by the widths of their hidden layers: a number for all of them, or one for each."""
+
 
 def forward(problem: L2Problem, weights: Sequence[Tensor]) -> list[Tensor]:
     """Return the representations Z_1 ... Z_L, each (..., n_l, N), that weights W_1 ... W_L make of the inputs.

@@ -23,7 +23,7 @@ from diffstab.l2.descent import Descended, NetStart, draw_runs
 from diffstab.l2.forces import constrained_forces, forces
 from diffstab.l2.inverse import EXACT, Inverse
 from diffstab.l2.kinks import stationarity
-from diffstab.l2.network import forward, hidden_widths, squared_norm
+from diffstab.l2.network import Widths, forward, hidden_widths, squared_norm
 from diffstab.l2.problem import L2Problem
 from diffstab.l2.representations import project, representation_loss, weights_of
 
@@ -71,12 +71,7 @@ class ProjectedSettings:
 
 
 def train_representations(
-    problem: L2Problem,
-    hidden: Sequence[int | Sequence[int]],
-    *,
-    restarts: int,
-    seed: int,
-    settings: ProjectedSettings | None = None,
+    problem: L2Problem, hidden: Widths, *, restarts: int, seed: int, settings: ProjectedSettings | None = None
 ) -> list[Descended]:
     """Minimise the first reformulation at several widths from several starts each; starts of a width go together.
 

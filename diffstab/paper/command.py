@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from diffstab.paper.running import Planned, plan_stages, run_planned, with_data
 from diffstab.paper.stages import STAGES
 from diffstab.report.claims.listing import NAME as VERDICTS
@@ -39,7 +37,7 @@ def main(args: Sequence[str]) -> int:
         print("\n".join(dry_run(planned, full=options.full)))
         return 0
     planned = with_data(planned, without_images=options.without_images)
-    run_planned(planned, workers=options.workers, console=Console(stderr=True))
+    run_planned(planned, workers=options.workers)
     # The page shows every stage that has been run, also by an earlier command with other stages.
     now = {one.stage.name: one for one in planned}
     listed = plan_stages((), options.results, full=options.full)
@@ -53,8 +51,7 @@ def main(args: Sequence[str]) -> int:
 
 def state(planned: Planned) -> StageRun:
     """Return what became of a stage."""
-    stage, records = planned.stage, Records(planned.folder)
-    keys = planned.keys
+    stage, records, keys = planned.stage, Records(planned.folder), planned.keys
     failures = records.failures() if planned.folder.is_dir() else {}
     return StageRun(
         stage.name,
@@ -98,27 +95,18 @@ def dry_run(planned: Sequence[Planned], *, full: bool) -> Iterator[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="diffstab paper",
-        description="Run what the figures and claims of the sources need, and write one page with every verdict. What "
-        "is recorded is not run again: started after an interruption, it goes on.",
+    about = (
+        "Run what the figures and claims of the sources need, and write one page with every verdict. What is "
     )
-    parser.add_argument(
-        "--stages", nargs="+", default=(), metavar="STAGE", help=f"only these of {', '.join(STAGES)}"
-    )
-    parser.add_argument("--results", type=Path, default=Path("results/paper"), help="folder of all results")
-    parser.add_argument("--workers", type=int, default=None, help="processes; by default one per core")
-    parser.add_argument("--full", action="store_true", help="the papers' own sizes, for a cluster")
-    parser.add_argument(
-        "--without-images", action="store_true", help="leave out stages whose data are missing"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="tell the stages and their time; make nothing")
-    parser.add_argument(
-        "--write",
-        nargs="+",
-        type=Path,
-        default=(),
-        metavar="FILE",
-        help="texts whose marked numbers of verdicts are written anew",
-    )
+    about += "recorded is not run again: started after an interruption, it goes on."
+    parser = argparse.ArgumentParser(prog="diffstab paper", description=about)
+    add, stages = parser.add_argument, f"only these of {', '.join(STAGES)}"
+    add("--stages", nargs="+", default=(), metavar="STAGE", help=stages)
+    add("--results", type=Path, default=Path("results/paper"), help="folder of all results")
+    add("--workers", type=int, help="processes; by default one per core")
+    add("--full", action="store_true", help="the papers' own sizes, for a cluster")
+    add("--without-images", action="store_true", help="leave out stages whose data are missing")
+    add("--dry-run", action="store_true", help="tell the stages and their time; make nothing")
+    texts = "texts whose marked numbers of verdicts are written anew"
+    add("--write", nargs="+", type=Path, default=(), metavar="FILE", help=texts)
     return parser

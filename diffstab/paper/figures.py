@@ -28,22 +28,16 @@ def main(args: Sequence[str]) -> int:
     """
     options = _parser().parse_args(args)
     if options.list or not options.name:
-        print("\n".join(listing()))
+        figures = named_figures()
+        width = max(map(len, figures))
+        for name, one in figures.items():
+            print(f"{name:<{width}}  {one.title} ({one.source})")
         return 0
-    figure = named_figure(options.name)
-    folders = [Path(folder) for folder in options.results]
+    figure, folders = named_figure(options.name), [Path(folder) for folder in options.results]
     drawn = figure.draw_from(folders) if folders else _made(figure, options)
     for path in write_drawn(drawn, figure.name, to=Path(options.output)):
         print(path)
     return 0
-
-
-def listing() -> Iterator[str]:
-    """Yield a line for each figure: its name, title and where it stands."""
-    figures = named_figures()
-    width = max(map(len, figures))
-    for name, figure in figures.items():
-        yield f"{name:<{width}}  {figure.title} ({figure.source})"
 
 
 def write_drawn(drawn: FigureFiles, name: str, *, to: Path) -> list[Path]:
@@ -61,17 +55,16 @@ def write_drawn(drawn: FigureFiles, name: str, *, to: Path) -> list[Path]:
     Raises:
         ResultsError: The files cannot be written, or there is nothing of that kind.
     """
-    ending = to.suffix.removeprefix(".")
-    folder = to.parent if ending in _FORMATS else to
+    kind = to.suffix.removeprefix(".")
+    folder = to.parent if kind in _FORMATS else to
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultsError(f"{folder} cannot be made ({error}). Give another place by --output.") from error
-    files = dict(_of_kind(drawn, to) if ending in _FORMATS else _files(drawn, name))
+    files = dict(_of_kind(drawn, to.stem, kind) if kind in _FORMATS else _files(drawn, name))
     if not files:
-        raise ResultsError(
-            f"{name} has no {'table' if ending == 'csv' else 'picture'}, as {to.name} asks for one."
-        )
+        what = "table" if kind == "csv" else "picture"
+        raise ResultsError(f"{name} has no {what}, as {to.name} asks for one.")
     return [write_atomically(folder / file, content) for file, content in files.items()]
 
 
@@ -79,17 +72,14 @@ def _files(drawn: FigureFiles, name: str) -> Iterator[tuple[str, bytes]]:
     for picture in drawn.pictures:
         yield f"{picture.stem}.png", picture.rendered.png
         yield f"{picture.stem}.pdf", picture.rendered.pdf
-    for number, table in enumerate(drawn.tables, start=1):
-        ending = f"-{number}" if len(drawn.tables) > 1 else ""
-        yield f"{name}{ending}.csv", comma_separated(table)
+    yield from _of_kind(drawn, name, "csv")
 
 
-def _of_kind(drawn: FigureFiles, to: Path) -> Iterator[tuple[str, bytes]]:
-    kind = to.suffix.removeprefix(".")
+def _of_kind(drawn: FigureFiles, name: str, kind: str) -> Iterator[tuple[str, bytes]]:
     shown: Sequence[Picture | Table] = drawn.tables if kind == "csv" else drawn.pictures
     for number, one in enumerate(shown, start=1):
         content = comma_separated(one) if isinstance(one, Table) else one.rendered.file(kind)
-        yield f"{to.stem}{f'-{number}' if len(shown) > 1 else ''}{to.suffix}", content
+        yield f"{name}{f'-{number}' if len(shown) > 1 else ''}.{kind}", content
 
 
 def comma_separated(table: Table) -> bytes:
@@ -113,18 +103,15 @@ def _made(figure: PaperFigure, options: argparse.Namespace) -> FigureFiles:
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = (
-        "Draw a figure or table by its name, from results folders. A figure of the papers needs none: the "
-        "runs behind it are "
-        "then made first, or taken up where they stopped."
-    )
+    about = "Draw a figure or table by its name, from results folders. A figure of the papers needs none: the runs "
+    about += "behind it are then made first, or taken up where they stopped."
     parser = argparse.ArgumentParser(prog="diffstab figure", description=about)
-    parser.add_argument("name", nargs="?", help="figure to draw; none lists all")
-    parser.add_argument("results", nargs="*", help="results folders with records of one kind")
-    parser.add_argument("--list", action="store_true", help="list all figures")
-    parser.add_argument(
-        "--output", default="results/figures", help="folder, or a file that ends in .png, .pdf, .svg or .csv"
-    )
-    parser.add_argument("--root", default="results/paper", help="folder of runs that are made first")
-    parser.add_argument("--full", action="store_true", help="make those runs at the papers' own sizes")
+    add = parser.add_argument
+    add("name", nargs="?", help="figure to draw; none lists all")
+    add("results", nargs="*", help="results folders with records of one kind")
+    add("--list", action="store_true", help="list all figures")
+    place = "folder, or a file that ends in .png, .pdf, .svg or .csv"
+    add("--output", default="results/figures", help=place)
+    add("--root", default="results/paper", help="folder of runs that are made first")
+    add("--full", action="store_true", help="make those runs at the papers' own sizes")
     return parser

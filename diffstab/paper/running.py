@@ -10,8 +10,11 @@ from rich.console import Console
 
 from diffstab.errors import DataError
 from diffstab.experiments.unit import Experiment
+from diffstab.grid.cluster import Engine, connected
+from diffstab.grid.plan import check_place, experiment_plan
+from diffstab.grid.running import run_plan
 from diffstab.paper.stages import Stage, chosen
-from diffstab.results import Records, check_folder
+from diffstab.results import Records
 
 
 class Planned(NamedTuple):
@@ -51,14 +54,11 @@ def plan_stages(names: Sequence[str], root: str | Path, *, full: bool = False) -
     Raises:
         ArgumentError: If a name is no stage or a configuration is wrong.
     """
-    planned = []
-    for stage in chosen(names):
-        request = stage.request(Path(root), full=full)
-        planned.append(Planned(stage, request.experiment, request.folder))
-    return planned
+    requests = {stage: stage.request(Path(root), full=full) for stage in chosen(names)}
+    return [Planned(stage, request.experiment, request.folder) for stage, request in requests.items()]
 
 
-def with_data(planned: Sequence[Planned], *, without_images: bool) -> list[Planned]:
+def with_data(planned: Sequence[Planned], *, without_images: bool = False) -> list[Planned]:
     """Look for the data of the runs that are missing, which downloads them where that can be done.
 
     Args:
@@ -88,59 +88,37 @@ def _absent(planned: Planned) -> str:
     return ""
 
 
-def run_stages(
-    names: Sequence[str],
-    root: str | Path,
-    *,
-    full: bool = False,
-    workers: int | None = None,
-    without_images: bool = False,
-    console: Console | None = None,
+def run_planned(
+    planned: Sequence[Planned], *, workers: int | None = None, console: Console | None = None
 ) -> dict[str, Path]:
     """Run the cells of stages that have no record yet; those that fail are remembered and the rest goes on.
 
     Args:
-        names: Names of stages; all of them for none.
-        root: Folder of the results folders.
-        full: The papers' own sizes rather than those of an hour.
+        planned: Stages; those whose data are absent are left out.
         workers: Processes that run at once; one per core for None.
-        without_images: Leave out stages whose data are absent rather than refuse to start.
         console: Where progress is shown; None is standard error.
 
     Returns:
         The results folder of each stage that ran, by name.
 
     Raises:
-        ArgumentError: If a name is no stage or a configuration is wrong.
-        DataError: If data are missing; nothing is made then.
         ResultsError: If a folder holds results of another configuration (nothing is run then) or cannot be written.
     """
-    planned = with_data(plan_stages(names, root, full=full), without_images=without_images)
-    run_planned(planned, workers=workers, console=console or Console(stderr=True))
-    return {one.stage.name: one.folder for one in planned if not one.absent}
-
-
-def run_planned(planned: Sequence[Planned], *, workers: int | None, console: Console) -> None:
-    """Run the missing cells of stages whose data are there; see `run_stages`."""
-    from diffstab.grid.cluster import Engine, connected
-    from diffstab.grid.dask_loop import run_on_dask
-
-    engine = Engine(workers=workers)
-    ready = [one for one in planned if not one.absent]
+    console, ready = console or Console(stderr=True), [one for one in planned if not one.absent]
     for one in ready:
         # Refused now rather than when its turn comes.
-        check_folder(one.folder, one.experiment.resolved(), grid_keys=one.experiment.grid_keys())
+        check_place(experiment_plan(one.experiment), one.folder)
     to_do = [one for one in ready if one.missing]
-    if not to_do:
-        return
-    with connected(engine) as client:
-        for number, one in enumerate(to_do, start=1):
-            name = f"[{number}/{len(to_do)}] {one.stage.name}: {len(one.missing)} runs"
-            console.print(name, markup=False, highlight=False)
-            run_on_dask(
-                one.experiment,
-                one.folder,
-                workers=engine.processes,
-                console=console,
-                client=client,
-            )
+    if to_do:
+        with connected(Engine(workers=workers)) as client:
+            for number, one in enumerate(to_do, start=1):
+                name = f"[{number}/{len(to_do)}] {one.stage.name}: {len(one.missing)} runs"
+                console.print(name, markup=False, highlight=False)
+                plan = experiment_plan(one.experiment)
+                run_plan(plan, one.folder, where=client, console=console, retry_failed=True)
+    return {one.stage.name: one.folder for one in ready}
+
+
+def run_stages(names: Sequence[str], root: str | Path, *, full: bool = False) -> dict[str, Path]:
+    """Run what is missing of stages, by their names; see `plan_stages`, `with_data` and `run_planned`."""
+    return run_planned(with_data(plan_stages(names, root, full=full)))

@@ -48,41 +48,32 @@ class Stage(NamedTuple):
         return parse(experiment_class(self.command), arguments)
 
 
-_FULL = "paper/full"
 _IMAGES = "n = 32 to 10 000; hidden width 1000; ensembles of 10 initialisations"
+_TRAINED = "d = 2, 3, 5; n = 8 to 1024; width 10 000; up to 10^7 steps; 5 seeds"
 _TRIALS = "three trials of each width"
-
-
-def _stage(name: str, command: str, minutes: float, published: str = "", full: str = "") -> Stage:
-    small = f"paper/{name}.yaml"
-    return Stage(name, command, minutes, small, f"{full}.yaml" if full else small, published)
-
-
+_FULL = "paper/full/sphere_"
 _LISTED = (
-    _stage("images_mnist", "compare", 8, _IMAGES, "experiment/mnist"),
-    _stage("images_fashion", "compare", 7.5, _IMAGES, "experiment/fashion"),
-    _stage("images_cifar10", "compare", 6.5, _IMAGES, "experiment/cifar10_jpeg"),
-    _stage("sphere_constant", "sphere curve", 7, "d = 2, 3, 5; 5 seeds"),
-    _stage("sphere_gaussian", "sphere curve", 3, "", f"{_FULL}/sphere_gaussian"),
-    _stage("sphere_anisotropic", "sphere curve", 2, "", f"{_FULL}/sphere_anisotropic"),
-    _stage(
-        "sphere_trained",
-        "sphere curve",
-        3,
-        "d = 2, 3, 5; n = 8 to 1024; width 10 000; up to 10^7 steps; 5 seeds",
-        f"{_FULL}/sphere_trained",
-    ),
-    _stage("forces_mnist", "forces", 0.5),
-    _stage("plateau_mnist", "plateau", 4, _TRIALS, f"{_FULL}/plateau_mnist"),
-    _stage("plateau_mnist_shallow", "plateau", 3.5, "", f"{_FULL}/plateau_mnist_shallow"),
-    _stage("plateau_teacher", "plateau", 1, _TRIALS),
-    _stage("plateau_bipartite", "plateau", 0.5),
-    _stage("plateau_onehot", "plateau", 0.1),
-    _stage("plateau_scalar", "plateau", 0.5),
-    _stage("plateau_optimisers", "plateau", 1.5),
+    ("images_mnist", "compare", 8, "experiment/mnist", _IMAGES),
+    ("images_fashion", "compare", 7.5, "experiment/fashion", _IMAGES),
+    ("images_cifar10", "compare", 6.5, "experiment/cifar10_jpeg", _IMAGES),
+    ("sphere_constant", "sphere curve", 7, "", "d = 2, 3, 5; 5 seeds"),
+    ("sphere_gaussian", "sphere curve", 3, f"{_FULL}gaussian", ""),
+    ("sphere_anisotropic", "sphere curve", 2, f"{_FULL}anisotropic", ""),
+    ("sphere_trained", "sphere curve", 3, f"{_FULL}trained", _TRAINED),
+    ("forces_mnist", "forces", 0.5, "", ""),
+    ("plateau_mnist", "plateau", 4, "paper/full/plateau_mnist", _TRIALS),
+    ("plateau_mnist_shallow", "plateau", 3.5, "paper/full/plateau_mnist_shallow", ""),
+    ("plateau_teacher", "plateau", 1, "", _TRIALS),
+    ("plateau_bipartite", "plateau", 0.5, "", ""),
+    ("plateau_onehot", "plateau", 0.1, "", ""),
+    ("plateau_scalar", "plateau", 0.5, "", ""),
+    ("plateau_optimisers", "plateau", 1.5, "", ""),
 )
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in _LISTED}
+STAGES: dict[str, Stage] = {
+    name: Stage(name, command, minutes, f"paper/{name}.yaml", f"{full or f'paper/{name}'}.yaml", published)
+    for name, command, minutes, full, published in _LISTED
+}
 """All stages by name, in the order in which they run."""
 
 

@@ -1,6 +1,6 @@
 """Results on disk: one record per run, written atomically and keyed by its configuration, read as a tidy frame."""
 
-from diffstab.results.atomic import write_atomically
+from diffstab.results.atomic import write_arrays, write_atomically
 from diffstab.results.config_files import INCLUDE, read_config
 from diffstab.results.failures import Failure
 from diffstab.results.hashing import canonical_json, config_hash, flatten
@@ -29,5 +29,6 @@ __all__ = [
     "run_seconds",
     "stored_config",
     "wall_seconds",
+    "write_arrays",
     "write_atomically",
 ]

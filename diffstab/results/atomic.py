@@ -1,9 +1,13 @@
 """Files that are either wholly there or not at all, whatever dies in between."""
 
+import io
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from diffstab.errors import ResultsError
 
@@ -39,6 +43,13 @@ def write_atomically(path: str | Path, data: bytes) -> Path:
         _remove(draft)
         raise
     return path
+
+
+def write_arrays(path: str | Path, **arrays: Any) -> Path:
+    """Write arrays by name, compressed, as `numpy.load` reads them; see `write_atomically`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return write_atomically(path, buffer.getvalue())
 
 
 def _remove(draft: Path) -> None:

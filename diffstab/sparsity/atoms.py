@@ -115,11 +115,7 @@ def direction_atoms(theta: Tensor, *, angle_deg: float = 5.0, masses: Tensor | N
 
 
 def dead_share(
-    theta: Tensor,
-    x: Tensor,
-    *,
-    masses: Tensor | None = None,
-    relative_threshold: float = NEGLIGIBLE_MASS,
+    theta: Tensor, x: Tensor, *, masses: Tensor | None = None, relative_threshold: float = NEGLIGIBLE_MASS
 ) -> float:
     """Return the share of neurons that do nothing on the training set.
 
@@ -139,11 +135,7 @@ def dead_share(
 
 
 def dead_neurons(
-    theta: Tensor,
-    x: Tensor,
-    *,
-    masses: Tensor | None = None,
-    relative_threshold: float = NEGLIGIBLE_MASS,
+    theta: Tensor, x: Tensor, *, masses: Tensor | None = None, relative_threshold: float = NEGLIGIBLE_MASS
 ) -> Tensor:
     """Return which neurons are dead in the sense of `dead_share`, with its arguments: bool, shape (H,)."""
     if not 0 <= relative_threshold < 1:

@@ -168,8 +168,8 @@ def draw_neurons_on_sphere(
     Args:
         ax: Axes of the projection "mollweide".
         theta: Weights, shape (H, 3); the third coordinate points to the north pole, the first to the centre.
-        masses: Shape (H,); neurons without mass are not drawn.
-        signs: Outgoing weights or their signs, shape (H,).
+        masses: As for `draw_neurons_on_circle`.
+        signs: As there.
         x: Training points, shape (n, 3).
 
     Returns:

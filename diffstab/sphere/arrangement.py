@@ -74,15 +74,7 @@ def maxima_on_circle(certificate: Certificate, *, floor: float = 0.0) -> Maxima:
 
 
 def maxima_on_sphere(certificate: Certificate, *, floor: float = 0.0) -> Maxima:
-    """All local maxima of |g| above a floor on the 2-sphere, exact to rounding.
-
-    Args:
-        certificate: Certificate in three dimensions.
-        floor: Maxima with |g| <= floor are left out.
-
-    Returns:
-        The maxima.
-    """
+    """All local maxima of |g| above a floor on the 2-sphere, exact to rounding; see `maxima_on_circle`."""
     found = _Found(3, floor)
     vertices = []
     count = len(certificate.directions)

@@ -48,9 +48,8 @@ def curves_of(experiment: type[Experiment]) -> Curves:
 
 def point(curves: Curves, row: Row) -> dict[str, float]:
     """Return a record as one point of its curves, with its place on the axis."""
-    return {
-        curves.prefix + name: value for name, value in _numbers(row, (curves.axis, *curves.measures)).items()
-    }
+    numbers = _numbers({name: row.get(name) for name in (curves.axis, *curves.measures)})
+    return {curves.prefix + name: value for name, value in numbers.items()}
 
 
 def best_points(curves: Curves, rows: Sequence[Row]) -> list[dict[str, float]]:
@@ -87,16 +86,18 @@ def training_history(row: Row) -> Iterator[dict[str, float]]:
         if name.startswith(("history_", "trace_")) and values is not None and len(values)
     }
     for index in range(min(map(len, lists.values()), default=0)):
-        yield moment(_numbers({name: values[index] for name, values in lists.items()}, tuple(lists)))
+        yield moment(_numbers({name: values[index] for name, values in lists.items()}))
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
     """Return the single values that all records of a batch share; of one record, all of its own."""
-    shared = scalars(rows[0]) if rows else {}
-    for row in map(scalars, rows[1:]):
-        # By their texts: what no run has a number for, NaN, is shared too.
-        shared = {name: value for name, value in shared.items() if repr(row.get(name)) == repr(value)}
-    return shared
+    first, *others = map(scalars, rows or [{}])
+    # By their texts: what no run has a number for, NaN, is shared too.
+    return {
+        name: value
+        for name, value in first.items()
+        if all(repr(row.get(name)) == repr(value) for row in others)
+    }
 
 
 def scalars(row: Row) -> dict[str, Any]:
@@ -124,8 +125,11 @@ def intervals_table(rows: Sequence[Row], places: Sequence[str]) -> Rows:
         places: Columns that tell them apart.
     """
     data = [
-        [*(row.get(place) for place in places), describe(name).heading]
-        + [float(row[name + end]) for end in ("", "_low", "_high")]
+        [
+            *(row.get(place) for place in places),
+            describe(name).heading,
+            *(float(row[name + end]) for end in ("", "_low", "_high")),
+        ]
         for row in rows
         for name in row
         if row[name] is not None and row.get(f"{name}_low") is not None
@@ -158,11 +162,8 @@ def as_images(drawn: Mapping[str, Picture]) -> dict[str, Any]:
     }
 
 
-def _numbers(row: Row, names: Sequence[str]) -> dict[str, float]:
-    """Return the named values that are numbers."""
-    kept = {name: row.get(name) for name in names}
-    return {
-        name: float(value)
-        for name, value in kept.items()
-        if isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    }
+def _numbers(row: Row) -> dict[str, float]:
+    """Return the values that are numbers."""
+    kinds = (int, float, np.number)
+    is_number = {name: isinstance(one, kinds) and not isinstance(one, bool) for name, one in row.items()}
+    return {name: float(value) for name, value in row.items() if is_number[name]}

@@ -22,12 +22,7 @@ _ABOUT = (
 
 
 class Dashboard(NamedTuple):
-    """Specifications of wandb_workspaces.
-
-    Attributes:
-        workspace: A Workspace.
-        report: A Report.
-    """
+    """A Workspace and a Report of wandb_workspaces."""
 
     workspace: Any
     report: Any
@@ -80,17 +75,14 @@ def push(project: str, *, entity: str) -> list[str]:
     if not has_key():
         way_out = "Run `wandb login`, or look at the specification with --dry-run."
         raise ArgumentError("WANDB_API_KEY", "be set to push a dashboard", "no key", way_out)
+    made = make_dashboard(project, entity=entity)
     try:
-        made = make_dashboard(project, entity=entity)
         return [str(getattr(part.save(), "url", "")) for part in made]
-    except ArgumentError:
-        raise
     # Whatever the two libraries below raise on a refusal or without a network.
     except Exception as error:
         message = f"W&B did not take the dashboard of {entity}/{project} ({type(error).__name__}: {error})."
-        raise ResultsError(
-            f"{message} Look at key, entity and network, or write it with --dry-run."
-        ) from error
+        way_out = "Look at key, entity and network, or write it with --dry-run."
+        raise ResultsError(f"{message} {way_out}") from error
 
 
 def main(args: Sequence[str]) -> None:
@@ -100,13 +92,11 @@ def main(args: Sequence[str]) -> None:
         ArgumentError: If an option is wrong, wandb-workspaces is not installed, or there is no key to push with.
         ResultsError: If the file cannot be written, or the server refuses.
     """
-    parser = argparse.ArgumentParser(
-        prog="diffstab dashboard", description="Make a W&B workspace and report of the project's runs."
-    )
+    about = "Make a W&B workspace and report of the project's runs."
+    parser = argparse.ArgumentParser(prog="diffstab dashboard", description=about)
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument(
-        "--dry-run", action="store_true", help="write both as JSON; needs no key and no network"
-    )
+    written = "write both as JSON; needs no key and no network"
+    action.add_argument("--dry-run", action="store_true", help=written)
     action.add_argument("--push", action="store_true", help="make both on the server; needs a key")
     parser.add_argument("--entity", default="", help="W&B user or team; --push needs it")
     parser.add_argument("--project", default="diffstab", help="W&B project")

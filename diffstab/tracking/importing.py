@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,6 @@ from diffstab.results import (
     RecordStore,
     canonical_json,
     config_hash,
-    parse_yaml,
     record_key,
     stored_config,
     write_atomically,
@@ -30,27 +30,28 @@ PLAIN = "plain"
 """Group of the runs that belong to no results folder: single fits, and runs of other programs."""
 KEPT_FILES = ("records/*.parquet", "examples.npz", "snapshots/*.npz")
 """Files of a run's results that are taken over; its files on a server may hold anything."""
-_STAGES = ("test_", "val_", "")
-"""First parts under which a run may have logged a quantity, the best first."""
+_STAGES = ("", "val_", "test_")
+"""First parts under which a run may have logged a quantity, the best last."""
 _MEASURED = ("error", "loss", "D", "G", "R")
 
 
-class Found(NamedTuple):
+@dataclass
+class Found:
     """What a set of runs amounts to.
 
     Attributes:
         files: Contents by path in a results folder: records, and the files beside them.
         rows: Records made of configuration and summary, by key.
-        config: Configuration of the results folder; None for plain runs.
-        command: What made the records; "" for plain runs.
+        configs: Configurations of the results folders, by what all runs of one have in common.
+        grid_keys: Settings that may differ within the results folder.
         unfinished: Names of the runs that hold no record.
     """
 
-    files: Mapping[str, bytes]
-    rows: Mapping[str, Mapping[str, Any]]
-    config: Mapping[str, Any] | None
-    command: str
-    unfinished: Sequence[str]
+    files: dict[str, bytes] = field(default_factory=dict)
+    rows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    configs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    grid_keys: tuple[str, ...] = ()
+    unfinished: list[str] = field(default_factory=list)
 
 
 class Imported(NamedTuple):
@@ -113,7 +114,7 @@ def _read(source: str, place: Path, api: Any) -> Reading:
 
 def _chosen(runs: Sequence[FoundRun], group: str) -> list[FoundRun]:
     """Return the runs of a group."""
-    groups = {run.id: _group(run) for run in runs}
+    groups = {run.id: PLAIN if _grid_keys(run) is None else run.group or PLAIN for run in runs}
     known = sorted(set(groups.values()))
     if group and group not in known:
         raise ArgumentError("group", f"be one of {', '.join(known)}", repr(group))
@@ -123,41 +124,37 @@ def _chosen(runs: Sequence[FoundRun], group: str) -> list[FoundRun]:
     return [run for run in runs if not group or groups[run.id] == group]
 
 
-def _group(run: FoundRun) -> str:
-    return (run.group or PLAIN) if _command(run) else PLAIN
-
-
-def _command(run: FoundRun) -> str:
-    """Return the command that runs a grid whose batch this is; "" for any other run."""
+def _grid_keys(run: FoundRun) -> tuple[str, ...] | None:
+    """Return the settings that may differ within the results folder of a grid's run; None for any other run."""
+    if isinstance(keys := run.config.get("grid_keys"), list):
+        return tuple(map(str, keys))
+    # Runs of earlier versions name their command alone.
     command = run.config.get("command")
-    return command if isinstance(command, str) and command in listed() else ""
+    return experiment_class(str(command)).grid_keys() if command in listed() else None
 
 
 def _gather(runs: Sequence[FoundRun], damaged: dict[str, str]) -> Found:
     """Collect what the runs hold, of several that hold a record the newest; damaged ones are added to `damaged`."""
-    files: dict[str, bytes] = {}
-    rows: dict[str, Mapping[str, Any]] = {}
-    configs: dict[str, Mapping[str, Any]] = {}
-    unfinished: list[str] = []
-    command = ""
+    found = Found()
     for run in runs:
+        keys = _grid_keys(run)
         try:
-            if _command(run) and run.kept.is_dir():
-                command, config = _command(run), _kept_config(run.kept)
-                files |= _kept_files(run.kept)
-                configs[_fixed(command, config)] = config
-            elif run.is_finished and not _command(run):
-                rows[config_hash({"wandb": run.id})] = row_of(run)
+            if keys is not None and run.kept.is_dir():
+                config, files = stored_config(run.kept / "config.yaml"), _kept_files(run.kept)
+                found.files |= files
+                found.configs[record_key(config, {}, grid_keys=keys)] = config
+                found.grid_keys = keys
+            elif run.is_finished and keys is None:
+                found.rows[config_hash({"wandb": run.id})] = row_of(run)
             else:
-                unfinished.append(run.name)
+                found.unfinished.append(run.name)
         except (ResultsError, OSError, yaml.YAMLError) as error:
             damaged[run.id] = " ".join(str(error).split())
-    if len(configs) > 1:
-        message = f"The runs of one group have {len(configs)} different configurations."
-        raise ResultsError(
-            f"{message} Import their offline folders one by one, each into its own results folder."
-        )
-    return Found(files, rows, next(iter(configs.values()), None), command, unfinished)
+    if len(found.configs) > 1:
+        message = f"The runs of one group have {len(found.configs)} different configurations."
+        way_out = "Import their offline folders one by one, each into its own results folder."
+        raise ResultsError(f"{message} {way_out}")
+    return found
 
 
 def _kept_files(kept: Path) -> dict[str, bytes]:
@@ -167,36 +164,23 @@ def _kept_files(kept: Path) -> dict[str, bytes]:
     return {path.relative_to(kept).as_posix(): path.read_bytes() for path in paths}
 
 
-def _kept_config(kept: Path) -> Mapping[str, Any]:
-    config = parse_yaml((kept / "config.yaml").read_bytes())
-    if not isinstance(config, Mapping):
-        raise ResultsError(f"{kept / 'config.yaml'} is damaged")
-    return config
-
-
-def _fixed(command: str, config: Mapping[str, Any]) -> str:
-    """Return a name of what all runs of a results folder have in common."""
-    return record_key(config, {}, grid_keys=experiment_class(command).grid_keys())
-
-
 def row_of(run: FoundRun) -> dict[str, Any]:
     """Return a record of a run that kept none: its configuration, and its last values that are single numbers.
 
     Data set, size, seed and the measured quantities get the names that they have in other records, where the run
     is one of `diffstab fit` or names them so itself.
     """
-    config = run.config
+    config, data = run.config, _part(run.config, "data")
+    options = _part(data, "init_args")
     values = {
         name: value
         for name, value in run.summary.items()
         if isinstance(value, int | float) and not name.startswith("_")
     }
-    data = _part(config, "data")
-    options = _part(data, "init_args")
     measured = {
         f"test_{name}" if name in ("error", "loss") else name: values[stage + name]
         for name in _MEASURED
-        for stage in reversed(_STAGES)
+        for stage in _STAGES
         # A bare loss or error is that of anything; validation here is on the test split.
         if stage + name in values and (stage or name not in ("error", "loss"))
     }
@@ -241,15 +225,12 @@ def _write(found: Found, folder: Path) -> Imported:
 
 def _opened(found: Found, folder: Path) -> Records:
     """Open the results folder, whose own grid stays as it is."""
-    if found.config is None:
-        return Records(folder)
-    config = found.config
-    path = folder / "config.yaml"
-    if path.exists():
-        there = stored_config(path)
-        if _fixed(found.command, there) == _fixed(found.command, config):
-            config = there
-    return RecordStore(folder, config, grid_keys=experiment_class(found.command).grid_keys())
+    for fixed, config in found.configs.items():
+        path, keys = folder / "config.yaml", found.grid_keys
+        there = stored_config(path) if path.exists() else config
+        is_same = record_key(there, {}, grid_keys=keys) == fixed
+        return RecordStore(folder, there if is_same else config, grid_keys=keys)
+    return Records(folder)
 
 
 def main(args: Sequence[str]) -> None:
@@ -266,11 +247,9 @@ def main(args: Sequence[str]) -> None:
     parser.add_argument("--results", required=True, help="results folder to write to")
     parser.add_argument("--group", default="", help="import the runs of this results folder only")
     parser.add_argument("--skip-damaged", action="store_true", help="leave out runs that cannot be read")
-    options = parser.parse_args(list(args))
-    done = import_runs(
-        options.source, options.results, group=options.group, skip_damaged=options.skip_damaged
-    )
-    print(f"{done.written} records imported into {options.results}, {done.present} were there already.")
+    given = parser.parse_args(list(args))
+    done = import_runs(given.source, given.results, group=given.group, skip_damaged=given.skip_damaged)
+    print(f"{done.written} records imported into {given.results}, {done.present} were there already.")
     if done.unfinished:
         print(f"Runs without an end, which hold no record: {len(done.unfinished)}.")
     for name, text in done.damaged.items():

@@ -78,11 +78,10 @@ def _label(name: str) -> str:
 
 def _training() -> Part:
     drawn = []
-    for axis, names in _FOLLOWED.items():
-        for name in names:
-            quantities = [f"{name}_{layer}" for layer in _SEVERAL] if name in _FORCES else [name]
-            title = f"{_label(name)} against {describe(axis).noun}"
-            drawn.append(_line(title, TRAINING + axis, [TRAINING + one for one in quantities]))
+    for axis, name in ((axis, name) for axis, names in _FOLLOWED.items() for name in names):
+        ends = [f"_{layer}" for layer in _SEVERAL] if name in _FORCES else [""]
+        title = f"{_label(name)} against {describe(axis).noun}"
+        drawn.append(_line(title, TRAINING + axis, [TRAINING + name + end for end in ends]))
     return Part("Training", "A line per run of a grid, and per layer.", drawn)
 
 
@@ -91,16 +90,13 @@ def _pictures() -> Part:
 
     from diffstab.report.pages import figures
 
+    ends = ["", *(f"_{number}" for number in _SEVERAL[1:])]
     drawn = [
-        wr.MediaBrowser(title=figure.title, media_keys=[PICTURES + key for key in _keys(name)])
+        wr.MediaBrowser(title=figure.title, media_keys=[PICTURES + name + end for end in ends])
         for name, (_, figure) in figures().items()
         if figure.of_a_run
     ]
     return Part("Pictures", "Deformed samples, neurons before and after, predictors and forces.", drawn)
-
-
-def _keys(name: str) -> list[str]:
-    return [name, *(f"{name}_{number}" for number in _SEVERAL[1:])]
 
 
 def _curve(title: str, prefix: str, axis: str, name: str, *, group: str = "line") -> Any:

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,18 +72,11 @@ def offline_runs(folder: Path) -> Reading:
     if not logs:
         message = f"{folder} holds no run of W&B (no file *.wandb in it or {_DEPTH - 1} folders deep)."
         raise ResultsError(f"{message} Give a results folder that was made with --wandb, or ENTITY/PROJECT.")
-    return _reading({str(log): lambda log=log: offline_run(log) for log in logs})  # type: ignore[misc]
+    return _reading(_offline_run, {str(log): log for log in logs})
 
 
-def offline_run(log: Path) -> FoundRun:
-    """Read one run by `wandb leet inspect`.
-
-    Args:
-        log: Its transaction log.
-
-    Raises:
-        ResultsError: If the log is damaged.
-    """
+def _offline_run(log: Path) -> FoundRun:
+    """Read the transaction log of a run by `wandb leet inspect`."""
     # -P: nothing in the current folder stands in for the package, which is named as W&B's folders are.
     command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(log)]
     try:
@@ -90,7 +84,7 @@ def offline_run(log: Path) -> FoundRun:
     except subprocess.TimeoutExpired:
         raise ResultsError(f"W&B did not read its log within {_SECONDS} seconds") from None
     if answer.returncode or "corrupt" in answer.stderr:
-        raise ResultsError(answer.stderr.strip().splitlines()[-1] if answer.stderr.strip() else "unreadable")
+        raise ResultsError((answer.stderr.strip() or "unreadable").splitlines()[-1])
     records: dict[str, list[dict[str, Any]]] = {}
     try:
         for line in answer.stdout.splitlines():
@@ -100,14 +94,13 @@ def offline_run(log: Path) -> FoundRun:
         raise ResultsError(f"W&B tells its log in another form ({type(error).__name__}: {error})") from error
     if "run" not in records:
         raise ResultsError("its log ends before the run begins")
-    run = records["run"][0]
-    exits = [record.get("exit_code", 0) for record in records.get("exit", [])]
+    run, exits = records["run"][0], records.get("exit", [])
     return FoundRun(
         id=run["run_id"],
         name=run.get("display_name", ""),
         group=run.get("run_group", ""),
         started=run.get("start_time", ""),
-        is_finished=exits[-1:] == [0],
+        is_finished=bool(exits) and exits[-1].get("exit_code", 0) == 0,
         config=_public(_merged([run.get("config", {}), *records.get("config", [])])),
         summary=_merged(records.get("summary", [])),
         kept=log.parent / "files" / KEPT,
@@ -134,18 +127,20 @@ def online_runs(path: str, folder: Path, *, api: Any = None) -> Reading:
     # Whatever W&B and the libraries below it raise without a key, a network or such a project.
     except Exception as error:
         message = f"W&B did not answer for {path} ({type(error).__name__}: {error})."
-        raise ResultsError(
-            f"{message} Look at key, network and name, or import an offline folder."
-        ) from error
-    return _reading({str(run.id): lambda run=run: _online_run(run, folder) for run in found})  # type: ignore[misc]
+        way_out = "Look at key, network and name, or import an offline folder."
+        raise ResultsError(f"{message} {way_out}") from error
+    return _reading(partial(_online_run, folder=folder), {str(run.id): run for run in found})
 
 
 def _online_run(run: Any, folder: Path) -> FoundRun:
     place = folder / str(run.id)
     try:
         for file in run.files():
-            if str(file.name).startswith(f"{KEPT}/"):
-                _check_inside(str(file.name))
+            name = Path(str(file.name))
+            if name.parts[:1] == (KEPT,):
+                # Anybody may have put it on the server.
+                if ".." in name.parts:
+                    raise ResultsError(f"its file {file.name!r} would be written outside of its folder")
                 file.download(root=str(place), replace=True)
         summary = dict(run.summary)
     except ResultsError:
@@ -164,24 +159,18 @@ def _online_run(run: Any, folder: Path) -> FoundRun:
     )
 
 
-def _check_inside(name: str) -> None:
-    """Refuse a file name that leads out of its folder: anybody may have put it on the server."""
-    if ".." in Path(name).parts or Path(name).is_absolute():
-        raise ResultsError(f"its file {name!r} would be written outside of its folder")
-
-
-def _reading(readers: Mapping[str, Callable[[], FoundRun]]) -> Reading:
+def _reading(read: Callable[[Any], FoundRun], sources: Mapping[str, Any]) -> Reading:
     """Read all runs, a few at a time."""
 
-    def read(reader: Callable[[], FoundRun]) -> FoundRun | str:
+    def tried(source: Any) -> FoundRun | str:
         try:
-            return reader()
+            return read(source)
         except ResultsError as error:
             return str(error)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(readers, pool.map(read, readers.values()), strict=True))
-    runs = [run for run in found.values() if isinstance(run, FoundRun)]
+        found = dict(zip(sources, pool.map(tried, sources.values()), strict=True))
+    runs: Sequence[FoundRun] = [run for run in found.values() if isinstance(run, FoundRun)]
     damaged = {name: text for name, text in found.items() if isinstance(text, str)}
     return Reading(sorted(runs, key=lambda run: run.started), damaged)
 
@@ -191,7 +180,4 @@ def _public(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merged(updates: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for update in updates:
-        found |= update.get("update", {})
-    return found
+    return {name: value for update in updates for name, value in update.get("update", {}).items()}

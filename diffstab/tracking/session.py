@@ -1,4 +1,4 @@
-"""Runs of Weights & Biases without surprises: no key means offline, names are harmless, and handles never mix."""
+"""Runs of Weights & Biases without surprises: no key means offline, names are harmless, and failures are told once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import logging
 import netrc
 import os
 import re
-import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -23,11 +21,13 @@ MODES: dict[str, Mode] = {
     "disabled": "disabled",
 }
 """What WANDB_MODE may say, older words of W&B among them."""
+
 LONGEST_NAME = 128
+
 _LOG = logging.getLogger("diffstab.tracking")
 _NOT_IN_PROJECTS = re.compile(r"[/\\#?%:\x00-\x1f]")
-_told: set[str] = set()
 _NOT_IN_NAMES = re.compile(r"[^\w .,;:=+()\[\]-]")
+_told: set[str] = set()
 
 
 def choose_mode() -> Mode:
@@ -52,11 +52,11 @@ def has_key() -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    path = os.environ.get("NETRC") or Path.home() / ".netrc"
     try:
-        return netrc.netrc(path).authenticators(host) is not None
+        stored = netrc.netrc(os.environ.get("NETRC") or Path.home() / ".netrc")
     except (OSError, netrc.NetrcParseError):
         return False
+    return stored.authenticators(host) is not None
 
 
 def check_project(project: str) -> None:
@@ -73,54 +73,6 @@ def check_project(project: str) -> None:
 def harmless(name: str) -> str:
     """Return a name for W&B's pages without what HTML, Markdown or a path could take for more than a letter."""
     return _NOT_IN_NAMES.sub("_", name)[:LONGEST_NAME] or "_"
-
-
-def new_run_id(key: str) -> str:
-    """Return an id that names the record and no earlier run.
-
-    The key alone would be the same for a second start and for a colleague's run of the same configuration: W&B
-    would write into that one, or over it.
-    """
-    return f"{key}-{uuid.uuid4().hex[:8]}"
-
-
-def open_run(
-    project: str,
-    *,
-    mode: Mode,
-    folder: Path,
-    key: str,
-    name: str,
-    group: str,
-    job_type: str,
-    config: Mapping[str, Any],
-) -> Any:
-    """Return a W&B run of its own, whatever other runs this process has open.
-
-    Args:
-        project: W&B project; the entity is the login's, or WANDB_ENTITY.
-        mode: Where it goes.
-        folder: Results folder; the run's files lie below its `wandb/`.
-        key: Name of the record that the run is about.
-        name: Shown for the run.
-        group: Shown for the runs of a results folder.
-        job_type: Shown for the command.
-        config: Nested configuration.
-    """
-    import wandb
-
-    return wandb.init(
-        project=project,
-        dir=str(folder.absolute()),
-        id=new_run_id(key),
-        name=harmless(name),
-        group=harmless(group),
-        job_type=harmless(job_type),
-        config=dict(config),
-        mode=mode,
-        reinit="create_new",
-        settings=run_settings(),
-    )
 
 
 def run_settings() -> Any:
@@ -145,10 +97,7 @@ def _say_once(what: str, message: str) -> None:
 
 
 def log_files(run: Any, path: Path, *, kind: str) -> None:
-    """Log a file, or all files of a folder, if it is there, as an artifact.
-
-    W&B need not copy them first, as they stay as they are.
-    """
+    """Log a file, or all files of a folder, if it is there, as an artifact, which need not be copied first."""
     import wandb
 
     if path.exists():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from copy import copy
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from jsonargparse import ArgumentError as ParseError
 from jsonargparse.typing import register_type
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning import LightningDataModule, LightningModule, Trainer
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.loggers import CSVLogger
@@ -25,6 +24,7 @@ from diffstab.shipped import with_configs
 from diffstab.training.callbacks import FinalCheckpoint, run_folder
 from diffstab.training.checkpoints import check_checkpoint
 from diffstab.training.config_files import read_arguments, strict_reading, told
+from diffstab.training.devices import told_in_a_line
 from diffstab.training.task import Task, at_least_single
 from diffstab.training.terminal import results_text, show_progress, without_remarks
 
@@ -251,21 +251,6 @@ def run_lightning(
             args=args,
             **options,
         )
-
-
-@contextmanager
-def told_in_a_line(*also: type[Exception]) -> Iterator[None]:
-    """Turn Lightning's complaints about its options, and the given errors, into an ArgumentError of one line."""
-    try:
-        yield
-    except DiffstabError:
-        raise
-    except Exception as error:
-        if not isinstance(error, (MisconfigurationException, *also)):
-            raise
-        said = " ".join(str(error).split()).rstrip(".!")
-        way_out = "The options are those of pytorch_lightning.Trainer."
-        raise ArgumentError("trainer", "fit this machine and itself", said, way_out) from error
 
 
 def _dtype_name(dtype: torch.dtype) -> str:

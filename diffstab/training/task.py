@@ -158,7 +158,7 @@ class Task(LightningModule):
         """Refuse mini-batches for what is defined on the whole training set; compute f_0 where that is once.
 
         Raises:
-            ArgumentError: If there is more than one batch.
+            ArgumentError: If there is more than one batch, or images are augmented.
         """
         if (not self.automatic_optimization or self._is_plain_gd()) and not self._on_full_batch():
             condition = f"be null (the full batch) for {self.settings.name}"
@@ -168,6 +168,9 @@ class Task(LightningModule):
             raise ArgumentError("data.batch_size", condition, received, "Mini-batches take sgd or adam.")
         if self.automatic_optimization:
             self._keep_start(self.trainer.train_dataloader)
+        elif is_augmented(self.trainer.train_dataloader):
+            received = f"one for {self.settings.name}, which takes its steps on fixed images"
+            raise ArgumentError("data.augmentation", "be null", received, "Mini-batches take sgd or adam.")
 
     def on_train_epoch_start(self) -> None:
         """Start the sums over."""
@@ -311,7 +314,7 @@ class Task(LightningModule):
         if not hasattr(loader, "extra"):
             return
         loader.extra = None
-        if self.predictor.xi and not others_meet_batches(self.trainer):
+        if self.predictor.xi and not is_augmented(loader) and not others_meet_batches(self.trainer):
             images, size = self._like_net(loader.images), loader.batch_size
             with self.trainer.precision_plugin.forward_context():
                 loader.extra = self.predictor.fixed_start(images, batch_size=size)
@@ -343,6 +346,11 @@ class Task(LightningModule):
         if not math.isfinite(loss):
             way_out = "Lower the learning rate."
             raise DegenerateError(f"The {stage} loss became {loss} at step {self.global_step}. {way_out}")
+
+
+def is_augmented(loader: Any) -> bool:
+    """Whether a loader changes its images anew in each epoch."""
+    return getattr(loader, "augment", None) is not None
 
 
 def others_meet_batches(trainer: Trainer) -> bool:

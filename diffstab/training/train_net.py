@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
-from diffstab.errors import ArgumentError
 from diffstab.nets import CentredOutput
 from diffstab.solvers.optimise import FLOWS, OptimiserSettings
 from diffstab.solvers.solver import CHUNK
 from diffstab.solvers.status import Status
 from diffstab.streams import integer_seed
+from diffstab.training.devices import Devices, told_in_a_line
 from diffstab.training.task import LossName, Task
 from diffstab.training.terminal import quiet_lightning
 
-
-@dataclass(frozen=True)
-class Devices:
-    """Where nets are trained, in the words of `pytorch_lightning.Trainer`.
-
-    Args:
-        accelerator: "cpu", "gpu", "auto", ...
-        devices: One device: 1, or a list of its number, [2] say.
-        precision: "32-true", "bf16-mixed", ...
-    """
-
-    accelerator: str = "cpu"
-    devices: int | str | list[int] = 1
-    precision: str | int = "32-true"
+_ONE_CPU = Devices()
 
 
 def train_net(
@@ -44,7 +31,7 @@ def train_net(
     loss_beta: float = 20.0,
     optimiser: OptimiserSettings,
     member: int = 0,
-    devices: Devices = Devices(),
+    devices: Devices = _ONE_CPU,
     on_progress: Callable[[Status], object] | None = None,
 ) -> tuple[CentredOutput, Status]:
     """Train a net until its stop rule is met, as `diffstab fit` does.
@@ -62,7 +49,7 @@ def train_net(
         on_progress: Called now and then during training.
 
     Returns:
-        The predictor, on the CPU in eval mode, and its last status.
+        The predictor, on the device in eval mode, and its last status.
 
     Raises:
         ArgumentError: If a value is out of range, or this machine has not the device.
@@ -85,13 +72,12 @@ def train_net(
     with quiet_lightning():
         trainer = _trainer(devices, report)
         trainer.fit(task, _batches(data, size, member=member))
+    device = trainer.strategy.root_device  # Lightning leaves the net on the CPU
     assert task.status is not None
-    return task.predictor.cpu().eval(), task.status
+    return task.predictor.to(device).eval(), task.status
 
 
 def _trainer(devices: Devices, callbacks: list[Callback]) -> Trainer:
-    from diffstab.training.lightning import told_in_a_line
-
     with told_in_a_line(ValueError, ImportError, RuntimeError, TypeError):
         trainer = Trainer(
             accelerator=devices.accelerator,
@@ -104,9 +90,7 @@ def _trainer(devices: Devices, callbacks: list[Callback]) -> Trainer:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-    if trainer.world_size > 1:
-        way_out = "Runs share devices by --workers and `diffstab sweep`."
-        raise ArgumentError("devices", "be one for each net", trainer.world_size, way_out)
+    devices.check_one(trainer.world_size)
     return trainer
 
 

@@ -1,5 +1,7 @@
 """A comparison of any nets on class labels, from a configuration alone."""
 
+import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -8,9 +10,9 @@ import yaml
 from rich.console import Console
 
 from diffstab.errors import ArgumentError, RunError
-from diffstab.experiments.images import ImageExperiment, Method
+from diffstab.experiments.images import ImageExperiment, Method, NetChoice
 from diffstab.experiments.unit import Cell
-from diffstab.grid.options import parse
+from diffstab.grid.options import parse, stored_experiment
 from diffstab.grid.running import run_grid
 from diffstab.report.page import write_report
 from diffstab.results import read_records
@@ -18,6 +20,7 @@ from diffstab.solvers.optimise import OptimiserSettings
 
 CONFIG = Path(__file__).parents[2] / "configs" / "experiment" / "digits_classes.yaml"
 CNN = {"class_path": "diffstab.nets.CNN", "init_args": {"channels": [4], "out_features": 10}}
+SGD = ("sgd", "adam")
 QUIET = Console(quiet=True)
 
 
@@ -54,6 +57,44 @@ def test_nets_alone_without_sparsity(tmp_path):
     assert write_report(tmp_path / "results").exists()
 
 
+def test_the_net_of_all_methods_may_be_of_any_class(tmp_path):
+    path = tmp_path / "cnn.yaml"
+    methods = {name: {"trainer": name, "alpha": 1.0, "optimiser": {"stop": {"max_steps": 2}}} for name in SGD}
+    config = asked("--data.init_args.n_test=30").resolved() | {"net": CNN, "methods": methods, "seeds": [0]}
+    path.write_text(yaml.safe_dump(config))
+    args = ["--config", str(path), "--net.init_args.in_channels=1"]
+    experiment = parse(ImageExperiment, args).experiment
+    assert experiment.net.described == {**CNN, "init_args": {**CNN["init_args"], "in_channels": 1}}
+    run_grid(experiment, tmp_path / "results", console=QUIET)
+    frame = read_records(tmp_path / "results")
+    assert set(frame["method"]) == set(SGD)
+    # The same initial net, and no columns of fully-connected ones.
+    assert frame["init_R"].nunique() == 1
+    assert "n_atoms" not in frame
+    again = stored_experiment(ImageExperiment, experiment.resolved())
+    assert again == experiment
+    (cell, *_) = experiment.cells()
+    assert dataclasses.replace(again, net=NetChoice()).key(cell) != again.key(cell) == experiment.key(cell)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        ({"class_path": "torch.nn.Nothing"}, r"net\.class_path must name an importable class"),
+        ({"class_path": "diffstab.nets.CNN", "init_args": {"width": 3}}, r"net\.init_args must be among"),
+        ({"init_args": {"width": 3}}, r"net\.init_args must stand beside a class_path"),
+    ],
+)
+def test_a_wrong_net_of_all_methods_is_refused(net, message):
+    with pytest.raises(ArgumentError, match=message):
+        parse(ImageExperiment, [f"--net={json.dumps(net)}"])
+
+
+def test_kernels_are_the_limit_of_fully_connected_nets():
+    with pytest.raises(ArgumentError, match="net must be fully connected for lazy_exact"):
+        ImageExperiment(net=NetChoice(**CNN))
+
+
 def test_a_seed_gives_a_net_of_ones_own_the_same_weights():
     from datamodules import Digits
     from diffstab.experiments.image_training import train
@@ -84,7 +125,7 @@ def test_names_of_records_stay_where_nothing_new_is_asked_for():
     [
         (["--data.init_args.labels=parity"], r"data\.init_args\.labels must be 'classes' for cross_entropy"),
         (["--loss=mse"], r"data\.init_args\.labels must be 'parity' for mse, got class indices"),
-        (["--devices=2"], "devices must be one for each net|trainer must fit this machine"),
+        (["--devices=2"], "devices must be one for each run|trainer must fit this machine"),
         (["--accelerator=gpuu"], "trainer must fit this machine and itself"),
     ],
 )

@@ -11,10 +11,9 @@ import yaml
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.fit import FITS, FitExperiment
-from diffstab.grid.batches import make_batch
-from diffstab.grid.observers import Observer
+from diffstab.grid.batch import Observer, run_batch
 from diffstab.grid.options import parse as parse_options
-from diffstab.grid.running import run_batch
+from diffstab.grid.plan import make_batch
 from diffstab.results import Records
 
 # Of Lightning's own use of jsonargparse and torch.
@@ -39,14 +38,15 @@ class Heard(Observer):
         self.values.append(values)
 
 
-def run(experiment, folder, observer=None):
+def run(experiment, folder, *observers):
     """Run in a thread that is not the main one, as workers do."""
     records, failed = Records(folder), []
 
     def work():
         try:
             for cells in experiment.batches():
-                run_batch(make_batch(experiment, cells), records, observer)
+                answer = run_batch(make_batch(experiment, cells), records, *observers)
+                assert answer.outcome == "done", answer.reason
         except BaseException as error:
             failed.append(error)
 

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from rich.console import Console
 
 import diffstab.results.atomic
 from diffstab.diffeo import temperature_from_displacement, warp
@@ -21,8 +20,8 @@ from diffstab.grid.running import run_grid
 from diffstab.results import read_records
 from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.solvers.stopping import StopRule
+from tests.references.grids import QUIET, check_that_only_what_is_missing_is_done, numbers
 
-QUIET = Console(quiet=True)
 DIGITS = {"class_path": "datamodules.Digits"}
 
 
@@ -35,13 +34,6 @@ def tiny(**changes):
         stability=StabilityChoice(images=40, fields_per_image=1, bootstrap=20),
     )
     return dataclasses.replace(experiment, **changes)
-
-
-def numbers(folder):
-    """The measured columns of the records, without times and machines."""
-    frame = read_records(folder)
-    left_out = {"started_at", "wall_seconds", "train_seconds", "git_commit", "git_dirty", "config"}
-    return frame[[column for column in frame.columns if column not in left_out]]
 
 
 def test_convention_probes_deform_the_normalised_images():
@@ -90,27 +82,7 @@ def test_the_same_seeds_give_the_same_bits(tmp_path):
 
 
 def test_an_interrupted_comparison_does_only_what_is_missing(tmp_path, monkeypatch):
-    done = []
-
-    def interrupted(experiment, cell, *rest):
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(cell)
-        return run(experiment, cell, *rest)
-
-    run = ImageExperiment.run
-    monkeypatch.setattr(ImageExperiment, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_grid(tiny(), tmp_path / "a", console=QUIET)
-    first = list(done)
-    done.clear()
-    run_grid(tiny(), tmp_path / "a", console=QUIET)
-    assert len(first) == 3
-    assert set(first) | set(done) == set(tiny().cells())
-    assert not set(first) & set(done)
-    monkeypatch.undo()
-    run_grid(tiny(), tmp_path / "b", console=QUIET)
-    pd.testing.assert_frame_equal(numbers(tmp_path / "a"), numbers(tmp_path / "b"), check_exact=True)
+    check_that_only_what_is_missing_is_done(tiny(), tmp_path, monkeypatch)
 
 
 def test_a_larger_grid_keeps_the_records_that_are_there(tmp_path):

@@ -115,20 +115,3 @@ def test_a_parsed_experiment_is_the_one_made_in_python():
     made = PlateauExperiment(penalty=0.5)
     assert dataclasses.replace(parsed, data=made.data) == made
     assert parsed.data["class_path"].endswith("ScalarFunction")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("width: [8]", "width"),
-        ("widths: [many]", "widths"),
-        ("descent: {finish: newton}", "finish must be lbfgs or gd"),
-        ("data: {class_path: datamodules.OneHotClasses, init_args: {vertices: 1}}", "vertices"),
-        ("depth: 1", "depth must be at least 2"),
-    ],
-)
-def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
-    path = tmp_path / "wrong.yaml"
-    path.write_text(text)
-    with pytest.raises(ArgumentError, match=message):
-        parse(PlateauExperiment, ["--config", str(path)])

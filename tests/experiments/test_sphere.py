@@ -1,26 +1,17 @@
-import pandas as pd
 import pytest
-from rich.console import Console
 
 from diffstab.errors import ResultsError
 from diffstab.experiments.sphere import SphereExperiment, SphereMethod
 from diffstab.grid.running import run_grid
 from diffstab.results import read_records
+from tests.references.grids import QUIET
 
-QUIET = Console(quiet=True)
 FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
 
 
 def tiny(**changes):
     settings = {"dimensions": [2], "n_train": [6], "seeds": [0, 1], "n_test": 100, "degrees": 6}
     return SphereExperiment(**{**settings, "spectrum_points": 50, **changes})
-
-
-def numbers(folder):
-    """The measured columns of the records, without times and machines."""
-    frame = read_records(folder)
-    left_out = {"started_at", "wall_seconds", "train_seconds", "git_commit", "git_dirty", "config"}
-    return frame[[column for column in frame.columns if column not in left_out]]
 
 
 def test_one_record_a_run(tmp_path):
@@ -31,30 +22,6 @@ def test_one_record_a_run(tmp_path):
     assert set(frame["regime"]) == {"lazy", "feature"}
     assert frame["test_error"].gt(0).all()
     assert frame[frame["method"] == "lazy_ntk"]["solver"].eq("cholesky").all()
-
-
-def test_an_interrupted_curve_does_only_what_is_missing(tmp_path, monkeypatch):
-    done = []
-
-    def interrupted(experiment, cell, *rest):
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        done.append(cell)
-        return run(experiment, cell, *rest)
-
-    run = SphereExperiment.run
-    monkeypatch.setattr(SphereExperiment, "run", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_grid(tiny(), tmp_path / "a", console=QUIET)
-    first = list(done)
-    done.clear()
-    run_grid(tiny(), tmp_path / "a", console=QUIET)
-    assert len(first) == 3
-    assert set(first) | set(done) == set(tiny().cells())
-    assert not set(first) & set(done)
-    monkeypatch.undo()
-    run_grid(tiny(), tmp_path / "b", console=QUIET)
-    pd.testing.assert_frame_equal(numbers(tmp_path / "a"), numbers(tmp_path / "b"), check_exact=True)
 
 
 def test_a_larger_grid_keeps_the_records_that_are_there(tmp_path):

@@ -133,21 +133,3 @@ def test_a_parsed_experiment_is_the_one_made_in_python():
     assert build_target(parsed.targets[0]).name == "constant_2"
     default, *_ = parse(SphereExperiment, [])
     assert dataclasses.replace(default, targets=[CONSTANT]) == SphereExperiment()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("n_trai: [8]", "n_trai"),
-        ("n_train: [many]", "n_train"),
-        ("methods: {a: {predictor: ntk, rigde: 1.0}}", "rigde"),
-        ("targets: [{class_path: diffstab.sphere.GaussianFieldTarget}]", "smoothness"),
-        ("targets: [{class_path: diffstab.sphere.ConstantTarget, init_args: {size: 1}}]", "size"),
-        ("dimensions: [1]", "dimensions must hold different numbers of at least 2"),
-    ],
-)
-def test_a_wrong_file_is_one_clear_error(text, message, tmp_path):
-    path = tmp_path / "wrong.yaml"
-    path.write_text(text)
-    with pytest.raises(ArgumentError, match=message):
-        parse(SphereExperiment, ["--config", str(path)])

@@ -43,7 +43,7 @@ def test_a_sweep_from_the_first_run_to_the_last(write_sweep, place, scheduler, c
 @pytest.mark.parametrize(
     ("parameters", "options", "message"),
     [
-        ({"factr": {"values": [1]}}, [], r"parameters.factr must name options of the command"),
+        ({"factr": {"values": [1]}}, [], "unrecognized arguments: --factr=1"),
         (GRID, ["--workers", "0"], "workers must be at least 1"),
         (GRID, ["--wandb", "a/b"], "b"),
     ],

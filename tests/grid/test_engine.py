@@ -14,12 +14,11 @@ from rich.console import Console
 import diffstab.results.atomic
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.experiments.unit import Cell
-from diffstab.grid.batches import make_batch
+from diffstab.grid.batch import run_on_worker, unfit
 from diffstab.grid.cluster import Engine
-from diffstab.grid.dask_loop import run_on_dask, run_sweep
-from diffstab.grid.plan import check_place, make_plan, open_plan
+from diffstab.grid.plan import check_place, experiment_plan, make_batch, make_plan, open_plan
+from diffstab.grid.running import run_plan
 from diffstab.grid.sweep_file import read_sweep
-from diffstab.grid.task import run_task, unfit
 from diffstab.results import Records, read_records
 from tests.references.numbers_experiment import Numbers
 
@@ -50,7 +49,7 @@ def table(folder):
 def test_a_sweep_runs_each_cell_once_and_goes_on(write_sweep, tmp_path, log, two):
     parameters = {"numbers": {"values": [[1, 2], [3]]}, "factor": {"values": [1.0, 2.0]}}
     plan = plan_of(write_sweep(parameters, "--log", log))
-    tally = run_sweep(plan, tmp_path / "a", engine=two, console=QUIET)
+    tally = run_plan(plan, tmp_path / "a", where=two, console=QUIET)
     assert (tally.done, tally.failed) == (6, 0)
     assert 0 <= tally.left_seconds < 60
     frame = read_records(tmp_path / "a")
@@ -58,8 +57,8 @@ def test_a_sweep_runs_each_cell_once_and_goes_on(write_sweep, tmp_path, log, two
     assert (frame["result"] == frame["factor"] * frame["number"] ** 2).all()
     parameters["numbers"]["values"].append([4])
     console = Console(record=True, quiet=True)
-    tally = run_sweep(
-        plan_of(write_sweep(parameters, "--log", log)), tmp_path / "a", engine=two, console=console
+    tally = run_plan(
+        plan_of(write_sweep(parameters, "--log", log)), tmp_path / "a", where=two, console=console
     )
     assert tally.done == 2
     assert len(read_records(tmp_path / "a")) == 8
@@ -67,9 +66,9 @@ def test_a_sweep_runs_each_cell_once_and_goes_on(write_sweep, tmp_path, log, two
 
 
 def test_the_records_of_a_large_sweep_are_packed(write_sweep, tmp_path, two, monkeypatch):
-    monkeypatch.setattr("diffstab.grid.dask_loop.WORTH_PACKING", 10)
+    monkeypatch.setattr("diffstab.grid.running.WORTH_PACKING", 10)
     plan = plan_of(write_sweep({"numbers": {"values": [[number] for number in range(10)]}}))
-    assert run_sweep(plan, tmp_path / "a", engine=two, console=QUIET).done == 10
+    assert run_plan(plan, tmp_path / "a", where=two, console=QUIET).done == 10
     assert list((tmp_path / "a" / "records").glob("*.parquet")) == []
     assert sorted(read_records(tmp_path / "a")["number"]) == list(range(10))
 
@@ -77,30 +76,31 @@ def test_the_records_of_a_large_sweep_are_packed(write_sweep, tmp_path, two, mon
 @pytest.mark.contract
 def test_a_grid_of_a_command_in_processes_of_its_own(tmp_path):
     experiment = Numbers(numbers=list(range(12)), raising=[5], threads=1)
-    tally = run_on_dask(experiment, tmp_path / "a", workers=2, console=QUIET)
+    options = {"where": Engine(workers=2), "console": QUIET, "retry_failed": True}
+    tally = run_plan(experiment_plan(experiment), tmp_path / "a", **options)
     assert (tally.done, tally.failed) == (11, 1)
     assert len(Records(tmp_path / "a").failures()) == 1
     # Nothing is left to do: no process is started.
     mended = dataclasses.replace(experiment, numbers=[1, 2])
-    assert run_on_dask(mended, tmp_path / "a", workers=2, console=QUIET).total == 0
+    assert run_plan(experiment_plan(mended), tmp_path / "a", **options).total == 0
 
 
 def test_failures_are_kept_and_the_rest_goes_on(write_sweep, tmp_path, log, two):
     """One number raises, one kills whatever process it runs in, and the others are done."""
     parameters = {"numbers": {"values": [[number] for number in range(8)]}}
     path = write_sweep(parameters, "--log", log, "--raising=[3]", "--killing=[5]")
-    tally = run_sweep(plan_of(path), tmp_path / "a", engine=two, console=QUIET)
+    tally = run_plan(plan_of(path), tmp_path / "a", where=two, console=QUIET)
     assert (tally.done, tally.failed) == (6, 2)
     failures = {failure.label: failure for failure in Records(tmp_path / "a").failures().values()}
     assert failures["number=3 seed=0"].reason == "ValueError: 3 is not to be squared"
     assert "numbers_experiment.py" in failures["number=3 seed=0"].detail
     assert "its worker died 3 times while it ran alone" in failures["number=5 seed=0"].reason
     assert begun(log)["5", "0", "1.0"] == 6  # three times beside others, three times alone
-    again = run_sweep(plan_of(path), tmp_path / "a", engine=two, console=QUIET)
+    again = run_plan(plan_of(path), tmp_path / "a", where=two, console=QUIET)
     assert (again.done, again.failed) == (0, 2)
     assert begun(log)["3", "0", "1.0"] == 1
     healed = write_sweep(parameters, "--log", log)
-    tally = run_sweep(plan_of(healed), tmp_path / "a", engine=two, console=QUIET, retry_failed=True)
+    tally = run_plan(plan_of(healed), tmp_path / "a", where=two, console=QUIET, retry_failed=True)
     assert (tally.done, tally.failed) == (2, 0)
     assert Records(tmp_path / "a").failures() == {}
     assert len(read_records(tmp_path / "a")) == 8
@@ -110,7 +110,7 @@ def test_a_scheduler_that_does_not_answer_leaves_nothing_behind(write_sweep, tmp
     monkeypatch.setattr("diffstab.grid.cluster.CONNECT_SECONDS", 1)
     plan = plan_of(write_sweep({"numbers": {"values": [[1]]}}))
     with pytest.raises(ResultsError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        run_sweep(plan, tmp_path / "a", engine=Engine(scheduler="tcp://127.0.0.1:9"), console=QUIET)
+        run_plan(plan, tmp_path / "a", where=Engine(scheduler="tcp://127.0.0.1:9"), console=QUIET)
     assert not (tmp_path / "a").exists()
 
 
@@ -144,7 +144,7 @@ def test_a_wrong_slurm_profile_leaves_nothing_behind(text, message, write_sweep,
         profile.write_text(text)
     plan = plan_of(write_sweep({"numbers": {"values": [[1]]}}))
     with pytest.raises(ArgumentError, match=message):
-        run_sweep(plan, tmp_path / "a", engine=Engine(slurm=profile), console=QUIET)
+        run_plan(plan, tmp_path / "a", where=Engine(slurm=profile), console=QUIET)
     assert not (tmp_path / "a").exists()
 
 
@@ -152,22 +152,22 @@ def test_a_folder_of_another_configuration_is_refused_before_a_cluster_is_asked_
     write_sweep, tmp_path, two
 ):
     parameters = {"numbers": {"values": [[1]]}}
-    run_sweep(plan_of(write_sweep(parameters)), tmp_path / "a", engine=two, console=QUIET)
+    run_plan(plan_of(write_sweep(parameters)), tmp_path / "a", where=two, console=QUIET)
     other = plan_of(write_sweep({"numbers": {"values": [[2]]}}, "--power=3"))
     with pytest.raises(ResultsError, match=r"power \(2 there, 3 now\)"):
-        run_sweep(other, tmp_path / "a", engine=Engine(scheduler="tcp://127.0.0.1:9"), console=QUIET)
+        run_plan(other, tmp_path / "a", where=Engine(scheduler="tcp://127.0.0.1:9"), console=QUIET)
 
 
 def test_an_option_of_another_kind_is_refused_before_its_records_stop_fitting(write_sweep, tmp_path, two):
     def plan(*factors):
         return plan_of(write_sweep({"numbers": {"value": [1]}, "factor": {"values": list(factors)}}))
 
-    assert run_sweep(plan(1.0), tmp_path / "a", engine=two, console=QUIET).done == 1
+    assert run_plan(plan(1.0), tmp_path / "a", where=two, console=QUIET).done == 1
     other = plan(1.0, 2.0)
     mixed = other._replace(written={**other.written, "kinds": {"factor": "text"}})
     with pytest.raises(ResultsError, match=r"factor was a number in the records of .* and is a text now"):
-        run_sweep(mixed, tmp_path / "a", engine=two, console=QUIET)
-    assert run_sweep(other, tmp_path / "a", engine=two, console=QUIET).done == 1
+        run_plan(mixed, tmp_path / "a", where=two, console=QUIET)
+    assert run_plan(other, tmp_path / "a", where=two, console=QUIET).done == 1
 
 
 def test_a_number_that_was_kept_as_text_does_not_bind_a_folder(write_sweep, tmp_path):
@@ -187,7 +187,7 @@ def test_a_number_that_was_kept_as_text_does_not_bind_a_folder(write_sweep, tmp_
 
 def test_a_batch_that_others_begin_and_leave_is_given_up(write_sweep, tmp_path, two, monkeypatch):
     """A claim that ends without a record is most often a process that died of the run."""
-    monkeypatch.setattr("diffstab.grid.dask_loop._LEFT", 1)
+    monkeypatch.setattr("diffstab.grid.running._LEFT", 1)
     plan = plan_of(write_sweep({"numbers": {"values": [[1], [2]]}}))
     key = plan.keys[0]
     held = Records(tmp_path / "a").claim(key)
@@ -201,10 +201,10 @@ def test_a_batch_that_others_begin_and_leave_is_given_up(write_sweep, tmp_path, 
         return found
 
     monkeypatch.setattr(Records, "claimed", ending)
-    tally = run_sweep(plan, tmp_path / "a", engine=two, console=QUIET)
+    tally = run_plan(plan, tmp_path / "a", where=two, console=QUIET)
     assert (tally.done, tally.failed) == (1, 1)
     assert "other processes began it 1 times" in Records(tmp_path / "a").failures()[key].reason
-    again = run_sweep(plan, tmp_path / "a", engine=two, console=QUIET, retry_failed=True)
+    again = run_plan(plan, tmp_path / "a", where=two, console=QUIET, retry_failed=True)
     assert (again.done, again.failed) == (1, 0)
 
 
@@ -214,21 +214,21 @@ def task(folder, **changes):
 
 
 def test_a_task_records_its_columns_beside_those_of_the_run(tmp_path):
-    assert run_task(*task(tmp_path)).outcome == "done"
-    assert run_task(*task(tmp_path)).outcome == "recorded"
+    assert run_on_worker(*task(tmp_path)).outcome == "done"
+    assert run_on_worker(*task(tmp_path)).outcome == "recorded"
     record = read_records(tmp_path).iloc[0]
     assert (record["extra"], record["number"], record["result"]) == ("x", 2, 4.0)
 
 
 def test_a_full_disk_is_no_failure_of_the_run(tmp_path, monkeypatch):
-    run_task(*task(tmp_path, factor=2.0))
+    run_on_worker(*task(tmp_path, factor=2.0))
     before = table(tmp_path)
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(diffstab.results.atomic.os, "fsync", full)
-    answer = run_task(*task(tmp_path))
+    answer = run_on_worker(*task(tmp_path))
     assert answer.outcome == "refused"
     assert "No space left on device" in answer.reason
     monkeypatch.undo()
@@ -236,19 +236,19 @@ def test_a_full_disk_is_no_failure_of_the_run(tmp_path, monkeypatch):
 
 
 def test_a_worker_that_cannot_work_says_why(tmp_path):
-    assert "does not see" in run_task(*task(tmp_path / "elsewhere")).reason
+    assert "does not see" in run_on_worker(*task(tmp_path / "elsewhere")).reason
     assert "A worker runs diffstab" in unfit(tmp_path, "0.0.0")
 
 
 def test_a_file_system_that_refuses_ends_the_sweep(write_sweep, tmp_path, two):
     """The folder of records is a file: nothing can be written, on whatever worker."""
     plan = plan_of(write_sweep({"numbers": {"values": [[1], [2], [3]]}}))
-    run_sweep(plan, tmp_path / "a", engine=two, console=QUIET)
+    run_plan(plan, tmp_path / "a", where=two, console=QUIET)
     (tmp_path / "a" / "claims").rmdir()
     (tmp_path / "a" / "claims").write_text("")
     larger = plan_of(write_sweep({"numbers": {"values": [[1], [4]]}}))
     with pytest.raises(ResultsError, match="Cannot make the results folder"):
-        run_sweep(larger, tmp_path / "a", engine=two, console=QUIET)
+        run_plan(larger, tmp_path / "a", where=two, console=QUIET)
     assert sorted(read_records(tmp_path / "a")["number"]) == [1, 2, 3]
 
 
@@ -262,9 +262,7 @@ def test_an_interrupted_sweep_goes_on(write_sweep, tmp_path, log, two, diffstab,
     assert "Traceback" not in output + errors
     assert "the same command goes on" in errors
     wait_until(lambda: not others(process.pid))
-    assert (
-        run_sweep(plan_of(path), tmp_path / "results" / "sweep_grid", engine=two, console=QUIET).failed == 0
-    )
+    assert run_plan(plan_of(path), tmp_path / "results" / "sweep_grid", where=two, console=QUIET).failed == 0
     assert len(read_records(tmp_path / "results" / "sweep_grid")) == 20
 
 

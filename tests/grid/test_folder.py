@@ -3,9 +3,9 @@
 import pytest
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.grid.expected import Expected, Run, expected
-from diffstab.grid.folder import estimate, planned_runs, remove, runs_of, status, stored_runs
-from diffstab.grid.plan import make_plan, open_plan
+from diffstab.grid.folder import estimate, remove, runs_of, status, stored_runs
+from diffstab.grid.forecast import Expected, expected
+from diffstab.grid.plan import Run, make_plan, open_plan
 from diffstab.grid.sweep_file import read_sweep
 from diffstab.paper.stages import STAGES
 from diffstab.results import Failure, Records, RecordStore
@@ -46,13 +46,13 @@ def record(records, runs, seconds=1.0, **coordinates):
 def test_the_stored_runs_are_those_of_the_plan(plan_of, folder):
     plan = plan_of()
     open_plan(plan, folder)
-    assert stored_runs(folder) == planned_runs(plan)
+    assert stored_runs(folder) == plan.runs
     assert len(stored_runs(folder)) == 8
 
 
 def test_status_tells_every_state(plan_of, folder):
     plan = plan_of()
-    records, runs = open_plan(plan, folder), planned_runs(plan)
+    records, runs = open_plan(plan, folder), plan.runs
     record(records, runs, seconds=60.0, power=2, seed=0)
     failing = key_of(runs, power=2, number=1, seed=1)
     records.fail(
@@ -79,7 +79,7 @@ def test_status_tells_every_state(plan_of, folder):
 
 def test_a_failed_run_that_is_tried_again_is_running(plan_of, folder):
     plan = plan_of()
-    records, runs = open_plan(plan, folder), planned_runs(plan)
+    records, runs = open_plan(plan, folder), plan.runs
     records.fail(runs[0].key, Failure("no"))
     with records.claim(runs[0].key):
         assert status(folder).states[runs[0].key] == "running"
@@ -88,12 +88,12 @@ def test_a_failed_run_that_is_tried_again_is_running(plan_of, folder):
 def test_status_of_packed_records(plan_of, folder):
     plan = plan_of()
     records = open_plan(plan, folder)
-    record(records, planned_runs(plan))
+    record(records, plan.runs)
     records.pack()
     seen = status(folder)
     assert seen.count("recorded") == 8
-    records.remove([planned_runs(plan)[0].key])
-    records.fail(planned_runs(plan)[0].key, Failure("[red]x[/red]", when="now"))
+    records.remove([plan.runs[0].key])
+    records.fail(plan.runs[0].key, Failure("[red]x[/red]", when="now"))
     assert "[red]x[/red] (tried once, now)" in str(status(folder))
 
 
@@ -130,7 +130,7 @@ def test_an_estimate_before_anything_is_there(plan_of, folder):
 
 def test_an_estimate_by_the_records_of_a_smaller_grid(plan_of, folder):
     small = plan_of(numbers=(1, 2), seeds=(0, 1, 2))
-    records, runs = open_plan(small, folder), planned_runs(small)
+    records, runs = open_plan(small, folder), small.runs
     for seed, seconds in enumerate((10.0, 90.0, 20.0)):
         record(records, runs, seconds, number=1, seed=seed, power=2)
     record(records, runs, 40.0, number=2, power=2)
@@ -185,7 +185,7 @@ def test_records_without_a_time_tell_nothing(tmp_path):
 
 def test_nothing_is_left_to_do(plan_of, folder):
     plan = plan_of()
-    record(open_plan(plan, folder), planned_runs(plan))
+    record(open_plan(plan, folder), plan.runs)
     assert str(estimate(plan, folder, workers=1)) == "8 runs: 8 recorded.\nNothing to do."
 
 
@@ -201,7 +201,7 @@ def test_a_long_list_is_cut(plan_of, folder):
 )
 def test_removal_by_coordinates(plan_of, folder, where, left):
     plan = plan_of()
-    records, runs = open_plan(plan, folder), planned_runs(plan)
+    records, runs = open_plan(plan, folder), plan.runs
     record(records, runs, power=2)
     records.pack()
     record(records, runs, power=3)
@@ -212,7 +212,7 @@ def test_removal_by_coordinates(plan_of, folder, where, left):
 
 def test_removal_of_failed_runs_lets_them_be_tried_again(plan_of, folder):
     plan = plan_of()
-    records, runs = open_plan(plan, folder), planned_runs(plan)
+    records, runs = open_plan(plan, folder), plan.runs
     record(records, runs, power=2)
     for run in runs:
         if run.coordinates["power"] == 3:
@@ -226,7 +226,7 @@ def test_removal_of_failed_runs_lets_them_be_tried_again(plan_of, folder):
 
 def test_removal_takes_the_files_of_the_runs_along(plan_of, folder):
     plan = plan_of()
-    records, runs = open_plan(plan, folder), planned_runs(plan)
+    records, runs = open_plan(plan, folder), plan.runs
     record(records, runs)
     gone, stays = key_of(runs, power=2, number=1, seed=0), key_of(runs, power=3, number=1, seed=0)
     for key in (gone, stays):
@@ -249,7 +249,7 @@ def test_values_that_are_no_numbers(tmp_path, write_sweep, folder):
     plan = make_plan(
         read_sweep(write_sweep({"factor": {"values": [1e-6, 0.5]}, "raising": {"values": [[], [9]]}}))
     )
-    records, runs = open_plan(plan, folder), planned_runs(plan)
+    records, runs = open_plan(plan, folder), plan.runs
     record(records, runs)
     total = len(runs)
     assert remove(folder, where=["factor=1e-6", "seed=0"]) == total // 2
@@ -257,7 +257,7 @@ def test_values_that_are_no_numbers(tmp_path, write_sweep, folder):
 
 def test_a_run_at_work_is_not_removed(plan_of, folder):
     plan = plan_of()
-    records, runs = open_plan(plan, folder), planned_runs(plan)
+    records, runs = open_plan(plan, folder), plan.runs
     record(records, runs, power=2)
     held = key_of(runs, power=3, number=1, seed=0)
     with (
@@ -281,7 +281,7 @@ def test_a_selection_is_asked_for(plan_of, folder):
 
 def test_files_that_cannot_be_removed(plan_of, folder, monkeypatch):
     plan = plan_of()
-    records, runs = open_plan(plan, folder), planned_runs(plan)
+    records, runs = open_plan(plan, folder), plan.runs
     record(records, runs)
     (folder / "fits" / runs[0].key).mkdir(parents=True)
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from diffstab.grid.batch import run_batch
 from diffstab.grid.plan import make_plan, open_plan
-from diffstab.grid.running import run_batch
 from diffstab.grid.sweep_file import read_sweep
 from diffstab.results import Records, RecordStore, read_records
 

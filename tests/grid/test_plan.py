@@ -56,10 +56,7 @@ def test_columns_of_lists_are_text(write_sweep):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        (
-            {"factr": {"values": [1.0]}},
-            r"parameters\.factr must name options of the command, got factr\. There are",
-        ),
+        ({"factr": {"values": [1.0]}}, 'combination {"factr":1} must be accepted.*unrecognized.*--factr'),
         ({"config": {"values": [{"factr": 1.0}]}}, 'combination {"factr":1} must be accepted.*factr'),
         ({"factor": {"values": [1.0, "many"]}}, 'combination {"factor":"many"} must be accepted.*factor'),
         ({"data.init_args.sze": {"values": [8]}}, '(?s)combination {"data.init_args.sze":8} must be .*sze'),
@@ -72,9 +69,7 @@ def test_an_unknown_option_or_value_is_named(parameters, message, write_sweep):
 
 def test_a_mistyped_method_is_not_a_new_one(write_sweep):
     command = ["diffstab", "compare", "${args}"]
-    with pytest.raises(
-        ArgumentError, match=r"methods\.feture\.alpha must name options .* got feture.*feature"
-    ):
+    with pytest.raises(ArgumentError, match=r"methods\.feture must name an entry .* There are feature"):
         plan_of(write_sweep({"methods.feture.alpha": {"values": [1.0]}}, command=command))
 
 

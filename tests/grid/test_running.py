@@ -1,15 +1,16 @@
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from diffstab.errors import ArgumentError, ResultsError, RunError
+from diffstab.errors import ArgumentError, RunError
 from diffstab.experiments import experiment_class, listed
 from diffstab.experiments.unit import Cell
 from diffstab.grid import running
-from diffstab.grid.batches import batches_of, make_batch, missing_batches
-from diffstab.grid.observers import Observer
-from diffstab.grid.running import run_batch, run_grid
+from diffstab.grid.batch import Answer, Observer, run_batch
+from diffstab.grid.plan import experiment_plan, make_batch, missing_batches
+from diffstab.grid.running import run_grid
 from diffstab.progress import Progress
 from diffstab.results import Records, RecordStore
 from tests.references.toy_experiment import Toy
@@ -57,10 +58,10 @@ def test_a_batch_that_shares_a_run_with_one_at_work_waits(tmp_path, log):
     experiment = Toy(numbers=[1, 2, 3], together_size=3, log=str(log))
     records = RecordStore(tmp_path / "a", experiment.resolved(), grid_keys=Toy.grid_keys())
     with records.claim(experiment.key(Cell(number=2))):
-        assert run_batch(batch_of(experiment, 1, 2, 3), records) == "busy"
+        assert run_batch(batch_of(experiment, 1, 2, 3), records).outcome == "busy"
         assert records.claimed() == {experiment.key(Cell(number=2))}
     assert runs(log) == []
-    assert run_batch(batch_of(experiment, 1, 2, 3), records) == "done"
+    assert run_batch(batch_of(experiment, 1, 2, 3), records).outcome == "done"
     assert records.claimed() == set()
 
 
@@ -100,13 +101,48 @@ def test_what_another_process_runs_is_left_to_it(tmp_path, log):
     store = RecordStore(tmp_path / "a", experiment.resolved(), grid_keys=Toy.grid_keys())
     with store.claim(experiment.key(Cell(number=2))) as mine:
         assert mine
-        outcome = run_batch(batch_of(experiment, 2), Records(store.folder))
-        assert outcome == "busy"
-        with pytest.raises(ResultsError, match=r"1 batches of .* another process, number=2 among them"):
-            run_grid(experiment, store.folder, console=QUIET)
-    assert runs(log) == [1, 3]
-    assert run_batch(batch_of(experiment, 2), store) == "done"
-    assert run_batch(batch_of(experiment, 2), store) == "recorded"
+        assert run_batch(batch_of(experiment, 2), Records(store.folder)).outcome == "busy"
+    assert runs(log) == []
+    assert run_batch(batch_of(experiment, 2), store).outcome == "done"
+    assert run_batch(batch_of(experiment, 2), store).outcome == "recorded"
+
+
+@pytest.mark.parametrize("end", ["record", "nothing"])
+def test_a_grid_waits_for_what_another_process_runs(end, tmp_path, log, monkeypatch):
+    """The other one ends as soon as this one looks: with its record, or without."""
+    experiment = Toy(log=str(log))
+    store = RecordStore(tmp_path / "a", experiment.resolved(), grid_keys=Toy.grid_keys())
+    key = experiment.key(Cell(number=2))
+    held, claimed = store.claim(key), Records.claimed
+    held.__enter__()
+
+    def ending(records):
+        found = claimed(records)
+        if end == "record":
+            store.write(key, {"number": 2, "square": -4})
+        held.__exit__(None, None, None)
+        monkeypatch.setattr(Records, "claimed", claimed)
+        return found
+
+    monkeypatch.setattr(Records, "claimed", ending)
+    run_grid(experiment, store.folder, console=QUIET)
+    assert runs(log) == [1, 3, 2][: 2 + (end == "nothing")]
+    assert sorted(store.read()["square"]) == ([-4, 1, 9] if end == "record" else [1, 4, 9])
+
+
+def test_the_time_left_follows_the_law_of_the_sizes(tmp_path, monkeypatch):
+    """A run of twice the number takes four times as long: the forecast sees it, a mean of the past would not."""
+    seconds = {number: float(number**2) for number in (1, 2, 4, 8)}
+    monkeypatch.setattr(
+        running, "run_on_worker", lambda batch, *_: Answer("done", seconds[batch.cells[0]["number"]])
+    )
+    monkeypatch.setattr(running, "TICK_SECONDS", 0.0)
+    monkeypatch.setattr(running, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    left = []
+    monkeypatch.setattr(Progress, "ended", lambda self, *_: left.append(self._tally.left_seconds))
+    run_grid(Toy(numbers=[1, 2, 4, 8]), tmp_path / "a", console=QUIET)
+    assert left[3] == pytest.approx(0.0, abs=0.1)
+    assert left[2] == pytest.approx(64, rel=0.01)
 
 
 def test_an_observer_hears_of_everything_in_order(tmp_path):
@@ -134,11 +170,9 @@ def test_an_observer_hears_of_the_error_and_earlier_records_stay(tmp_path):
 def test_a_run_that_fails_is_noted_and_the_rest_goes_on(tmp_path):
     console = Console(record=True, width=300, file=io.StringIO())
     experiment = Toy(numbers=[1, -1, 2, -2])
-    with pytest.raises(
-        RunError, match=r"2 of 4 failed.*recorded in .*a\. .*failures holds why.*same command tries"
-    ) as caught:
+    message = r"2 of 4 failed.*recorded in .*a\. .*failures holds why.*same command tries"
+    with pytest.raises(RunError, match=message):
         run_grid(experiment, tmp_path / "a", console=console)
-    assert isinstance(caught.value.__cause__, ValueError)
     assert "failed: number=-1: ValueError: a negative number" in console.export_text()
     records = Records(tmp_path / "a")
     assert sorted(records.read()["number"]) == [1, 2]
@@ -161,7 +195,7 @@ def test_the_display_says_what_is_running_and_how_far_it_is(tmp_path, monkeypatc
 
 def test_what_is_missing_is_told_cell_by_cell(tmp_path):
     folder = run_grid(Toy(numbers=[1, 2]), tmp_path / "a", console=QUIET)
-    absent = missing_batches(batches_of(Toy(numbers=[3, 2, 4])), Records(folder))
+    absent = missing_batches(experiment_plan(Toy(numbers=[3, 2, 4])).batches, Records(folder))
     assert [batch.cells for batch in absent] == [(Cell(number=3),), (Cell(number=4),)]
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from diffstab.grid.batches import make_batch
-from diffstab.grid.plan import make_plan
-from diffstab.grid.running import run_batch
+from diffstab.grid.batch import run_batch
+from diffstab.grid.plan import make_batch, make_plan
 from diffstab.grid.sweep_file import read_sweep
 from diffstab.results import Records
 
@@ -58,7 +57,7 @@ def test_a_sweep_file_runs_in_small(path, place, monkeypatch):
     cells = next(iter(experiment.batches()))
     records = Records(place)
     experiment.begin(place)
-    assert run_batch(make_batch(experiment, cells), records) == "done"
+    assert run_batch(make_batch(experiment, cells), records).outcome == "done"
     assert len(records.read()) == len(cells)
 
 

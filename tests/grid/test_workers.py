@@ -6,9 +6,9 @@ from rich.console import Console
 
 from diffstab.experiments import experiment_class
 from diffstab.grid.cluster import Engine, connected
-from diffstab.grid.dask_loop import run_on_dask
 from diffstab.grid.options import parse
-from diffstab.grid.running import run_grid
+from diffstab.grid.plan import experiment_plan
+from diffstab.grid.running import run_grid, run_plan
 from diffstab.results import read_records
 
 QUIET = Console(quiet=True)
@@ -55,7 +55,7 @@ def client(scheduler):
 @pytest.mark.parametrize("name", ASKED)
 def test_two_workers_and_one_process_give_the_same_records(name, client, tmp_path):
     experiment = parse(experiment_class(name), ASKED[name]).experiment
-    tally = run_on_dask(experiment, tmp_path / "two", workers=2, client=client, console=QUIET)
+    tally = run_plan(experiment_plan(experiment), tmp_path / "two", where=client, console=QUIET)
     assert tally.failed == 0
     assert tally.done == len(list(experiment.batches())) >= 2
     run_grid(experiment, tmp_path / "one", console=QUIET)

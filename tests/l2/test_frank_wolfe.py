@@ -16,9 +16,12 @@ from diffstab.l2.oracle import best_generators
 from diffstab.sphere import MinNormReLU, uniform_points
 
 
-def problem_of(generator, *, features=3, points=8, outputs=2, **options):
+def problem_of(generator, *, features=3, points=8, outputs=2, classes=0, **options):
     inputs = torch.randn(features, points, generator=generator, dtype=torch.float64)
     targets = torch.randn(outputs, points, generator=generator, dtype=torch.float64)
+    if classes and options["cost"] == "cross_entropy":
+        targets = torch.randint(classes, (points,), generator=generator)
+        options["classes"] = classes
     return L2Problem(inputs, targets, penalty=1e-2, **options)
 
 
@@ -86,10 +89,7 @@ def test_corrective_step_meets_the_conditions_of_the_group_lasso(generator):
 @pytest.mark.parametrize("bias", [0.0, 0.7])
 @pytest.mark.parametrize("cost", ["mse", "cross_entropy"])
 def test_the_dual_never_exceeds_the_primal(cost, bias, generator):
-    problem = problem_of(generator, bias=bias)
-    if cost == "cross_entropy":
-        labels = torch.randint(2, (8,), generator=generator)
-        problem = dataclasses.replace(problem, targets=labels, cost=cost, classes=2)
+    problem = problem_of(generator, bias=bias, cost=cost, classes=2)
     below = problem.extended_inputs
     for _ in range(10):
         directions = torch.randn(5, len(below), generator=generator, dtype=torch.float64)
@@ -117,10 +117,7 @@ def test_one_output_on_the_sphere_is_the_exact_minimum_norm_predictor(generator)
 @pytest.mark.parametrize("bias", [0.0, 0.7])
 @pytest.mark.parametrize("cost", ["mse", "cross_entropy"])
 def test_shallow_minimum_is_certified_and_below_that_of_every_trained_net(cost, bias, generator):
-    problem = problem_of(generator, bias=bias)
-    if cost == "cross_entropy":
-        labels = torch.randint(3, (8,), generator=generator)
-        problem = dataclasses.replace(problem, targets=labels, cost=cost, classes=3)
+    problem = problem_of(generator, bias=bias, cost=cost, classes=3)
     found = minimise_covariances(problem, generator=generator, settings=FrankWolfeSettings(tolerance=1e-3))
     assert found.oracle == "exact"
     assert 0 <= found.gap <= 1e-3

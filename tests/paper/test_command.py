@@ -137,7 +137,8 @@ def test_the_state_of_a_stage_counts_records_and_failures(toys):
 
 
 def test_stages_run_by_name_and_return_their_folders(toys):
-    found = running.run_stages(["plateau_onehot"], toys / "results", workers=1, console=Console(quiet=True))
+    planned = plan_stages(["plateau_onehot"], toys / "results")
+    found = run_planned(with_data(planned), workers=1, console=Console(quiet=True))
     assert found == {"plateau_onehot": toys / "results" / "plateau_onehot"}
     assert len(read_records(found["plateau_onehot"])) == 2
 

@@ -92,10 +92,12 @@ def test_pushing_takes_a_key_and_an_entity(capsys):
 def test_a_refusal_of_the_server_is_told(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
 
-    def refuse(project, *, entity):
-        raise OSError("no network")
+    class Refused:
+        def save(self):
+            raise OSError("no network")
 
-    monkeypatch.setattr(dashboard, "make_dashboard", refuse)
+    made = dashboard.Dashboard(Refused(), Refused())
+    monkeypatch.setattr(dashboard, "make_dashboard", lambda project, *, entity: made)
     with pytest.raises(ResultsError, match=r"did not take the dashboard of me/p \(OSError: no network\)"):
         dashboard.push("p", entity="me")
 

@@ -11,12 +11,13 @@ from rich.console import Console
 
 from diffstab.cli import main
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.grid.batches import batches_of, missing_batches
+from diffstab.grid.plan import experiment_plan, missing_batches
 from diffstab.grid.running import run_grid
 from diffstab.results import Records
 from diffstab.tracking import WandbObserver
 from diffstab.tracking.importing import import_runs, row_of
 from diffstab.tracking.runs import FoundRun, online_runs
+from tests.references.toy_experiment import Toy
 
 QUIET = Console(quiet=True)
 
@@ -62,7 +63,16 @@ def test_offline_runs_come_back_as_they_were(quiet_place, folder, tiny, capsys):
     assert_frame_equal(Records(again).read(), Records(folder).read())
     assert (again / "config.yaml").read_bytes() == (folder / "config.yaml").read_bytes()
     # It is a results folder like any other: the same command finds all of its runs there.
-    assert missing_batches(batches_of(tiny["plateau"](seeds=[0, 1])), Records(again)) == []
+    assert missing_batches(experiment_plan(tiny["plateau"](seeds=[0, 1])).batches, Records(again)) == []
+
+
+def test_runs_of_an_experiment_of_ones_own_come_back_too(quiet_place, made):
+    """It is no command here: its settings that may differ are told by its runs."""
+    folder, again = made(Toy(numbers=[2, 3], factor=5.0), quiet_place / "toy"), quiet_place / "again"
+    assert import_runs(str(folder), again).written == 2
+    assert_frame_equal(Records(again).read(), Records(folder).read())
+    run_grid(Toy(numbers=[2, 3, 4], factor=5.0), again, console=QUIET)
+    assert len(Records(again).read()) == 3
 
 
 def test_what_is_there_stays(quiet_place, folder, tiny, made):

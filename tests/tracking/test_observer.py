@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import threading
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,9 @@ from rich.console import Console
 
 from diffstab.errors import ArgumentError, RunError
 from diffstab.experiments.plateau import PlateauExperiment
-from diffstab.grid.batches import make_batch
-from diffstab.grid.running import run_batch, run_grid
+from diffstab.grid.batch import run_batch
+from diffstab.grid.plan import make_batch
+from diffstab.grid.running import run_grid
 from diffstab.results import Records
 from diffstab.tracking import WandbObserver, wandb_observers
 
@@ -160,26 +160,6 @@ def test_the_sphere_is_drawn_against_n(quiet_place, tiny, logged):
     assert images(logs[0], found[0]) | images(logs[1], found[1]) == {"circle", "neuron_maps"}
 
 
-def test_threads_with_one_observer_never_mix(quiet_place, unpictured, tiny, logged):
-    shared = pickle.loads(pickle.dumps(wandb_observers("tests")))()
-
-    def grid(seed):
-        experiment = tiny["plateau"](seeds=[seed])
-        run_grid(experiment, quiet_place / f"seed{seed}", console=QUIET, observer=shared)
-
-    threads = [threading.Thread(target=grid, args=(seed,)) for seed in (1, 2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for seed in (1, 2):
-        (log,) = (quiet_place / f"seed{seed}").glob("wandb/offline-run-*/*.wandb")
-        records = logged(log)
-        assert config(records)["seeds"] == [seed]
-        frame = Records(quiet_place / f"seed{seed}").read().sort_values(["width", "restart"])
-        assert items(records, "plateau/loss") == frame["loss"].tolist()
-
-
 def test_columns_that_a_sweep_adds_are_kept_too(quiet_place, unpictured, tiny):
     experiment, folder = tiny["plateau"](), quiet_place / "plateau"
     for cells in experiment.batches():
@@ -196,14 +176,14 @@ def test_disabled_means_nothing(quiet_place, monkeypatch, tiny):
     assert len(Records(quiet_place / "plateau").read()) == 4
 
 
-@pytest.mark.parametrize("where", ["open_run", "_BatchRun.record", "_BatchRun.complete"])
+@pytest.mark.parametrize("where", ["_opened", "_record", "_complete"])
 def test_a_failure_of_wandb_costs_no_record_and_is_told_once(
     quiet_place, unpictured, monkeypatch, caplog, tiny, where
 ):
     def fail(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"diffstab.tracking.observer.{where}", fail)
+    monkeypatch.setattr(WandbObserver, where, fail)
     run(tiny["plateau"](seeds=[0, 1]), quiet_place / "plateau")
     assert len(Records(quiet_place / "plateau").read()) == 8
     assert sum("No space left on device" in message for message in caplog.messages) == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diffstab.errors import ArgumentError
-from diffstab.tracking.session import check_project, choose_mode, harmless, new_run_id, tell_once
+from diffstab.tracking.session import check_project, choose_mode, harmless, tell_once
 
 
 @pytest.fixture(autouse=True)
@@ -71,12 +71,6 @@ def test_names_lose_what_html_or_a_path_would_take_for_more():
     assert len(found) == 128
     assert harmless("n=64 seed=0 feature") == "n=64 seed=0 feature"
     assert harmless("") == "_"
-
-
-def test_no_two_runs_have_one_id():
-    found = {new_run_id("0123456789abcdef") for _ in range(50)}
-    assert len(found) == 50
-    assert all(one.startswith("0123456789abcdef-") for one in found)
 
 
 def test_a_failure_is_told_once(caplog):
