@@ -18,7 +18,7 @@ from diffstab.measuring.settings import LEAST_IMAGES, MOST_FIELDS, DeviceSetting
 from diffstab.measuring.state import PassState, load_state
 from diffstab.measuring.task import MeasureTask, PassPlan, Round, Subject, half_width
 from diffstab.stability.layer_pass import FIRST_LOOK
-from diffstab.training.lightning import told_in_a_line
+from diffstab.training.devices import told_in_a_line
 from diffstab.training.terminal import quiet_lightning, show_progress
 
 _MOST_AT_ONCE = 2048
