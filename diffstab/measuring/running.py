@@ -13,10 +13,10 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.measuring.images import Gate, ImageSet
+from diffstab.measuring.images import ImageSet
 from diffstab.measuring.settings import LEAST_IMAGES, MOST_FIELDS, DeviceSettings
 from diffstab.measuring.state import PassState, load_state
-from diffstab.measuring.task import MeasureTask, PassPlan, Round, Subject, half_width
+from diffstab.measuring.task import MeasureTask, PassPlan, Round, Serving, Subject, half_width
 from diffstab.stability.layer_pass import FIRST_LOOK
 from diffstab.training.devices import told_in_a_line
 from diffstab.training.terminal import quiet_lightning, show_progress
@@ -103,19 +103,16 @@ def measured_state(
     plan = replace(plan, rounds=_open_rounds(order, plan, before))
     if before is not None and (not plan.rounds or (plan.until and half_width(before, plan) <= plan.until)):
         return before
-    gate, is_gpu = Gate(), trainer.accelerator.__class__.__name__ != "CPUAccelerator"
-    loaders = [
-        images.loader(one.numbers, batch_size=batch_size, workers=devices.workers, pin=is_gpu, gate=gate)
-        for one in plan.rounds
-    ]
     look = torch.stack([images.read(number).image for number in order[:FIRST_LOOK].tolist()])
-    task = MeasureTask(subject, plan, gate=gate, path=path, before=before, look=look)
+    is_gpu = trainer.strategy.root_device.type == "cuda"
+    serving = Serving(images, batch_size, devices.workers, is_gpu, look)
+    task = MeasureTask(subject, plan, serving, path=path, before=before)
     if trainer.world_size > 1:
         _check_sent(task)
     place = _device(subject.module)
     try:
         with quiet_lightning():
-            trainer.test(task, loaders, verbose=False)
+            trainer.test(task, verbose=False)
     finally:
         task.close()
         if place is not None:

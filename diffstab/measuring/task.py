@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,9 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from diffstab.errors import ArgumentError
-from diffstab.measuring.images import UNKNOWN, Gate, ImageBatch, read_batch
+from diffstab.measuring.images import UNKNOWN, Gate, ImageBatch, ImageSet, NumberedImage, read_batch
 from diffstab.measuring.state import PassState, joined, save_state, with_more_fields
 from diffstab.stability import LayerPass
 from diffstab.stability.bootstrap import Samples, bootstrap_interval
@@ -82,18 +84,35 @@ class PassPlan:
     floor: bool = True
 
 
+class Serving(NamedTuple):
+    """How images are served.
+
+    Attributes:
+        images: All of them.
+        batch_size: Images in a batch.
+        workers: Processes that read.
+        pin: Whether batches go to a GPU.
+        look: Images whose mean output all processes count outputs from.
+    """
+
+    images: ImageSet
+    batch_size: int
+    workers: int = 0
+    pin: bool = False
+    look: Tensor | None = None
+
+
 class MeasureTask(LightningModule):
-    """Measures a model on the images of its test loaders, one loader for each round.
+    """Measures a model on images, round after round; it brings its loaders along.
 
     After a round the processes put together what they have found; the first one saves it.
 
     Args:
         subject: What is measured.
         plan: How.
-        gate: Closed when the interval is narrow enough.
+        serving: On what.
         path: File of the state.
         before: State that an earlier run has left.
-        look: Images whose mean output all processes count outputs from.
 
     Raises:
         ArgumentError: When run, the output is no tensor with a row for each image.
@@ -103,21 +122,26 @@ class MeasureTask(LightningModule):
         self,
         subject: Subject,
         plan: PassPlan,
+        serving: Serving,
         *,
-        gate: Gate,
         path: Path,
         before: PassState | None = None,
-        look: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.module = subject.module
-        self._subject = subject
-        self.plan, self.gate, self.path = plan, gate, path
-        self._before, self._look, self._current = before, look, 0
+        self.plan, self.path = plan, path
+        self._subject, self._serving, self._before = subject, serving, before
+        self._gate, self._current = Gate(), 0
         self._stack = ExitStack()
         self._pass: Any = None
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._classes = 0
+
+    def test_dataloader(self) -> list[DataLoader[NumberedImage]]:
+        """Return a loader for each round; once the interval is narrow enough they serve no more."""
+        images, batch_size, workers, pin, _ = self._serving
+        options: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "pin": pin}
+        return [images.loader(one.numbers, gate=self._gate, **options) for one in self.plan.rounds]
 
     def on_test_start(self) -> None:
         """Begin with the first round."""
@@ -127,7 +151,7 @@ class MeasureTask(LightningModule):
         """Measure a batch."""
         if dataloader_idx != self._current:
             self._end_rounds(dataloader_idx)
-        if not self.gate.is_open:
+        if not self._gate.is_open:
             return
         read = read_batch(batch)
         outputs = self._pass.update(read.images, read.numbers)
@@ -137,12 +161,9 @@ class MeasureTask(LightningModule):
         """Put the rest together."""
         self._end_rounds(len(self.plan.rounds))
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive in a process that was started for a measurement: what Lightning says there was said before."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        for name in ("pytorch_lightning", "lightning_fabric"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as plain bytes: tensors in shared memory would take an open file each."""
+        return _arrived, (pickle.dumps(self.__getstate__()),)
 
     def close(self) -> None:
         """Take the hooks off."""
@@ -153,7 +174,9 @@ class MeasureTask(LightningModule):
         self._stack.close()
         self._seen = []
         block = plan.rounds[self._current].block if plan.rounds else 0
-        self._pass = self._stack.enter_context(layer_pass(self._subject, plan, block=block, look=self._look))
+        self._pass = self._stack.enter_context(
+            layer_pass(self._subject, plan, block=block, look=self._serving.look)
+        )
 
     def _predicted(self, outputs: Any, count: int) -> Tensor:
         """Return the class of the largest output; `UNKNOWN` where outputs are no vectors of several entries."""
@@ -169,7 +192,7 @@ class MeasureTask(LightningModule):
     def _end_rounds(self, following: int) -> None:
         """End the rounds before one; a process without images in a round ends it with the others all the same."""
         for number in range(self._current, following):
-            if not self.gate.is_open:
+            if not self._gate.is_open:
                 return
             self._current = number
             self._end_round()
@@ -190,7 +213,7 @@ class MeasureTask(LightningModule):
         if self.global_rank == 0:
             save_state(state, self.path)
         if plan.until is not None and half_width(state, plan) <= plan.until:
-            self.gate.is_open = False
+            self._gate.is_open = False
         elif ends_block and not is_last:
             self._before, self._current = state, number + 1
             self._begin()
@@ -211,6 +234,16 @@ class MeasureTask(LightningModule):
             own, parts = parts[0], [None] * self.trainer.world_size
             torch.distributed.all_gather_object(parts, own)
         return [part for part in parts if part is not None]
+
+
+def _arrived(content: bytes) -> MeasureTask:
+    """Return a task in a process that was started for it: what Lightning says there was said before."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
+    task = MeasureTask.__new__(MeasureTask)
+    task.__dict__.update(pickle.loads(content))
+    return task
 
 
 def half_width(state: PassState, plan: PassPlan) -> float:
