@@ -282,6 +282,13 @@ def _audit(command: str, args: list[str]) -> int:
     return audit_command.main(args)
 
 
+def _measure(command: str, args: list[str]) -> int:
+    from diffstab import measure_command
+    from diffstab.tracking import wandb_observers
+
+    return measure_command.main(args, wandb_observers)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     check_data_modules()
     from diffstab import demo
@@ -296,6 +303,7 @@ COMMANDS = {
     "predict": Command("compute the outputs of a checkpoint on the test images", _lightning),
     "sphere": Command("regression on the sphere: learning curves, their page, and training", _sphere),
     "run": Command("run an experiment of your own, a class package.module:Class", _any_experiment),
+    "measure": Command("measure any model on any images: D, G and R of its output and layers", _measure),
     "layers": Command("list the layers of a model, and which are measured by default", _layers),
     "audit": Command("look whether a model and images fit each other, before measuring", _audit),
     "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),

@@ -24,7 +24,7 @@ LEVELS = [
     {"report"},
     {"tracking"},
     {"paper"},
-    {"demo"},
+    {"demo", "measure_command"},
     {"cli"},
     {"__main__"},
 ]

@@ -25,9 +25,11 @@ def test_an_example_runs_alone_and_prints_what_stands_below_it(block, page_place
 def test_the_first_example_shows_plausible_numbers(place, capsys):
     block = next(block for block in blocks("python") if block.page == "README.md")
     exec(compile(block.code, "example", "exec"), {})
-    for line in capsys.readouterr().out.splitlines():
-        value, low, high = (float(number) for number in NUMBER.findall(line))
-        assert 0 < low <= value <= high < 10
+    intervals = re.findall(r"(\S+) \[(\S+), (\S+)\]", capsys.readouterr().out)
+    assert len(intervals) == 3 * 5  # D, G and R of five layers
+    for interval in intervals:
+        value, low, high = map(float, interval)
+        assert 0 < low <= value <= high < 100
 
 
 def test_no_output_stands_without_an_example():

@@ -1,0 +1,121 @@
+"""Models on the same images, deformations and noise: paired differences, ratios, and who is more stable than whom."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diffstab.errors import ArgumentError
+from diffstab.measuring.rows import samples_of
+from diffstab.stability.bootstrap import paired_intervals
+from diffstab.stability.measures import stability_from_numerators
+from diffstab.streams import stream
+
+_QUANTITIES = (("D", "deformation"), ("G", "noise"), ("R", "relative"))
+_BY = ["deformation", "cutoff"]
+
+
+def compared(
+    frames: Mapping[str, pd.DataFrame], *, bootstrap: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> pd.DataFrame:
+    """Compare the outputs of models, two by two, over the same resamples of their common images.
+
+    Args:
+        frames: `image_frame` of each model, by its label.
+        bootstrap: Resamples.
+        confidence: Of the intervals.
+        seed: Of the resamples.
+
+    Returns:
+        A row per deformation and pair: model_a, model_b, for each X of D, G and R the difference X_difference = a - b,
+        the ratio X_ratio = a / b, both with the ends of their intervals, and `images`.
+
+    Raises:
+        ArgumentError: A model was measured on other images.
+    """
+    rows = []
+    for a, b in itertools.combinations(frames, 2):
+        for key, part_a in frames[a].groupby(_BY, sort=False):
+            part_b = _rows_of(frames[b], key)
+            if list(part_a["number"]) != list(part_b["number"]):
+                received = f"{len(part_a)} images of {a} and {len(part_b)} of {b}"
+                raise ArgumentError("models", "be measured on the same images", received)
+            columns = _paired(part_a, part_b, bootstrap=bootstrap, confidence=confidence, seed=seed)
+            rows.append({"model_a": a, "model_b": b, **dict(zip(_BY, key, strict=True)), **columns})
+    return pd.DataFrame(rows)
+
+
+def _rows_of(frame: pd.DataFrame, key: Any) -> pd.DataFrame:
+    return frame[(frame[_BY] == list(key)).all(axis=1)]
+
+
+def _paired(
+    a: pd.DataFrame, b: pd.DataFrame, *, bootstrap: int, confidence: float, seed: int
+) -> dict[str, float]:
+    sides = [samples_of(one) for one in (a, b)]
+    generator = stream(seed, "bootstrap of pairs")
+    difference, ratio = paired_intervals(
+        *sides, resamples=bootstrap, confidence=confidence, generator=generator
+    )
+    values = [_values(one) for one in (a, b)]
+    row: dict[str, float] = {"images": len(a)}
+    for column, name in _QUANTITIES:
+        first, second = values[0][column], values[1][column]
+        row[f"{column}_difference"] = first - second
+        row[f"{column}_ratio"] = first / second if second else np.nan
+        for end in ("low", "high"):
+            row[f"{column}_difference_{end}"] = float(getattr(getattr(difference, end), name))
+            row[f"{column}_ratio_{end}"] = float(getattr(getattr(ratio, end), name).exp())
+    return row
+
+
+def _values(frame: pd.DataFrame) -> dict[str, float]:
+    samples = samples_of(frame)
+    count = len(frame)
+    denominator = 2 * samples.spread.sum() / (count - 1)
+    means = [samples.deformation_squares.mean(), samples.noise_squares.mean()]
+    import torch
+
+    found = stability_from_numerators(torch.stack(means), torch.stack(means), denominator)
+    return {column: float(getattr(found, name)) for column, name in _QUANTITIES}
+
+
+def ranking(frame: pd.DataFrame, pairs: pd.DataFrame, *, quantity: str = "R") -> pd.DataFrame:
+    """Rank the outputs of models, the most stable first; what the images do not tell apart shares a rank.
+
+    A model shares the rank of the best one of the group above it unless the interval of their difference leaves 0 out.
+
+    Args:
+        frame: Rows of the outputs, one per model and deformation.
+        pairs: From `compared`.
+        quantity: "D", "G" or "R".
+
+    Returns:
+        Columns deformation, cutoff, rank, model, the quantity with its interval, accuracy.
+    """
+    rows = []
+    for key, part in frame.groupby(_BY, sort=False):
+        ordered = part.sort_values(quantity)
+        apart = _apart(_rows_of(pairs, key), quantity)
+        leader, rank = "", 0
+        for place, row in enumerate(ordered.to_dict("records"), start=1):
+            if not leader or frozenset((leader, row["model"])) in apart:
+                leader, rank = row["model"], place
+            names = ("model", quantity, f"{quantity}_low", f"{quantity}_high", "accuracy")
+            rows.append({**dict(zip(_BY, key, strict=True)), "rank": rank, **{n: row[n] for n in names}})
+    return pd.DataFrame(rows)
+
+
+def _apart(pairs: pd.DataFrame, quantity: str) -> set[frozenset[str]]:
+    """Return the pairs whose interval leaves out 0."""
+    return set(_told_apart(pairs, quantity))
+
+
+def _told_apart(pairs: pd.DataFrame, quantity: str) -> Iterator[frozenset[str]]:
+    for row in pairs.to_dict("records"):
+        if row[f"{quantity}_difference_low"] > 0 or row[f"{quantity}_difference_high"] < 0:
+            yield frozenset((row["model_a"], row["model_b"]))

@@ -1,0 +1,161 @@
+"""Tables of a measurement: a row per deformation and layer, and a row per deformation and image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from diffstab.measuring.amounts import Amount
+from diffstab.measuring.images import UNKNOWN, ImageSet
+from diffstab.measuring.state import PassState
+from diffstab.measuring.task import PassPlan
+from diffstab.stability import StabilitySums
+from diffstab.stability.bootstrap import Samples, bootstrap_interval, top_share
+from diffstab.streams import stream
+
+Row = Any
+"""A row of a table: gives its values by the names of the columns."""
+
+OUTPUT = "output"
+"""Name of the model's output among the layers."""
+_QUANTITIES = (("D", "deformation"), ("G", "noise"), ("R", "relative"))
+
+
+def layer_label(name: str) -> str:
+    """Return a layer as tables name it."""
+    return name or OUTPUT
+
+
+def layer_rows(
+    state: PassState, plan: PassPlan, amounts: Sequence[Amount], *, size: tuple[int, int], statistic: str
+) -> Iterator[dict[str, Any]]:
+    """Yield a row per deformation and layer.
+
+    Args:
+        state: What was found.
+        plan: How.
+        amounts: Deformations, in the order of the plan's.
+        size: Height and width of the images.
+        statistic: "mean" or "median": which of them D, G and R are.
+    """
+    shared = {"images": state.images, "fields_per_image": state.fields, **accuracy(state, plan.confidence)}
+    for place, amount in enumerate(amounts):
+        drawn = state.found.draws[place]
+        for index, layer in enumerate(plan.layers, start=1):
+            yield {
+                "deformation": amount.text,
+                "cutoff": amount.cutoff,
+                "layer": layer_label(layer),
+                "layer_index": index,
+                **amount.columns(size),
+                "measured_delta_px": drawn.measured_delta_px,
+                "folded_share": drawn.folded_share,
+                "deformation_norm": drawn.mean_deformation_norm,
+                "noise_norm": drawn.mean_noise_norm,
+                **stability_columns(state.sums(place, layer), plan, statistic=statistic),
+                **shared,
+            }
+
+
+def stability_columns(sums: StabilitySums, plan: PassPlan, *, statistic: str = "mean") -> dict[str, float]:
+    """Return D, G and R with their intervals, medians and parts; NaN for a layer that is constant."""
+    estimate = sums.ratios()
+    samples = Samples.of(sums)
+    ends = bootstrap_interval(
+        samples,
+        resamples=plan.bootstrap,
+        confidence=plan.confidence,
+        generator=stream(plan.seed, "bootstrap"),
+    )
+    row: dict[str, float] = {}
+    for column, name in _QUANTITIES:
+        own = name if statistic == "mean" else f"{name}_median"
+        row[column] = float(getattr(estimate, own))
+        row[f"{column}_low"] = float(getattr(ends.low, own))
+        row[f"{column}_high"] = float(getattr(ends.high, own))
+        row[f"{column}_median"] = float(getattr(estimate, f"{name}_median"))
+    return {
+        **row,
+        "deformation_numerator": float(estimate.deformation_numerator),
+        "noise_numerator": float(estimate.noise_numerator),
+        "denominator": float(estimate.denominator),
+        "floor": float(sums.floor),
+        "deformation_top_share": top_share(samples.deformation_squares),
+        "noise_top_share": top_share(samples.noise_squares),
+    }
+
+
+def accuracy(state: PassState, confidence: float = 0.95) -> dict[str, float]:
+    """Return the share of labelled images that the model classifies rightly, with Wilson's interval.
+
+    It is NaN where no image has a label, or the output names no class.
+    """
+    from scipy.stats import binomtest
+
+    known = (state.labels != UNKNOWN) & (state.predictions != UNKNOWN)
+    count = int(known.sum())
+    if not count or int(state.labels[known].max()) >= state.classes:
+        return {"accuracy": np.nan, "accuracy_low": np.nan, "accuracy_high": np.nan, "labelled_images": count}
+    right = int((state.labels == state.predictions)[known].sum())
+    ends = binomtest(right, count).proportion_ci(confidence, method="wilson")
+    return {
+        "accuracy": right / count,
+        "accuracy_low": float(ends.low),
+        "accuracy_high": float(ends.high),
+        "labelled_images": count,
+    }
+
+
+def image_frame(
+    state: PassState, plan: PassPlan, amounts: Sequence[Amount], images: ImageSet
+) -> pd.DataFrame:
+    """Return a row per deformation and image: what it adds to D and G of the output.
+
+    Returns:
+        Columns deformation, cutoff, number, path, label, class, prediction, predicted_class, D_i, G_i: D is the mean of
+        D_i, G that of G_i. deformation_square, noise_square and spread are what they are made of.
+    """
+    numbers = state.numbers.tolist()
+    shared: Mapping[str, Any] = {
+        "number": numbers,
+        "path": [images.paths[number] if len(images.paths) else "" for number in numbers],
+        "label": state.labels.tolist(),
+        "class": _names(state.labels, images.class_names),
+        "prediction": state.predictions.tolist(),
+        "predicted_class": _names(state.predictions, images.class_names),
+    }
+    parts = []
+    for place, amount in enumerate(amounts):
+        sums = state.sums(place, plan.layers[-1])
+        deformation, noise, spread = (part.numpy() for part in Samples.of(sums))
+        denominator = float(sums.denominator)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "deformation": amount.text,
+                    "cutoff": amount.cutoff,
+                    **shared,
+                    "D_i": deformation / denominator if denominator > 0 else np.nan,
+                    "G_i": noise / denominator if denominator > 0 else np.nan,
+                    "deformation_square": deformation,
+                    "noise_square": noise,
+                    "spread": spread,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def _names(classes: Tensor, names: Sequence[str]) -> list[str]:
+    return [names[one] if 0 <= one < len(names) else str(one) if one >= 0 else "" for one in classes.tolist()]
+
+
+def samples_of(frame: pd.DataFrame) -> Samples:
+    """Return what each image gave, from the rows of one deformation of an `image_frame`."""
+    columns = ("deformation_square", "noise_square", "spread")
+    return Samples(*[torch.from_numpy(frame[name].to_numpy(dtype=np.float64, copy=True)) for name in columns])

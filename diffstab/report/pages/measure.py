@@ -1,0 +1,336 @@
+"""Measurements of any models: what their page says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from diffstab import __version__
+from diffstab.experiments.measure import image_tables
+from diffstab.measuring.amounts import DIFFEOMORPHISM, parse_amount
+from diffstab.measuring.comparison import compared, ranking
+from diffstab.measuring.measurement import Comparison
+from diffstab.measuring.measurement import cautions as measured_cautions
+from diffstab.measuring.rows import OUTPUT, Row
+from diffstab.report.document import Table, TableCell
+from diffstab.report.runs import Runs
+from diffstab.streams import SCHEME
+
+_BY = ["deformation", "cutoff"]
+_STATISTICS = {"mean": "means over images", "median": "medians over images"}
+
+
+def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per model, deformation and layer, in the order of the layers."""
+    # Models in the order of the configuration, deformations in that in which they were asked for.
+    known = list(config.get("models", {}))
+    order = {label: place for place, label in enumerate(known)}
+    place = [order.get(str(label).removesuffix(" (untrained)"), len(order)) for label in records["model"]]
+    sorted_by = [*_BY, "model", "layer_index"]
+    is_field = records["deformation_kind"] == DIFFEOMORPHISM
+    frame = records.assign(_place=place, _is_other=~is_field)
+    frame = frame.sort_values(["_place", "model", "_is_other", "cutoff", "amount", *sorted_by], kind="stable")
+    return frame.drop(columns=["_place", "_is_other"]).reset_index(drop=True)
+
+
+def own_records(folder: Path, keys: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of some records of a results folder."""
+    from diffstab.results import read_records, stored_config
+
+    records = read_records(folder)
+    return prepare(records[records["key"].isin(keys)], stored_config(folder / "config.yaml"))
+
+
+def comparison_of(folder: Path, frame: pd.DataFrame) -> Comparison | None:
+    """Return the comparison of the models of some rows; None where fewer than two saw the same images."""
+    tables = image_tables(folder)
+    labels = [label for label in dict.fromkeys(frame["model"]) if label in tables]
+    outputs = frame[frame["layer"] == OUTPUT]
+    same = [
+        label
+        for label in labels
+        if set(map(tuple, tables[label][_BY].to_numpy())) >= set(map(tuple, outputs[_BY].to_numpy()))
+        and set(tables[label]["number"]) == set(tables[labels[0]]["number"])
+    ]
+    if len(same) < 2:
+        return None
+    pairs = compared({label: tables[label] for label in same}, seed=int(frame["seed"].iloc[0]))
+    return Comparison(pairs, ranking(outputs[outputs["model"].isin(same)], pairs))
+
+
+def title(runs: Runs) -> str:
+    """Which models on which data."""
+    models = list(dict.fromkeys(runs.frame["model"]))
+    who = ", ".join(models) if len(models) <= 3 else f"{len(models)} models"
+    return f"Stability of {who} on {runs.frame['dataset'].iloc[0]}"
+
+
+def varied(runs: Runs) -> str:
+    """Models, deformations and layers."""
+    frame = runs.frame
+    counts = [
+        _counted(frame["model"].nunique(), "model"),
+        _counted(len(frame[_BY].drop_duplicates()), "deformation"),
+        _counted(frame["layer"].nunique(), "layer"),
+    ]
+    return f"{', '.join(counts)}; {int(frame['images'].max())} images."
+
+
+def first_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the deformation that stands for all: of about 1 px, at the least cut-off."""
+    fields = frame[frame["deformation_kind"] == DIFFEOMORPHISM]
+    chosen = fields if len(fields) else frame
+    distance = chosen["delta_px"].sub(1).abs().fillna(0)
+    best = chosen.assign(_far=distance).sort_values(["cutoff", "_far"], kind="stable").iloc[0]
+    found: pd.DataFrame = frame[(frame[_BY] == best[_BY]).all(axis=1)]
+    return found
+
+
+def answer(runs: Runs) -> str:
+    """R of each output, with D, G and the accuracy; of several models, who is the more stable."""
+    rows = first_rows(runs.frame)
+    rows = rows[rows["layer"] == OUTPUT]
+    first = rows.iloc[0]
+    if len(rows) == 1:
+        than = "less" if first["R"] < 1 else "more"
+        text = (
+            f"At {deformation_text(first)} the output of {first['model']} has R = {interval(first, 'R')}: it reacts "
+            f"{than} to deformations than to noise of the same size (D = {interval(first, 'D')}, "
+            f"G = {interval(first, 'G')})."
+        )
+        return f"{text} {_accuracy(first)}".strip()
+    parts = [f"{row['model']} {interval(row, 'R')}" for row in rows.sort_values("R").to_dict("records")]
+    return f"R of the outputs at {deformation_text(first)}, the most stable first: {'; '.join(parts)}. {_tied(runs)}"
+
+
+def _tied(runs: Runs) -> str:
+    found = comparison_of(runs.folders[0], first_rows(runs.frame))
+    if found is None:
+        return ""
+    ties = found.ranking[found.ranking["rank"] == 1]["model"]
+    if len(ties) > 1:
+        return f"These images do not tell {' and '.join(ties)} apart."
+    return f"{ties.iloc[0]} is more stable than each of the others, on the same images and deformations."
+
+
+def _accuracy(row: Row) -> str:
+    if not np.isfinite(row["accuracy"]):
+        return ""
+    ends = f"[{100 * row['accuracy_low']:.1f}, {100 * row['accuracy_high']:.1f}]"
+    return f"It classifies {100 * row['accuracy']:.1f} % {ends} of the images rightly."
+
+
+def cautions(runs: Runs) -> Sequence[str]:
+    """What to bear in mind."""
+    return measured_cautions(runs.frame)
+
+
+def outputs(runs: Runs) -> Iterator[Table]:
+    """D, G and R of the outputs under every deformation, with the accuracy."""
+    rows = runs.frame[runs.frame["layer"] == OUTPUT]
+    yield _listing(
+        "outputs", "The outputs: value [95 % interval over images]", rows, ("model", "deformation")
+    )
+
+
+def layers(runs: Runs) -> Iterator[Table]:
+    """D, G and R of every layer."""
+    names = ("model", "deformation", "layer")
+    yield _listing("layers", "All layers: value [95 % interval over images]", runs.frame, names)
+
+
+def _listing(name: str, caption: str, rows: pd.DataFrame, keys: Sequence[str]) -> Table:
+    shown = [key for key in keys if key in ("layer", "deformation") or rows[key].nunique() > 1]
+    headers = [{"model": "Model", "deformation": "Deformation", "layer": "Layer"}[key] for key in shown]
+    lines = [
+        [*(_key_cell(row, key) for key in shown), *_number_cells(row, with_accuracy="layer" not in keys)]
+        for row in rows.to_dict("records")
+    ]
+    last = ["Floor of D", *(["Accuracy"] if "layer" not in keys else [])]
+    return Table(caption, [*headers, "D", "G", "R", *last], lines, name)
+
+
+def _key_cell(row: Row, key: str) -> TableCell:
+    if key == "layer":
+        return TableCell(str(row["layer"]), f"{int(row['layer_index']):05d}")
+    text = deformation_text(row) if key == "deformation" else str(row[key])
+    return TableCell(text, text)
+
+
+def _number_cells(row: Row, *, with_accuracy: bool) -> list[TableCell]:
+    cells = [TableCell(interval(row, name), float(row[name])) for name in "DGR"]
+    cells.append(_plain_cell(row.get("floor", np.nan)))
+    if with_accuracy:
+        text = f"{100 * row['accuracy']:.1f} %" if np.isfinite(row["accuracy"]) else "–"
+        cells.append(TableCell(text, float(row["accuracy"])))
+    return cells
+
+
+def _plain_cell(value: float) -> TableCell:
+    return TableCell(f"{value:.3g}" if np.isfinite(value) else "–", float(value))
+
+
+def rankings(runs: Runs) -> Iterator[Table]:
+    """The models by R, ties told."""
+    found = comparison_of(runs.folders[0], runs.frame)
+    if found is None:
+        return
+    lines = [
+        [
+            TableCell(deformation_text(row), deformation_text(row)),
+            TableCell(str(row["rank"]), float(row["rank"])),
+            TableCell(row["model"], row["model"]),
+            TableCell(interval(row, "R"), float(row["R"])),
+        ]
+        for row in found.ranking.to_dict("records")
+    ]
+    yield Table("The most stable first", ["Deformation", "Rank", "Model", "R"], lines, "ranking")
+
+
+def pairs(runs: Runs) -> Iterator[Table]:
+    """Paired differences and ratios."""
+    found = comparison_of(runs.folders[0], runs.frame)
+    if found is None:
+        return
+    names = [f"{name}_{what}" for name in "DGR" for what in ("difference", "ratio")]
+    lines = []
+    for row in found.pairs.to_dict("records"):
+        heads = [deformation_text(row), row["model_a"], row["model_b"]]
+        numbers = [TableCell(interval(row, name), float(row[name])) for name in names]
+        lines.append([*(TableCell(text, text) for text in heads), *numbers])
+    headers = ["Deformation", "a", "b", *(f"{name} {what}" for name in "DGR" for what in ("a − b", "a / b"))]
+    yield Table("Two by two, over the same resamples of the images [95 % interval]", headers, lines, "pairs")
+
+
+def comparison_says(runs: Runs) -> Sequence[str]:
+    """How models are compared."""
+    return [
+        "All models saw the same images, deformations and noise, so that differences are known better than each number "
+        "alone. Models share a rank where the interval of the difference of their R holds 0."
+    ]
+
+
+def output_says(runs: Runs) -> Sequence[str]:
+    """What the floor is."""
+    return [
+        "The floor of D is what D reads when nothing is moved and the image is only blurred, as the interpolation of "
+        "the deformation blurs it: D below twice the floor says little about deformations."
+    ]
+
+
+def plane_says(runs: Runs) -> Sequence[str]:
+    """What the strip is."""
+    return [
+        "In the grey strip a typical deformation moves the image by half a pixel or more and does not fold it: from "
+        "δ = 1/2 px to δ = n / (π c), for images of n pixels a side."
+    ]
+
+
+def floor_says(runs: Runs) -> Sequence[str]:
+    """Which layers are listed."""
+    return ["Layers in the order in which they run; a name with :input is what goes into that module."]
+
+
+def images_say(runs: Runs) -> Sequence[str]:
+    """Where the tables of the images are."""
+    files = sorted(path.name for path in (runs.folders[0] / "tables").glob("*.csv"))
+    if not files:
+        return []
+    listed = ", ".join(f"tables/{name}" for name in files)
+    return [
+        "D_i and G_i are what an image adds: D is the mean of D_i, G that of G_i. Every image, with its file, label "
+        f"and prediction, is in {listed} of the results folder, as Parquet too."
+    ]
+
+
+def classes(runs: Runs) -> Iterator[Table]:
+    """Means of D_i and G_i by class, of images with labels."""
+    rows = first_rows(runs.frame)
+    lines = []
+    for label, frame in image_tables(runs.folders[0]).items():
+        one = rows[rows["model"] == label]
+        if one.empty:
+            continue
+        chosen = frame[
+            (frame["deformation"] == one["deformation"].iloc[0]) & (frame["cutoff"] == one["cutoff"].iloc[0])
+        ]
+        for name, part in chosen[chosen["label"] >= 0].groupby("class", sort=True):
+            right = float((part["label"] == part["prediction"]).mean())
+            means = [float(part["D_i"].mean()), float(part["G_i"].mean())]
+            cells = [_plain_cell(value) for value in (*means, means[0] / means[1] if means[1] else np.nan)]
+            share = TableCell(f"{100 * right:.0f} %", right)
+            lines.append(
+                [TableCell(label, label), TableCell(str(name), str(name)), *cells, share, _count(len(part))]
+            )
+    if lines:
+        headers = ["Model", "Class", "D", "G", "R", "Accuracy", "Images"]
+        yield Table(f"By class, at {deformation_text(rows.iloc[0])}", headers, lines, "classes")
+
+
+def _count(value: int) -> TableCell:
+    return TableCell(str(value), float(value))
+
+
+def models(runs: Runs) -> Iterator[Table]:
+    """What was measured."""
+    lines = []
+    for label, part in runs.frame.groupby("model", sort=False):
+        row = part.iloc[0]
+        texts = [str(label), str(row["source"]), str(row["weights_hash"]), str(row["protocol"] or "none")]
+        lines.append([*(TableCell(text, text) for text in texts), _count(int(row["images"]))])
+    headers = ["Model", "Loaded from", "Hash of the weights", "Protocol", "Images"]
+    yield Table("The models", headers, lines, "models")
+
+
+def methods(runs: Runs) -> Sequence[str]:
+    """A sentence for a paper's methods section."""
+    row = runs.frame.iloc[0].to_dict()
+    named = f"protocol {row['protocol']}, " if row["protocol"] else ""
+    fields = runs.frame[runs.frame["deformation_kind"] == DIFFEOMORPHISM]
+    deltas = [re.sub(r"(px|%)", r" \1", text) for text in dict.fromkeys(fields["deformation"])]
+    cutoffs = sorted({int(c) for c in fields["cutoff"]})
+    deformed = (
+        f"maximum-entropy diffeomorphisms of typical displacement {_listed(deltas)} and cut-off {_listed(cutoffs)}"
+        if deltas
+        else _listed(list(dict.fromkeys(runs.frame["deformation"])))
+    )
+    noise = {
+        "matched": "noise of the norm of each image's own deformation",
+        "batch": "noise of the mean norm of the deformations",
+    }.get(str(row["noise"]), f"noise of norm {row['noise']}")
+    loaded = list(runs.frame["notes"].dropna()) if "notes" in runs.frame else []
+    return [
+        *(str(note) for note in dict.fromkeys(loaded) if note),
+        "For a methods section: "
+        f"“Stability was measured with diffstab {__version__} ({named}streams {SCHEME}): D, G and R as defined by "
+        f"Petrini et al. (NeurIPS 2021), on {int(row['images'])} images of {row['dataset']} "
+        f"({row['image_height']} × {row['image_width']} pixels, seed {row['seed']}), under {deformed}, with {noise}, "
+        f"{row['fields_per_image']} of each per image, as {_STATISTICS[str(row['statistic'])]}; "
+        "brackets are 95 % bootstrap intervals over images.”",
+    ]
+
+
+def deformation_text(row: Row) -> str:
+    """Return a deformation in words."""
+    return parse_amount(str(row["deformation"]), cutoff=int(row["cutoff"])).label
+
+
+def interval(row: Row, name: str) -> str:
+    """Return a number with its interval."""
+    if not np.isfinite(row[name]):
+        return "–"
+    return f"{row[name]:.3g} [{row[f'{name}_low']:.3g}, {row[f'{name}_high']:.3g}]"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _listed(values: Sequence[object]) -> str:
+    texts = [str(value) for value in values]
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -1,0 +1,153 @@
+"""Pictures of measurements of any models."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from diffstab.errors import ResultsError
+from diffstab.measuring.amounts import DIFFEOMORPHISM
+from diffstab.measuring.pictures import draw_depth, draw_plane
+from diffstab.measuring.rows import OUTPUT
+from diffstab.report.document import Picture
+from diffstab.report.pages.measure import deformation_text, first_rows, interval
+from diffstab.report.rendering import file_stem, render
+from diffstab.report.runs import Runs
+
+_MOST_MODELS = 6
+_DISPLAYED = 160
+"""Largest side of a shown image, pixels."""
+
+
+def depth_pictures(runs: Runs) -> Iterator[Picture]:
+    """D, G and R against depth, a panel for each model, under the deformation that stands for all."""
+    rows = first_rows(runs.frame)
+    models = list(dict.fromkeys(rows["model"]))[:_MOST_MODELS]
+    columns = min(len(models), 2)
+    lines = -(-len(models) // columns)
+
+    def draw(axes: np.ndarray) -> None:
+        for ax, label in zip(axes.ravel(), models):
+            draw_depth(ax, rows[rows["model"] == label])
+            ax.set_title(label)
+        for ax in axes.ravel()[len(models) :]:
+            ax.set_visible(False)
+        low = min(ax.get_ylim()[0] for ax in axes.ravel()[: len(models)])
+        high = max(ax.get_ylim()[1] for ax in axes.ravel()[: len(models)])
+        for ax in axes.ravel():
+            ax.set_ylim(low, high)
+
+    size = (5.2 * columns, 4.2 * lines)
+    rendered = render(draw, name="measure_depth", size_inches=size, rows=lines, columns=columns)
+    caption = (
+        f"The layers in the order in which they run, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
+        "images. Where R falls, the model becomes blind to deformations; dotted: D of interpolation alone."
+    )
+    yield Picture("measure_depth", rendered, caption, f"{caption} {_ends(rows)}", wide=columns > 1)
+
+
+def _ends(rows: pd.DataFrame) -> str:
+    texts = []
+    for label, part in rows.groupby("model", sort=False):
+        first, last = part.iloc[0], part.iloc[-1]
+        values = f"{interval(first, 'R')} at {first['layer']}, {interval(last, 'R')} at {last['layer']}"
+        texts.append(f"{label}: R is {values}.")
+    return " ".join(texts)
+
+
+def plane_pictures(runs: Runs) -> Iterator[Picture]:
+    """R of each output over displacement and cut-off, where several were measured."""
+    rows = runs.frame[(runs.frame["layer"] == OUTPUT) & (runs.frame["deformation_kind"] == DIFFEOMORPHISM)]
+    for label, part in rows.groupby("model", sort=False):
+        if len(part) < 2:
+            continue
+        stem = f"measure_plane-{file_stem(str(label))}"
+        rendered = render(partial(_draw_plane, rows=part), name=stem, size_inches=(5.4, 3.8))
+        caption = f"{label}: R of the output; the strip is that of the admissible temperatures."
+        texts = [f"{deformation_text(row)}: {interval(row, 'R')}" for row in part.to_dict("records")]
+        yield Picture(stem, rendered, caption, f"{caption} {'; '.join(texts)}.")
+
+
+def amount_pictures(runs: Runs) -> Iterator[Picture]:
+    """R of the outputs against the amount of each other kind of deformation."""
+    rows = runs.frame[(runs.frame["layer"] == OUTPUT) & (runs.frame["deformation_kind"] != DIFFEOMORPHISM)]
+    for kind, part in rows.groupby("deformation_kind", sort=True):
+        if part["amount"].nunique() < 2:
+            continue
+        stem = f"measure_{kind}"
+        rendered = render(partial(_draw_amounts, rows=part, kind=str(kind)), name=stem)
+        caption = f"R of the output against the {kind}; bars are 95 % intervals over images."
+        yield Picture(stem, rendered, caption, caption)
+
+
+def _draw_plane(axes: np.ndarray, rows: pd.DataFrame) -> None:
+    draw_plane(axes[0, 0], rows)
+
+
+def _draw_amounts(axes: np.ndarray, rows: pd.DataFrame, kind: str) -> None:
+    ax = axes[0, 0]
+    units = {"rotation": "degrees", "translation": "px or %", "scaling": "%"}
+    for label, part in rows.groupby("model", sort=False):
+        ordered = part.sort_values("amount")
+        ends = [ordered["R"] - ordered["R_low"], ordered["R_high"] - ordered["R"]]
+        ax.errorbar(ordered["amount"], ordered["R"], yerr=ends, marker="o", markersize=4, label=label)
+    ax.set_xlabel(f"{kind.capitalize()} ({units.get(kind, '')})")
+    ax.set_ylabel("R")
+    ax.legend(frameon=False)
+
+
+def image_pictures(runs: Runs) -> Iterator[Picture]:
+    """The least and the most stable images of each model, as they are and as they were deformed."""
+    for path in sorted(path for folder in runs.folders for path in (folder / "examples").glob("*.npz")):
+        label = path.name.split(".")[1]
+        stem = f"measure_images-{file_stem(label)}"
+        stored = _read(path)
+        count = len(stored["images"])
+        if not count:
+            continue
+        rendered = render(
+            partial(_draw_images, stored=stored),
+            name=stem,
+            size_inches=(1.35 * count + 0.4, 3.6),
+            rows=2,
+            columns=count,
+        )
+        half = count // 2
+        caption = (
+            f"{label}: the {half} images with the largest D_i, then the {count - half} with the smallest, above their "
+            "deformed versions as they were measured. Titles: D_i; class → prediction."
+        )
+        yield Picture(stem, rendered, caption, caption, as_png=True, wide=True)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise ResultsError(f"{path} is damaged ({error}). Remove it to report without examples.") from error
+
+
+def _draw_images(axes: np.ndarray, stored: dict[str, np.ndarray]) -> None:
+    for index in range(len(stored["images"])):
+        for ax, name in zip(axes[:, index], ("images", "deformed"), strict=True):
+            ax.imshow(_displayed(stored[name][index]), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+        known, predicted = str(stored["class"][index]), str(stored["predicted_class"][index])
+        named = f"{known} → {predicted}" if known and predicted else known or predicted
+        axes[0, index].set_title(f"{stored['D_i'][index]:.2g}\n{named[:22]}", loc="center", fontsize=7)
+    for ax, name in zip(axes[:, 0], ("Image", "Deformed"), strict=True):
+        ax.set_ylabel(name)
+
+
+def _displayed(image: np.ndarray) -> np.ndarray:
+    step = -(-max(image.shape[1:]) // _DISPLAYED)
+    small = image[:, ::step, ::step]
+    return small.transpose(1, 2, 0) if len(small) == 3 else small[0]
