@@ -68,7 +68,7 @@ def plane_pictures(runs: Runs) -> Iterator[Picture]:
         if len(part) < 2:
             continue
         stem = f"measure_plane-{file_stem(str(label))}"
-        rendered = render(partial(_draw_plane, rows=part), name=stem, size_inches=(5.4, 3.8))
+        rendered = render(partial(_draw_plane, rows=part), size_inches=(5.4, 3.8))
         caption = f"{label}: R of the output; the strip is that of the admissible temperatures."
         texts = [f"{deformation_text(row)}: {interval(row, 'R')}" for row in part.to_dict("records")]
         yield Picture(stem, rendered, caption, f"{caption} {'; '.join(texts)}.")
@@ -81,7 +81,7 @@ def amount_pictures(runs: Runs) -> Iterator[Picture]:
         if part["amount"].nunique() < 2:
             continue
         stem = f"measure_{kind}"
-        rendered = render(partial(_draw_amounts, rows=part, kind=str(kind)), name=stem)
+        rendered = render(partial(_draw_amounts, rows=part, kind=str(kind)))
         caption = f"R of the output against the {kind}; bars are 95 % intervals over images."
         yield Picture(stem, rendered, caption, caption)
 
@@ -113,7 +113,6 @@ def image_pictures(runs: Runs) -> Iterator[Picture]:
             continue
         rendered = render(
             partial(_draw_images, stored=stored),
-            name=stem,
             size_inches=(1.35 * count + 0.4, 3.6),
             rows=2,
             columns=count,
