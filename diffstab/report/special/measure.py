@@ -44,7 +44,7 @@ def depth_pictures(runs: Runs) -> Iterator[Picture]:
             ax.set_ylim(low, high)
 
     size = (5.2 * columns, 4.2 * lines)
-    rendered = render(draw, name="measure_depth", size_inches=size, rows=lines, columns=columns)
+    rendered = render(draw, size_inches=size, rows=lines, columns=columns)
     caption = (
         f"The layers in the order in which they run, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
         "images. Where R falls, the model becomes blind to deformations; dotted: D of interpolation alone."
