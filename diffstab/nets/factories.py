@@ -143,6 +143,9 @@ def torchvision_model(
         chosen = known[weights]
 
     def make(**options: Any) -> Any:
+        # Else a net for segmentation or detection downloads weights of its body, unasked.
+        if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
+            options = {"weights_backbone": None, **options}
         return models.get_model(name, weights=None if untrained else chosen, **options)
 
     with initial_weights(seed), warnings.catch_warnings():

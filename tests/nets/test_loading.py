@@ -183,6 +183,12 @@ def test_torchvision_before_training_has_the_preprocessing_of_the_weights():
     assert (own.preprocessing.mean, own.input_size) == ((0.485, 0.456, 0.406), (64, 64))
 
 
+def test_nets_for_segmentation_download_no_weights_unasked(monkeypatch):
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *args, **options: pytest.fail("asked"))
+    model = load_model("torchvision:lraspp_mobilenet_v3_large")
+    assert model.weights == ""
+
+
 def test_torchvision_with_a_file_of_weights(tmp_path):
     start = load_model("torchvision:squeezenet1_1", init_args={"num_classes": 3}, seed=5)
     torch.save(start.module.state_dict(), tmp_path / "mine.pth")
