@@ -198,6 +198,10 @@ class Translation(Deformation):
         """The shift at every pixel."""
         return translation_field(parameters, height, width)
 
+    def resized(self, parameters: Tensor, size: tuple[int, int], other: tuple[int, int]) -> Tensor:
+        """Shifts of the same share of a grid's sides."""
+        return parameters * parameters.new_tensor([other[1] / size[1], other[0] / size[0]])
+
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Shift images."""
         if not self.circular:

@@ -66,6 +66,8 @@ class LayerPass:
         preprocessing: What happens to images in [0, 1] after the deformation: resizing, mean and standard deviation.
         output: Picks the tensor from what the model returns; or by name of the layer, from what layers return.
         floor: Measure what interpolation alone does, too (`StabilitySums.floor`): a version more of each image.
+        equivariant: Measure |f(tau x) - tau f(x)|^2 of layers whose output is a map, too
+            (`StabilitySums.equivariance`); not for other people's deformations.
         first_field: Number of the first field: later ones are other draws for the same images.
         look: Images (n, C, H, W) whose mean output all outputs are counted from. They are measured only if they come
             by `update`. By default the first `FIRST_LOOK` images, which wait until they are all there. Passes with the
@@ -91,6 +93,7 @@ class LayerPass:
         preprocessing: Callable[[Tensor], Any] | None = None,
         output: Pick | Mapping[str, Pick] | None = None,
         floor: bool = False,
+        equivariant: bool = False,
         first_field: int = 0,
         look: Tensor | None = None,
     ) -> None:
@@ -102,7 +105,7 @@ class LayerPass:
             first_field=first_field,
             floor=floor,
         )
-        self._first = look
+        self._first, self._equivariant = look, equivariant
         self._tapped = TappedCallable(layers) if callable(layers) else TappedModel(model, layers, output)
         self._preprocessing = preprocessing
         self._modules = modules_of((model, layers, preprocessing))
@@ -282,7 +285,9 @@ class LayerPass:
         trial, self._trial = self._trial, None
         if trial is None:
             return
-        changes = torch.cat([part.columns for part in self._parts], dim=1)[:, :, 1:].mean(dim=1)
+        changes = torch.cat([part.columns for part in self._parts], dim=1)[
+            :, :, 1 : self._draws.versions
+        ].mean(dim=1)
         kinds = changes.view(len(changes), -1, self._draws.per_field)[:, :, :2]
         smallest = dict(zip(self._layers, kinds.flatten(1).min(dim=1).values.tolist(), strict=True))
         trial.tell_if_unsteady(lambda: self._copies(self._again), smallest)
@@ -306,7 +311,10 @@ class LayerPass:
         found: dict[str, Tensor] = {}
 
         def reduce(layer: LayerSums, output: Tensor) -> None:
-            found[layer.name] = layer.add(output, **counts)
+            columns = layer.add(output, **counts)
+            if self._equivariant:
+                columns = torch.cat([columns, self._beside_moving(layer, output, versions)], dim=1)
+            found[layer.name] = columns
 
         output = self._run(versions.stack.flatten(0, 1), reduce)
         self._parts.append(self._part(numbers, versions, found))
@@ -328,6 +336,20 @@ class LayerPass:
             raise ArgumentError("layers", "run as often on every batch", f"no run of {', '.join(missing)}")
         return output
 
+    def _beside_moving(self, layer: LayerSums, output: Tensor, versions: Versions) -> Tensor:
+        """|f(tau x) - tau f(x)|^2 for each deformation and field, (n, deformations * fields); NaN for no map."""
+        count, size = versions.stack.shape[1], tuple(versions.stack.shape[-2:])
+        found = []
+        for place, fields in enumerate(versions.parameters):
+            for field, parameters in enumerate(fields):
+                version = 1 + (place * self._draws.fields + field) * self._draws.per_field
+                deformation = self._draws.deformations[place]
+                move = None
+                if isinstance(deformation, Deformation) and parameters is not None:
+                    move = partial(_moved_map, deformation=deformation, parameters=parameters, size=size)
+                found.append(layer.beside_moving(output, move, images=count, version=version))
+        return torch.stack(found, dim=1)
+
     def _part(self, numbers: Tensor, versions: Versions, found: Mapping[str, Tensor]) -> "_Part":
         """Copy what was reduced to the CPU, once, and see that it is finite."""
         device = next(iter(found.values())).device
@@ -338,7 +360,8 @@ class LayerPass:
             bad = ~norms.isfinite().all(dim=0).all(dim=0).all(dim=0)
             raise ArgumentError("images", "be finite", _numbers_text("NaN or infinity", numbers[bad]))
         for name in found:  # in the order in which they ran
-            bad = ~columns[list(self._layers).index(name), :, 1:].isfinite().all(dim=1)
+            changes = columns[list(self._layers).index(name), :, 1 : self._draws.versions]
+            bad = ~changes.isfinite().all(dim=1)
             if bool(bad.any()):
                 received = _numbers_text("NaN, infinity or squares beyond the number type", numbers[bad])
                 raise ArgumentError(layer_text(name), "be finite", received, "Did the training diverge?")
@@ -354,6 +377,10 @@ class LayerPass:
             kept.append(
                 changes[:, 2] if self._draws.has_floor(place) else torch.full_like(kept[0], torch.nan)
             )
+        if self._equivariant:
+            kept = [*kept, torch.full_like(kept[0], torch.nan)][:4]
+            start = self._draws.versions + place * fields
+            kept.append(columns[:, start : start + fields].mean(dim=1))
         return torch.stack(kept, dim=1)
 
     @staticmethod
@@ -385,6 +412,14 @@ class _Part(NamedTuple):
     numbers: Tensor
     columns: Tensor
     draws: list[DrawSummary]
+
+
+def _moved_map(
+    maps: Tensor, *, deformation: Deformation, parameters: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Maps (n, C, h, w) of images of a size, warped by the field of the images."""
+    height, width = maps.shape[-2:]
+    return deformation.apply(maps, deformation.resized(parameters, size, (height, width)))
 
 
 def _numbers_text(what: str, numbers: Tensor) -> str:
