@@ -240,7 +240,9 @@ class LayerPass:
         device = device_of(self._modules, images.device)
         self._dtype = self._dtype or images.dtype
         wide = torch.float64 if self._dtype == torch.float64 else working_dtype(images.dtype)
-        return images.detach().to(device, non_blocking=True).to(wide)
+        if device.type == "mps":  # it has no float64
+            wide = torch.float32
+        return images.detach().to(dtype=wide).to(device, non_blocking=True)
 
     @contextmanager
     def _evaluation(self, device: torch.device) -> Iterator[None]:
@@ -338,7 +340,7 @@ class LayerPass:
 
     def _beside_moving(self, layer: LayerSums, output: Tensor, versions: Versions) -> Tensor:
         """|f(tau x) - tau f(x)|^2 for each deformation and field, (n, deformations * fields); NaN for no map."""
-        count, size = versions.stack.shape[1], tuple(versions.stack.shape[-2:])
+        count, (height, width) = versions.stack.shape[1], versions.stack.shape[-2:]
         found = []
         for place, fields in enumerate(versions.parameters):
             for field, parameters in enumerate(fields):
@@ -346,7 +348,9 @@ class LayerPass:
                 deformation = self._draws.deformations[place]
                 move = None
                 if isinstance(deformation, Deformation) and parameters is not None:
-                    move = partial(_moved_map, deformation=deformation, parameters=parameters, size=size)
+                    move = partial(
+                        _moved_map, deformation=deformation, parameters=parameters, size=(height, width)
+                    )
                 found.append(layer.beside_moving(output, move, images=count, version=version))
         return torch.stack(found, dim=1)
 
