@@ -289,6 +289,12 @@ def _measure(command: str, args: list[str]) -> int:
     return measure_command.main(args, wandb_observers)
 
 
+def _zoo(command: str, args: list[str]) -> int:
+    from diffstab import zoo_command
+
+    return zoo_command.main(args) if command == "zoo" else zoo_command.replay(args)
+
+
 def _demo(command: str, args: list[str]) -> int | None:
     check_data_modules()
     from diffstab import demo
@@ -310,6 +316,8 @@ COMMANDS = {
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "figure": Command("draw one figure or table by its name, from results folders", _figure),
     "scatter": Command("draw test error against R over models, and fit the power law between them", _scatter),
+    "zoo": Command("put measured models into a table, a row each", _zoo),
+    "replay": Command("measure the models of such a table again, and compare", _zoo),
     "dashboard": Command("make a W&B workspace and report of the project's runs", _dashboard),
     "import-wandb": Command("turn W&B runs back into the records of a results folder", _import_wandb),
     "paper": Command("run what the sources' figures and claims need, and write one page of verdicts", _paper),
