@@ -30,7 +30,7 @@ from diffstab.results.packs import were_numbers
 PLAN = "sweep.yaml"
 """File of a sweep's folder with its command, its base configuration's arguments and its parameters."""
 CELLS = "cells.parquet"
-"""File of a sweep's folder with a row per run: `key` of its record, number of its `batch`, `label`, and `coordinates`.
+"""File of a results folder with a row per run: `key` of its record, number of its `batch`, `label`, `coordinates`.
 
 The coordinates are JSON: the options that the sweep sets, under their dotted names, and what distinguishes the run
 within its experiment (seed, n_train, method, ...).
@@ -259,10 +259,10 @@ def open_plan(plan: Plan, folder: str | Path) -> Records:
     if plan.written:
         text = yaml.safe_dump(dict(plan.written), sort_keys=False, allow_unicode=True)
         write_atomically(store.folder / PLAN, text.encode())
-        rows = [{**run._asdict(), "coordinates": canonical_json(run.coordinates)} for run in plan.runs]
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows), buffer)
-        write_atomically(store.folder / CELLS, buffer.getvalue())
+    rows = [{**run._asdict(), "coordinates": canonical_json(run.coordinates)} for run in plan.runs]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    write_atomically(store.folder / CELLS, buffer.getvalue())
     return store
 
 
