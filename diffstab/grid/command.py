@@ -68,7 +68,7 @@ def sweep(args: Sequence[str], track: Track) -> int:
     folder, retry_failed = Path(options.results or f"results/sweep_{plan.name}"), options.retry_failed
     if options.dry_run:
         check_place(plan, folder)
-        check_data(batch.experiment for batch in plan.batches)
+        check_data(plan.batches)
         print(estimate(plan, folder, workers=engine.processes, retry_failed=retry_failed))
         return 0
     project = options.wandb or plan.wandb

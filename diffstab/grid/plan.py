@@ -198,15 +198,15 @@ def _kind(values: Sequence[Any]) -> tuple[str, Callable[[Any], Any]]:
     return "text", str if types == {str} else canonical_json
 
 
-def check_data(experiments: Iterable[Experiment]) -> None:
-    """Ask for the data of every configuration, so that bad options are refused before anything is made.
+def check_data(batches: Iterable[RunBatch]) -> None:
+    """Ask for the data of every configuration of batches, so that bad options are refused before anything is made.
 
     Raises:
         ArgumentError: If the data options are wrong.
         DataError: If the data are missing or damaged.
     """
     seen = set()
-    for experiment in experiments:
+    for experiment in _experiments(batches):
         settings, names = experiment.resolved(), experiment.prepared_from
         if names is not None:
             axes = [axis.option for axis in experiment.axes if axis.is_place]
@@ -215,6 +215,10 @@ def check_data(experiments: Iterable[Experiment]) -> None:
         if described not in seen:
             seen.add(described)
             experiment.check_data()
+
+
+def _experiments(batches: Iterable[RunBatch]) -> Iterable[Experiment]:
+    return {id(batch.experiment): batch.experiment for batch in batches}.values()
 
 
 def check_place(plan: Plan, folder: str | Path) -> None:
@@ -271,8 +275,7 @@ def _common(plan: Plan) -> dict[str, Any]:
     config = dict(plan.base.resolved())
     if not plan.written:
         return config
-    experiments = {id(batch.experiment): batch.experiment for batch in plan.batches}
-    grids = [experiment.resolved() for experiment in experiments.values()]
+    grids = [experiment.resolved() for experiment in _experiments(plan.batches)]
     for name in (name for name in plan.base.grid_keys() if name in config):
         values = [grid[name] for grid in grids]
         if isinstance(config[name], list | tuple):
