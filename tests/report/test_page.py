@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diffstab.errors import ResultsError
@@ -66,6 +67,8 @@ def folder(make_records, make_folder, tmp_path_factory):
     records = make_records(sizes=(32, 128), seeds=(0, 1, 2)).drop(index=3)
     target = tmp_path_factory.mktemp("results") / "small_run"
     make_folder(target, records, config=CONFIG, examples=8)
+    runs = [{"key": str(run), "batch": run, "label": "", "coordinates": "{}"} for run in range(12)]
+    pd.DataFrame(runs).to_parquet(target / "cells.parquet")
     assert write_report(target) == target / "report" / "index.html"
     return target
 
