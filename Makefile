@@ -44,7 +44,7 @@ help-texts: .venv/installed
 
 # The site into site/; warnings, broken links, and pages that load anything from elsewhere are errors.
 docs: .venv/installed
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict  # quiet, warnings would be no errors
 	@! grep -rnoE '(src|rel="stylesheet" href)="(https?:)?//[^"]*' site --include='*.html'
 
 bench: .venv/installed

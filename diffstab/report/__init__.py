@@ -8,18 +8,17 @@ from diffstab.report.plots import Layer, Plot, Reference
 from diffstab.report.special.examples import examples_grid
 from diffstab.report.special.neurons import Neurons, neurons
 from diffstab.report.style import figure_style
-from diffstab.report.tables import paired_draws, paired_rows, tidy_records
+from diffstab.report.tables import difference_frame, tidy_records
 
 __all__ = [
     "Layer",
     "Neurons",
     "Plot",
     "Reference",
+    "difference_frame",
     "draw_figure",
     "examples_grid",
     "figure_style",
     "neurons",
-    "paired_draws",
-    "paired_rows",
     "tidy_records",
 ]

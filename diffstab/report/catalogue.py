@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -60,18 +59,14 @@ def plot_picture(plot: Plot, frame: pd.DataFrame, *, name: str, says: str = "") 
     """
     with figure_style():
         figure, legend = _drawn(plot, frame)
-        rendered = render_figure(figure, name=name)
-    _rows, columns = plots.shape(plot, frame)
+        rendered = render_figure(figure)
     caption = f"{says} {legend.sentence()}".strip()
-    return Picture(name, rendered, caption, f"{caption} {' '.join(legend.said)}".strip(), wide=columns > 1)
+    is_wide = plots.shape(plot, frame)[1] > 1
+    return Picture(name, rendered, caption, f"{caption} {' '.join(legend.said)}".strip(), wide=is_wide)
 
 
 def draw_figure(plot: Plot, records: pd.DataFrame) -> Figure:
-    """Draw a plot of records on a new figure in the project's look.
-
-    Args:
-        plot: The plot.
-        records: One row per run.
+    """Draw a plot of records, one row per run, on a new figure in the project's look.
 
     Returns:
         The figure; its method `savefig` writes it.
@@ -87,7 +82,6 @@ def _drawn(plot: Plot, frame: pd.DataFrame) -> tuple[Figure, Legend]:
     rows, columns = plots.shape(plot, frame)
     figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.4), layout="constrained")
     FigureCanvasAgg(figure)
-    axes: np.ndarray = figure.subplots(rows, columns, squeeze=False)
-    legend = plots.draw(plot, frame, axes)
+    legend = plots.draw(plot, frame, figure.subplots(rows, columns, squeeze=False))
     plots.add_legend(figure, legend, plot.colour)
     return figure, legend

@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from diffstab.errors import ArgumentError
-from diffstab.report.rendering import Rendered
+from diffstab.report.rendering import Rendered, with_prefix
 
 BADGES = {"holds": "✓", "does not": "✕", "undecided": "?", "not tested": "–"}
 """Verdicts and the sign before each: neither the colour nor the sign alone tells them apart."""
@@ -40,7 +40,7 @@ class Picture(NamedTuple):
     @property
     def svg(self) -> Markup:
         """The SVG element; its texts were escaped when matplotlib wrote it."""
-        return Markup(self.rendered.svg)
+        return Markup(with_prefix(self.rendered.svg, self.stem))
 
     @property
     def width_inches(self) -> float:
@@ -59,13 +59,13 @@ class TableCell(NamedTuple):
 
     Attributes:
         text: What it shows.
-        value: What it is sorted by.
+        value: What it is sorted by; None for the text.
         badge: Verdict to set it out as, a key of `BADGES`; "" for a plain cell.
         link: Anchor of the section of the page that it leads to; "" for none.
     """
 
     text: str
-    value: float | str
+    value: float | str | None = None
     badge: str = ""
     link: str = ""
 
@@ -77,26 +77,21 @@ class TableCell(NamedTuple):
         return BADGES[self.badge]
 
     @property
-    def unbroken(self) -> str:
-        """The text with intervals, sizes and units that no line breaks."""
-        return unbroken(self.text)
-
-    @property
     def is_long(self) -> bool:
         """Whether its text may break into lines."""
         return len(self.text) > _LONG
 
     @property
-    def sort_key(self) -> str:
-        """The value as an attribute; empty, and so sorted last, for NaN."""
-        if isinstance(self.value, str):
-            return self.value
-        return repr(float(self.value)) if math.isfinite(self.value) else ""
-
-    @property
     def is_number(self) -> bool:
         """Whether the cell is aligned and sorted as a number."""
-        return not isinstance(self.value, str)
+        return self.value is not None and not isinstance(self.value, str)
+
+    @property
+    def sort_key(self) -> str:
+        """The value as an attribute; empty, and so sorted last, for NaN."""
+        if self.value is None or isinstance(self.value, str):
+            return self.text if self.value is None else self.value
+        return repr(float(self.value)) if math.isfinite(self.value) else ""
 
 
 class Table(NamedTuple):
@@ -106,37 +101,6 @@ class Table(NamedTuple):
     headers: Sequence[str]
     rows: Sequence[Sequence[TableCell]]
     name: str = ""
-
-
-def unbroken(text: str) -> str:
-    """The text with intervals, sizes and units that no line breaks."""
-    return re.sub(r"\[[^\]]*\]|\b\w = \S+|\d %", lambda found: found[0].replace(" ", "\u00a0"), text)
-
-
-def stacked(header: str, tables: Mapping[str, Table]) -> Table:
-    """Several tables as one, with a column before the others that names the table a line comes from.
-
-    Args:
-        header: Heading of that column.
-        tables: By name; headings may differ, what a table does not have reads as a dash.
-
-    Returns:
-        The table, under the caption of the first.
-
-    Raises:
-        ArgumentError: There is no table.
-    """
-    if not tables:
-        raise ArgumentError("tables", "hold a table at least", 0)
-    headers = list(dict.fromkeys(name for table in tables.values() for name in table.headers))
-    lines = []
-    for title, table in tables.items():
-        for row in table.rows:
-            cells = dict(zip(table.headers, row, strict=True))
-            lines.append(
-                [TableCell(title, title), *(cells.get(name, TableCell("–", "")) for name in headers)]
-            )
-    return Table(next(iter(tables.values())).caption, [header, *headers], lines)
 
 
 class Section(NamedTuple):
@@ -169,6 +133,11 @@ class Section(NamedTuple):
     is_folded: bool = False
 
 
+def unbroken(text: str) -> str:
+    """The text with intervals, sizes and units that no line breaks."""
+    return re.sub(r"\[[^\]]*\]|\b\w = \S+|\d %", lambda found: found[0].replace(" ", "\u00a0"), text)
+
+
 def page_html(
     title: str, subtitle: str, *, topic: str, sections: Sequence[Section], notes: Sequence[str] = ()
 ) -> str:
@@ -182,9 +151,6 @@ def page_html(
         topic: What the page is about, beside the project's name.
         sections: Parts in order.
         notes: Cautions, shown after the first part.
-
-    Returns:
-        The HTML.
     """
     environment = Environment(
         loader=PackageLoader("diffstab.report", "templates"),

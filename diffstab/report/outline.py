@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,19 +12,14 @@ from typing import Any
 from diffstab.errors import ArgumentError
 from diffstab.report.catalogue import NamedFigure
 from diffstab.report.document import Table
-from diffstab.report.glossary import WORDS
-from diffstab.report.listings import Entry, Listing, counts, draws, signs
+from diffstab.report.listings import COUNTS, Entry, Listing
 from diffstab.report.marks import MARKS
-from diffstab.report.names import ordered, value_text
 from diffstab.report.plots import Layer, Plot, Reference
 from diffstab.report.runs import Runs
 from diffstab.report.summaries import MEAN, STATISTICS
 from diffstab.report.tables import is_recorded
-from diffstab.report.varied import varied
+from diffstab.report.words import WORDS, ordered, value_text
 from diffstab.results import parse_yaml
-
-_CELLS = {"signs": signs, "counts": counts}
-"""Columns of a table that count: "signs NAME" and "counts NAME"."""
 
 
 @dataclass(frozen=True)
@@ -56,36 +51,36 @@ class Page:
         kind: Of the records.
         topic: Beside the project's name, what all pages of the kind are about.
         question: What the experiment asks, in words that need no definition.
-        words: Words that are defined before they are used, by the column that must be recorded.
         lead: Name of the figure beside the answer.
         figures: All figures, by name.
+        code: Module with `prepare` and `title`, and where needed `answer`, `question`, `varied`, `cautions`.
+        words: Words that are defined before they are used, by the column that must be recorded.
+        answers: Claims of the sources whose verdicts are the answer, each with the words where it `holds`
+            and where it `fails`, and what its `number` is; none where the module has an `answer`.
         tables: All tables that are data, by name.
         chapters: The rest of the page, in order.
-        code: Module with `prepare`, `title` and `answer`, and where needed `question`, `varied`, `cautions`.
     """
 
     kind: str
     topic: str
     question: str
-    words: Mapping[str, str]
     lead: str
     figures: Mapping[str, NamedFigure]
-    tables: Mapping[str, Listing]
-    chapters: Sequence[Chapter]
     code: ModuleType
+    words: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    tables: Mapping[str, Listing] = field(default_factory=dict)
+    chapters: Sequence[Chapter] = ()
 
-    def call(self, name: str, runs: Runs, default: Any) -> Any:
+    def call(self, name: str, runs: Runs, default: Any = "") -> Any:
         """What a function of the module makes of runs; the default where there is no such function."""
         function = getattr(self.code, name, None)
         return function(runs) if function else default
 
     def paragraphs(self, chapter: Chapter, runs: Runs) -> Sequence[str]:
         """What a chapter says."""
-        return _function(self.code, chapter.says)(runs) if chapter.says else ()
-
-    def shown_question(self, runs: Runs) -> str:
-        """The question, in the words of the module where it has some."""
-        return str(self.call("question", runs, "") or self.question)
+        found: Sequence[str] = function_of(self.code, chapter.says)(runs) if chapter.says else ()
+        return found
 
     def shown_words(self, runs: Runs) -> list[str]:
         """The methods and optimisers that have a definition, then the words whose column is recorded."""
@@ -98,14 +93,10 @@ class Page:
         words = [word for word, column in self.words.items() if is_recorded(runs.frame, column)]
         return [word for word in dict.fromkeys([*names, *words]) if word in WORDS]
 
-    def shown_variation(self, runs: Runs) -> str:
-        """What was varied."""
-        return str(self.call("varied", runs, "") or varied(runs))
-
     def made_tables(self, name: str, runs: Runs) -> list[Table]:
-        """The tables of a name; none where the runs have nothing to list."""
+        """The tables of a name, or of a function of the module; none where the runs have nothing to list."""
         if name not in self.tables:
-            return list(_function(self.code, name)(runs))
+            return list(function_of(self.code, name)(runs))
         table = self.tables[name].table(runs.frame)
         return [table] if table else []
 
@@ -120,61 +111,69 @@ def read_page(path: Path, code: ModuleType) -> Page:
     Raises:
         ArgumentError: The file names a statistic, mark, setting or function that there is not.
     """
-    data = parse_yaml(path.read_bytes())
-    figures = {name: _figure(name, one, code) for name, one in data.get("figures", {}).items()}
-    tables = {name: _listing(name, one, code) for name, one in data.get("tables", {}).items()}
-    chapters = [_made(Chapter, one) for one in data.get("chapters", ())]
-    texts = {name: data.get(name, "") for name in ("kind", "topic", "question", "lead")}
-    return Page(
-        **texts, words=data.get("words", {}), figures=figures, tables=tables, chapters=chapters, code=code
-    )
+    data = {"topic": "", "question": "", "lead": "", **parse_yaml(path.read_bytes())}
+    data["figures"] = {name: _figure(name, one, code) for name, one in data.get("figures", {}).items()}
+    data["tables"] = {name: _listing(name, one, code) for name, one in data.get("tables", {}).items()}
+    data["chapters"] = [_made(Chapter, one) for one in data.get("chapters", ())]
+    page: Page = _made(Page, data | {"code": code})
+    return page
 
 
 def _figure(name: str, data: Mapping[str, Any], code: ModuleType) -> NamedFigure:
     told = {key: data[key] for key in ("title", "says", "of_a_run") if key in data}
     if "draw" in data:
-        return NamedFigure(name, content=_function(code, data["draw"]), **told)
-    options: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in data["plot"].items()
-    }
-    if "prepare" in options:
-        options["prepare"] = _function(code, options["prepare"])
+        return NamedFigure(name, content=function_of(code, data["draw"]), **told)
+    options = {key: tuple(one) if isinstance(one, list) else one for key, one in data["plot"].items()}
     options["layers"] = tuple(_layer(*one) for one in data["layers"])
     options["references"] = tuple(_made(Reference, one) for one in data.get("references", ()))
-    return NamedFigure(name, content=_made(Plot, options), **told)
+    return NamedFigure(name, content=_made(Plot, _with_function(options, code)), **told)
 
 
 def _layer(statistic: str, mark: str, options: Mapping[str, Any] | None = None) -> Layer:
-    return Layer(_named(STATISTICS, statistic), _named(MARKS, mark), **_known(Layer, options or {}))
+    chosen = {"statistic": _named(STATISTICS, statistic), "mark": _named(MARKS, mark)}
+    made: Layer = _made(Layer, chosen | dict(options or {}))
+    return made
 
 
 def _listing(name: str, data: Mapping[str, Any], code: ModuleType) -> Listing:
-    prepare = _function(code, data["prepare"]) if "prepare" in data else None
-    entries = tuple(_entry(one, data.get("before", ""), code) for one in data["entries"])
-    return Listing(name, data["caption"], tuple(data["rows"]), entries, prepare)
+    options = {key: one for key, one in data.items() if key != "before"}
+    options["entries"] = tuple(_entry(one, data.get("before", "")) for one in data["entries"])
+    made: Listing = _made(
+        Listing, _with_function(options, code) | {"name": name, "rows": tuple(data["rows"])}
+    )
+    return made
 
 
-def _entry(data: Any, before: str, code: ModuleType) -> Entry:
-    """An entry: a column, a column with its statistic and heading, a count, or a function of the module."""
-    if isinstance(data, Mapping):
-        return Entry(data["name"], heading=data.get("heading", ""), text=_function(code, data["cell"]))
-    name, statistic, heading = [*data, "", ""][:3] if isinstance(data, list) else (data, "", "")
-    kind, _, column = name.partition(" ")
-    if kind in _CELLS and column:
-        return _CELLS[kind](column)
-    if name == "draws":
-        return draws()
-    chosen = _named(STATISTICS, statistic) if statistic else MEAN
-    return Entry(name, chosen, heading, before + name if before else "")
+def _entry(data: Any, before: str) -> Entry:
+    """An entry of a table: a column, a column with its statistic and heading, or a mapping; "signs NAME" counts."""
+    if not isinstance(data, Mapping):
+        data = dict(zip(("name", "statistic", "heading"), data if isinstance(data, list) else [data]))
+    count, _, name = data["name"].partition(" ")
+    if count in COUNTS and (name or count == "draws"):
+        found = COUNTS[count](name) if name else COUNTS[count]("seed")
+        return _made(Entry, {**vars(found), **data, "name": found.name})  # type: ignore[no-any-return]
+    chosen = {"statistic": _named(STATISTICS, data["statistic"]) if "statistic" in data else MEAN}
+    earlier = {"before": before + data["name"] if before else ""}
+    made: Entry = _made(Entry, {**data, **chosen, **earlier})
+    return made
 
 
-def _function(code: ModuleType, name: str) -> Callable[..., Any]:
-    """A function of the module, or one below `diffstab.report` by its dotted name."""
+def function_of(code: ModuleType, name: str) -> Callable[..., Any]:
+    """A function of a module, or one below `diffstab.report` by its dotted name.
+
+    Raises:
+        ArgumentError: There is no such function.
+    """
     module, _, last = name.rpartition(".")
     place = importlib.import_module(f"diffstab.report.{module}") if module else code
     if not hasattr(place, last):
         raise ArgumentError("function", f"be one of {place.__name__}", repr(last))
     return getattr(place, last)  # type: ignore[no-any-return]
+
+
+def _with_function(options: dict[str, Any], code: ModuleType) -> dict[str, Any]:
+    """Options with the function that `prepare` names."""
+    return options | ({"prepare": function_of(code, options["prepare"])} if "prepare" in options else {})
 
 
 def _named(known: Mapping[str, Any], name: str) -> Any:
@@ -184,11 +183,7 @@ def _named(known: Mapping[str, Any], name: str) -> Any:
 
 
 def _made(kind: type[Any], options: Mapping[str, Any]) -> Any:
-    return kind(**_known(kind, options))
-
-
-def _known(kind: type[Any], options: Mapping[str, Any]) -> Mapping[str, Any]:
     known = [one.name for one in fields(kind)]
     if unknown := set(options) - set(known):
         raise ArgumentError("setting", f"be one of {', '.join(known)}", ", ".join(sorted(unknown)))
-    return options
+    return kind(**options)

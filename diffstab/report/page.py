@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from diffstab.grid.folder import runs_of
-from diffstab.report.claims.judging import PREPARED
-from diffstab.report.claims.section import claims_section
+from diffstab.report.claims.judging import Judgement, answer_text, claims_sections, judge_records
 from diffstab.report.document import Section
-from diffstab.report.glossary import defined
 from diffstab.report.outline import Chapter, Page
-from diffstab.report.pages import page_of
+from diffstab.report.pages import page_of, read_runs
 from diffstab.report.provenance import cautions, provenance
-from diffstab.report.runs import Runs, read_runs
+from diffstab.report.runs import Runs
+from diffstab.report.words import defined
 from diffstab.report.writing import write_page
 
 
@@ -33,27 +32,23 @@ def write_report(folder: str | Path) -> Path:
         ResultsError: The folder has no readable records, a file beside them is damaged, or it cannot be written to.
     """
     folder = Path(folder)
-    runs = read_runs([folder], lambda kind: page_of(kind).code.prepare)
+    runs = read_runs([folder])
     page = page_of(runs.kind)
-    sections = [
-        lead(page, runs),
-        *chapters(page, runs),
-        *claims(runs),
-        provenance(runs.frame, config=runs.source),
-    ]
-    asked = len(runs_of(folder, runs.kind))
-    notes = [*cautions(runs, asked=asked), *page.call("cautions", runs, ())]
-    heads = {"title": page.code.title(runs), "topic": page.topic, "line": page.shown_question(runs)}
-    return write_page(folder, **heads, parts=sections, notes=notes)
+    judged = judge_records(runs.frame, runs.kind)
+    parts = [lead(page, runs, judged), *chapters(page, runs), *claims_sections(judged)]
+    parts.append(provenance(runs.frame, config=runs.source))
+    notes = [*cautions(runs, asked=len(runs_of(folder, runs.kind))), *page.call("cautions", runs, ())]
+    heads = {"title": page.call("title", runs), "line": page.call("question", runs) or page.question}
+    return write_page(folder, **heads, topic=page.topic, parts=parts, notes=notes)
 
 
-def lead(page: Page, runs: Runs) -> Section:
+def lead(page: Page, runs: Runs, judged: Sequence[Judgement]) -> Section:
     """The words that are used, what was varied, the answer, and one figure."""
-    found = [("Varied", page.shown_variation(runs)), ("Answer", page.code.answer(runs))]
+    answer = answer_text(page.answers, judged) if page.answers else page.call("answer", runs)
+    found = [("Varied", page.call("varied", runs) or runs.varied()), ("Answer", answer)]
     pictures = page.figures[page.lead].pictures(runs)
-    return Section(
-        "In short", words=defined(page.shown_words(runs)), verdicts=found, pictures=pictures, anchor="short"
-    )
+    words = defined(page.shown_words(runs))
+    return Section("In short", words=words, verdicts=found, pictures=pictures, anchor="short")
 
 
 def chapters(page: Page, runs: Runs) -> Iterator[Section]:
@@ -64,24 +59,13 @@ def chapters(page: Page, runs: Runs) -> Iterator[Section]:
             yield section
 
 
-def claims(runs: Runs) -> list[Section]:
-    """The claims of the sources that the records can be held against."""
-    if runs.kind not in PREPARED or runs.records is None:
-        return []
-    section = claims_section(PREPARED[runs.kind](runs.records), runs.kind)
-    return [section] if section else []
-
-
 def chapter_section(page: Page, chapter: Chapter, runs: Runs) -> Section:
     """A chapter drawn from runs."""
-    pictures = [picture for name in chapter.figures for picture in page.figures[name].pictures(runs)]
-    tables = [table for name in chapter.tables for table in page.made_tables(name, runs)]
-    words, is_folded = defined(chapter.words), chapter.is_folded
     return Section(
         chapter.title,
         page.paragraphs(chapter, runs),
-        pictures=pictures,
-        tables=tables,
-        words=words,
-        is_folded=is_folded,
+        pictures=[picture for name in chapter.figures for picture in page.figures[name].pictures(runs)],
+        tables=[table for name in chapter.tables for table in page.made_tables(name, runs)],
+        words=defined(chapter.words),
+        is_folded=chapter.is_folded,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,8 +44,8 @@ def _table(section: Section, table: Table) -> dict[str, Any]:
 
 def _cell(cell: TableCell) -> dict[str, Any]:
     """The text, and the number behind it where there is one."""
-    is_number = not isinstance(cell.value, str) and math.isfinite(cell.value)
-    return {"text": cell.text, "value": float(cell.value) if is_number else None}
+    number = cell.sort_key if cell.is_number else ""
+    return {"text": cell.text, "value": float(number) if number else None}
 
 
 def _figure(picture: Picture, folder: Path) -> dict[str, str]:

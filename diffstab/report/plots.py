@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,18 +19,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from diffstab.errors import ArgumentError
+from diffstab.report.intervals import DIFFERENCE
 from diffstab.report.marks import DASHED, Mark, PointMark
-from diffstab.report.names import column_of, ordered, value_text
-from diffstab.report.numbers import interval_text
-from diffstab.report.ranges import DIFFERENCE
 from diffstab.report.scales import ROUNDING, Scale, set_scale
 from diffstab.report.style import FAINT, Look, palette, plain
 from diffstab.report.summaries import Statistic
+from diffstab.report.tables import column, grouped
+from diffstab.report.words import capital, column_of, interval_text, ordered, value_text
 
 WIDEST = 3
 """Panels in a row of a figure that shows one quantity."""
 _TITLE = 44
 """Letters of a line of a panel's title."""
+_ENDS = ["y", "low", "high"]
 
 
 @dataclass(frozen=True)
@@ -59,17 +60,30 @@ class Layer:
 
     def tables(self, frame: pd.DataFrame, *, x: str, y: str) -> Iterator[pd.DataFrame]:
         """Yield what the mark is drawn at, in displayed units."""
-        name, factor = self.y.format(y=y), column_of(y).factor
         chosen = frame[frame[self.where].astype(bool)] if self.where else frame
         if self.is_spread and not chosen[x].duplicated().any():
             return
-        parts = [part for _, part in chosen.groupby(self.each, sort=True)] if self.each else [chosen]
-        for part in parts:
-            table = self.statistic.table(part, x=x, y=name)
+        for part in [part for _, part in chosen.groupby(self.each)] if self.each else [chosen]:
+            table = self.statistic.table(part, x=x, y=self.y.format(y=y))
             if self.mark.has_ends:
                 table = table[np.isfinite((table["high"] - table["low"]).astype("float64"))]
             if len(table):
-                yield table.assign(**{end: factor * table[end] for end in ("y", "low", "high")})
+                yield table.assign(**{end: column_of(y).factor * table[end] for end in _ENDS})
+
+    def meaning(self, *, is_own: bool) -> str:
+        """What the mark shows, for a caption; `is_own` where its intervals are those of single records."""
+        if self.says or not self.mark.has_ends:
+            return self.says or self.statistic.noun
+        own = "95 % interval over test images (one draw)"
+        return own if is_own and self.statistic.interval else self.statistic.interval
+
+    def handle(self) -> Line2D:
+        """Its entry in a legend."""
+        colour = self.colour or FAINT
+        if isinstance(self.mark, PointMark):
+            marker = self.mark.marker or "o"
+            return Line2D([], [], color=colour, linestyle="none", marker=marker, markersize=4)
+        return Line2D([], [], color=colour, linestyle=getattr(self.mark, "style", None) or "-")
 
 
 @dataclass(frozen=True)
@@ -94,17 +108,18 @@ class Reference:
 
     def draw(self, ax: Axes, part: pd.DataFrame, legend: Legend) -> None:
         """Draw it where its columns have a value."""
+        line: dict[str, Any] = {"color": self.colour, "linewidth": 1, "linestyle": self.style}
         if self.at == "diagonal":
-            ax.axline((1, 1), slope=1, color=self.colour, linewidth=1)
-            legend.name(self.label, Line2D([], [], color=self.colour, linewidth=1))
+            line["linestyle"] = "-"
+            ax.axline((1, 1), slope=1, **line)
+            legend.name(self.label, Line2D([], [], **line))
             return
         ends = [_value(part, end) for end in (self.at, self.to) if end is not None]
         if not np.isfinite(ends).all():
             return
         if self.to is None:
-            draw = ax.axvline if self.is_vertical else ax.axhline
-            draw(ends[0], color=self.colour, linewidth=1, linestyle=self.style)
-            legend.name(self.label, Line2D([], [], color=self.colour, linewidth=1, linestyle=self.style))
+            (ax.axvline if self.is_vertical else ax.axhline)(ends[0], **line)
+            legend.name(self.label, Line2D([], [], **line))
         else:
             strip = ax.axvspan if self.is_vertical else ax.axhspan
             strip(*ends, color=self.colour, alpha=0.25, linewidth=0)
@@ -161,14 +176,10 @@ class Legend:
         if label:
             self.names.setdefault(label, handle)
 
-    def mean(self, meaning: str, mark: str) -> None:
-        """Add what a mark means."""
-        self.meanings.setdefault(meaning, {})[mark] = None
-
     def sentence(self) -> str:
         """What the marks mean: "Line and markers: mean over draws; faint points: single draws."."""
         texts = [f"{' and '.join(marks)}: {meaning}" for meaning, marks in self.meanings.items()]
-        return _capital(f"{'; '.join(texts)}.") if texts else ""
+        return capital(f"{'; '.join(texts)}.") if texts else ""
 
     def handles(self, column: str) -> dict[str, Line2D]:
         """The entries of the legend; one colour alone needs none."""
@@ -184,24 +195,15 @@ def panels(plot: Plot, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Return (title, rows) of each panel, in the order of its facets."""
     if not plot.facets:
         return [("", frame)]
-    groups = {
-        keys if isinstance(keys, tuple) else (keys,): part for keys, part in frame.groupby(list(plot.facets))
-    }
-    ranks = {
-        name: {value: rank for rank, value in enumerate(ordered(name, frame[name]))} for name in plot.facets
-    }
-    keys = sorted(
-        groups, key=lambda key: [ranks[name][value] for name, value in zip(plot.facets, key, strict=True)]
-    )
     return [
-        (
-            ", ".join(
-                value_text(name, value, named=True) for name, value in zip(plot.facets, key, strict=True)
-            ),
-            groups[key],
-        )
-        for key in keys
+        (", ".join(value_text(*pair, named=True) for pair in zip(plot.facets, keys, strict=True)), part)
+        for keys, part in grouped(frame, plot.facets)
     ]
+
+
+def recorded(plot: Plot, frame: pd.DataFrame) -> list[str]:
+    """Return the quantities that any row has."""
+    return [name for name in plot.y if name in frame and np.isfinite(frame[name].astype("float64")).any()]
 
 
 def shape(plot: Plot, frame: pd.DataFrame) -> tuple[int, int]:
@@ -215,14 +217,9 @@ def shape(plot: Plot, frame: pd.DataFrame) -> tuple[int, int]:
         raise ArgumentError("frame", f"have a value of {' or '.join(plot.y)}", "none")
     if min(names, count) > 1:
         return (count, names) if plot.across else (names, count)
-    all_panels = names * count
-    columns = 2 if all_panels == 4 else min(all_panels, WIDEST)
-    return -(-all_panels // columns), columns
-
-
-def recorded(plot: Plot, frame: pd.DataFrame) -> list[str]:
-    """Return the quantities that any row has."""
-    return [name for name in plot.y if name in frame and np.isfinite(frame[name].astype("float64")).any()]
+    every = names * count
+    columns = 2 if every == 4 else min(every, WIDEST)
+    return -(-every // columns), columns
 
 
 def draw(plot: Plot, frame: pd.DataFrame, axes: np.ndarray) -> Legend:
@@ -236,17 +233,16 @@ def draw(plot: Plot, frame: pd.DataFrame, axes: np.ndarray) -> Legend:
     Returns:
         What was drawn, for legend and caption.
     """
-    legend, names = Legend(), recorded(plot, frame)
+    legend, names, parts = Legend(), recorded(plot, frame), panels(plot, frame)
     colours = palette(plot.colour, [str(value) for value in ordered(plot.colour, frame[plot.colour])])
-    parts = panels(plot, frame)
-    is_grid = min(len(names), len(parts)) > 1
-    cells = iter((axes.T if plot.across and is_grid else axes).ravel())
+    is_turned = plot.across and min(len(names), len(parts)) > 1
+    cells = iter((axes.T if is_turned else axes).ravel())
     for name in names:
         for title, part in parts:
-            ax = next(cells)
-            if recorded(replace(plot, y=(name,)), part):
-                _panel(ax, replace(plot, y=(name,)), part, colours, legend, title)
-                ax.set_title(textwrap.fill(plain(title), _TITLE) if len(parts) > 1 else "")
+            panel = _Panel(next(cells), plot, name, part, legend)
+            if np.isfinite(part[name].astype("float64")).any():
+                panel.draw(colours, title)
+                panel.ax.set_title(textwrap.fill(plain(title), _TITLE) if len(parts) > 1 else "")
     for ax in axes.ravel():
         ax.set_visible(ax.has_data())
     return legend
@@ -261,92 +257,80 @@ def add_legend(figure: Figure, legend: Legend, column: str) -> None:
         figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=columns)
 
 
-def _panel(
-    ax: Axes, plot: Plot, part: pd.DataFrame, colours: dict[str, Look], legend: Legend, title: str
-) -> None:
-    """One quantity of one group of rows."""
-    (y,) = plot.y
-    least = _least(plot, part, y)
-    drawn, said = [], []
-    for value, look in colours.items():
-        mine = part[part[plot.colour] == value]
-        for layer in plot.layers:
-            for table in layer.tables(mine, x=plot.x, y=y):
-                shown = table[table["y"] >= least]
-                if len(shown):
-                    drawn.append(_draw_layer(ax, layer, shown, look, plot, y, value, legend))
-                    legend.colours.setdefault(value, look)
-                    said += _course(layer, shown, plot, y, value)
-    legend.said += (
-        [f"{column_of(y).label}{f' ({title})' if title else ''}: {'; '.join(said)}."] if said else []
-    )
-    for reference in plot.references:
-        reference.draw(ax, part, legend)
-    if drawn:
-        points = pd.concat(drawn)
-        set_scale(ax, "x", points["x"].to_numpy(dtype=np.float64), plot.scales[0])
-        heights = points[["y", "low", "high"]].to_numpy(dtype=np.float64).ravel()
-        set_scale(ax, "y", heights[np.isfinite(heights)], plot.scales[1])
-    ax.set_xlabel(_axis_label(plot.x))
-    ax.set_ylabel(plot.label or _axis_label(y))
+@dataclass(frozen=True)
+class _Panel:
+    """One quantity of one group of rows, and the axes that it is drawn on."""
 
+    ax: Axes
+    plot: Plot
+    y: str
+    part: pd.DataFrame
+    legend: Legend
 
-def _draw_layer(
-    ax: Axes, layer: Layer, table: pd.DataFrame, look: Look, plot: Plot, y: str, value: str, legend: Legend
-) -> pd.DataFrame:
-    """Draw one layer of one colour; return where it is."""
-    texts = (
-        []
-        if layer.mark.has_ends or layer.is_spread
-        else [_point_text(row, plot, y, value) for row in table.itertuples()]
-    )
-    layer.mark.draw(ax, table, look._replace(colour=layer.colour or look.colour), texts)
-    is_own = bool(table["is_own"].all()) and layer.mark.has_ends and bool(layer.statistic.interval)
-    own = "95 % interval over test images (one draw)"
-    meaning = layer.statistic.interval if layer.mark.has_ends else layer.statistic.noun
-    legend.mean(layer.says or (own if is_own else meaning), layer.mark.noun)
-    if layer.says and not layer.mark.has_ends:
-        is_points = isinstance(layer.mark, PointMark)
-        marker = (layer.mark.marker or "o") if isinstance(layer.mark, PointMark) else ""
-        style: Any = "none" if is_points else getattr(layer.mark, "style", None) or "-"
-        legend.name(
-            layer.says,
-            Line2D([], [], color=layer.colour or FAINT, linestyle=style, marker=marker, markersize=4),
-        )
-    return table if layer.mark.has_ends else table.assign(low=table["y"], high=table["y"])
+    def draw(self, colours: dict[str, Look], title: str) -> None:
+        """Draw everything; the title is that of the group."""
+        least, drawn, said = self._least(), [], []
+        for value, look in colours.items():
+            mine = self.part[self.part[self.plot.colour] == value]
+            for layer in self.plot.layers:
+                for table in layer.tables(mine, x=self.plot.x, y=self.y):
+                    shown = table[table["y"] >= least]
+                    if len(shown):
+                        drawn.append(self._layer(layer, shown, look, value))
+                        said += self._course(layer, shown, value)
+        if said:
+            self.legend.said.append(
+                f"{column_of(self.y).label}{f' ({title})' if title else ''}: {'; '.join(said)}."
+            )
+        for reference in self.plot.references:
+            reference.draw(self.ax, self.part, self.legend)
+        if drawn:
+            points = pd.concat(drawn)
+            set_scale(self.ax, "x", points["x"].to_numpy(dtype=np.float64), self.plot.scales[0])
+            heights = points[_ENDS].to_numpy(dtype=np.float64).ravel()
+            set_scale(self.ax, "y", heights[np.isfinite(heights)], self.plot.scales[1])
+        self.ax.set_xlabel(_axis_label(self.plot.x))
+        self.ax.set_ylabel(self.plot.label or _axis_label(self.y))
 
+    def _layer(self, layer: Layer, table: pd.DataFrame, look: Look, value: str) -> pd.DataFrame:
+        """Draw one layer of one colour; return where it is."""
+        has_ends = layer.mark.has_ends
+        texts = [] if has_ends or layer.is_spread else [self._text(row, value) for row in table.itertuples()]
+        layer.mark.draw(self.ax, table, look._replace(colour=layer.colour or look.colour), texts)
+        self.legend.colours.setdefault(value, look)
+        meaning = layer.meaning(is_own=bool(table["is_own"].all()))
+        self.legend.meanings.setdefault(meaning, {})[layer.mark.noun] = None
+        if not has_ends:
+            self.legend.name(layer.says, layer.handle())
+        return table if has_ends else table.assign(low=table["y"], high=table["y"])
 
-def _point_text(row: Any, plot: Plot, y: str, value: str) -> str:
-    """A point in words, for the pointer: "feature, n = 64: 17.9 % [17.1, 18.7], 15 draws"."""
-    prefix = f"{value_text(plot.colour, value)}, " if value else ""
-    factor = column_of(y).factor
-    numbers = (row.y / factor, row.low / factor, row.high / factor)
-    text = interval_text(y.removeprefix(DIFFERENCE), *numbers, difference=y.startswith(DIFFERENCE))
-    draws = f", {row.draws} draws" if row.draws > 1 else ""
-    return f"{prefix}{value_text(plot.x, row.x, named=True)}: {text}{draws}"
+    def _course(self, layer: Layer, table: pd.DataFrame, value: str) -> list[str]:
+        """The first and the last point of a layer of markers, for readers who cannot see it."""
+        if not isinstance(layer.mark, PointMark) or layer.is_spread or layer.says:
+            return []
+        ends = table.iloc[[0, -1]] if len(table) > 1 else table
+        return [self._text(row, value) for row in ends.itertuples()]
 
+    def _text(self, row: Any, value: str) -> str:
+        """A point in words, for the pointer: "feature, n = 64: 17.9 % [17.1, 18.7], 15 draws"."""
+        prefix = f"{value_text(self.plot.colour, value)}, " if value else ""
+        factor = column_of(self.y).factor
+        text = interval_text(self.y, row.y / factor, row.low / factor, row.high / factor)
+        draws = f", {row.draws} draws" if row.draws > 1 else ""
+        return f"{prefix}{value_text(self.plot.x, row.x, named=True)}: {text}{draws}"
 
-def _course(layer: Layer, table: pd.DataFrame, plot: Plot, y: str, value: str) -> list[str]:
-    """The first and the last point of a layer of markers, for readers who cannot see it."""
-    if not isinstance(layer.mark, PointMark) or layer.is_spread or layer.says:
-        return []
-    rows = list(table.itertuples())
-    return [_point_text(row, plot, y, value) for row in (rows[:1] if len(rows) == 1 else (rows[0], rows[-1]))]
-
-
-def _least(plot: Plot, part: pd.DataFrame, y: str) -> float:
-    """The least value to draw: on a log axis what is not positive has no place, and rounding is no data."""
-    values = column_of(y).factor * part[y].to_numpy(dtype=np.float64)
-    values = values[np.isfinite(values)]
-    largest = float(values.max())
-    is_log = plot.scales[1] == "log" or (plot.scales[1] == "auto" and values.min() > 0)
-    return max(ROUNDING * largest, np.finfo(float).tiny) if is_log else -np.inf
+    def _least(self) -> float:
+        """The least value to draw: on a log axis what is not positive has no place, and rounding is no data."""
+        values = column_of(self.y).factor * self.part[self.y].to_numpy(dtype=np.float64)
+        values, scale = values[np.isfinite(values)], self.plot.scales[1]
+        is_log = scale == "log" or (scale == "auto" and values.min() > 0)
+        return max(ROUNDING * float(values.max()), np.finfo(float).tiny) if is_log else -np.inf
 
 
 def _value(part: pd.DataFrame, at: float | str) -> float:
     if not isinstance(at, str):
         return float(at)
-    known = part[at].dropna() if at in part else pd.Series(dtype="float64")
+    known = column(part, at).dropna()
     return float(known.iloc[0]) if len(known) else np.nan
 
 
@@ -354,7 +338,3 @@ def _axis_label(name: str) -> str:
     shown = column_of(name)
     unit = (shown.difference_unit if name.startswith(DIFFERENCE) else shown.unit).strip()
     return plain(shown.label) + (f" ({unit})" if unit else "")
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -5,11 +5,9 @@ import json
 import pandas as pd
 
 from diffstab.report.document import Section
-from diffstab.report.glossary import counted
-from diffstab.report.names import column_of
-from diffstab.report.numbers import number_text
 from diffstab.report.runs import Runs
 from diffstab.report.tables import HEADLINE, column, counts_text, is_recorded
+from diffstab.report.words import column_of, counted, number_text
 
 _DEFORMATIONS = {
     "delta_px": "mean displacement asked for: {} px",
@@ -28,37 +26,36 @@ def cautions(runs: Runs, *, asked: int) -> list[str]:
         runs: The runs.
         asked: Number of runs that the results folder is for; 0 where it does not say.
     """
-    frame, found = runs.frame, []
-    if (absent := asked - len(frame)) > 0:
-        found.append(
-            f"{absent} of {counted(asked, 'run')} have no record yet. The same command goes on with them."
-        )
-    if (left_out := runs.recorded - len(frame)) > 0:
-        found.append(
-            f"{counted(left_out, 'record')} left out: incomplete, or of runs that were repeated later."
-        )
-    reasons = column(frame, "stop_reason")
-    if unfinished := int((reasons == "max_steps").sum()):
-        found.append(f"{counted(unfinished, 'run')} used up all steps before training was complete.")
-    if stalled := int((reasons == "stalled").sum()):
-        found.append(f"{counted(stalled, 'run')} came to a halt before training was complete.")
-    folded = column(frame, "folded_share")
-    if (folded > 0).any():
-        share = number_text(100 * folded.max())
-        found.append(
-            f"Deformations are so strong that up to {share} % of those of a run fold the image over itself."
-        )
+    frame = runs.frame
+    absent, left_out = asked - len(frame), runs.recorded - len(frame)
+    reasons, folded = column(frame, "stop_reason"), column(frame, "folded_share").max()
+    unfinished, stalled = (int((reasons == reason).sum()) for reason in ("max_steps", "stalled"))
     blanks = {name: int(column(frame, name).isna().sum()) for name in HEADLINE if is_recorded(frame, name)}
-    found += [
-        f"{column_of(name).heading} is missing or infinite in {count} of {len(frame)} runs."
-        for name, count in blanks.items()
-        if count
+    commits, dirty = column(frame, "git_commit").nunique(), int(_is_dirty(frame).sum())
+    said = [
+        (
+            absent > 0,
+            f"{absent} of {counted(asked, 'run')} have no record yet. The same command goes on with them.",
+        ),
+        (
+            left_out > 0,
+            f"{counted(left_out, 'record')} left out: incomplete, or of runs that were repeated later.",
+        ),
+        (unfinished, f"{counted(unfinished, 'run')} used up all steps before training was complete."),
+        (stalled, f"{counted(stalled, 'run')} came to a halt before training was complete."),
+        (
+            folded > 0,
+            f"Deformations are so strong that up to {number_text(100 * folded)} % of those of a run fold the image "
+            "over itself.",
+        ),
+        *(
+            (count, f"{column_of(name).heading} is missing or infinite in {count} of {len(frame)} runs.")
+            for name, count in blanks.items()
+        ),
+        (commits > 1, f"The runs were made by {commits} versions of the code."),
+        (dirty, f"{counted(dirty, 'run')} made by code with changes that were not committed."),
     ]
-    if (commits := column(frame, "git_commit").nunique()) > 1:
-        found.append(f"The runs were made by {commits} versions of the code.")
-    if dirty := int(_is_dirty(frame).sum()):
-        found.append(f"{counted(dirty, 'run')} made by code with changes that were not committed.")
-    return found
+    return [text for is_so, text in said if is_so]
 
 
 def provenance(frame: pd.DataFrame, *, config: str) -> Section:
@@ -98,9 +95,8 @@ def _is_dirty(frame: pd.DataFrame) -> pd.Series:
 def _deformations(frame: pd.DataFrame) -> str:
     texts = []
     for name, text in _DEFORMATIONS.items():
-        values = column(frame, name).dropna()
-        if len(values):
-            ends = dict.fromkeys(number_text(value) for value in (values.min(), values.max()))
+        if is_recorded(frame, name):
+            ends = dict.fromkeys(number_text(end) for end in (frame[name].min(), frame[name].max()))
             texts.append(text.format(" to ".join(ends)))
     return ", ".join(texts)
 

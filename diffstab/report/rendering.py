@@ -21,7 +21,7 @@ class Rendered(NamedTuple):
     Attributes:
         png: The PNG file.
         pdf: The PDF file.
-        svg: The ``<svg>`` element, without prolog, fixed size or identifiers that could clash in a page.
+        svg: The ``<svg>`` element, without prolog and fixed size.
     """
 
     png: bytes
@@ -43,7 +43,6 @@ class Rendered(NamedTuple):
 def render(
     draw: Callable[[np.ndarray], object],
     *,
-    name: str,
     size_inches: tuple[float, float] = (4.8, 3.6),
     rows: int = 1,
     columns: int = 1,
@@ -53,29 +52,20 @@ def render(
 
     Args:
         draw: Called with the array (rows, columns) of axes.
-        name: Prefix of the identifiers in the SVG; unique within a page.
         size_inches: Width and height.
         rows: Rows of axes.
         columns: Columns of axes.
         projection: Matplotlib's name of the projection of all axes ("mollweide", say); None for plain ones.
-
-    Returns:
-        The figure in three formats.
     """
     with figure_style():
         figure = Figure(figsize=size_inches, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure.subplots(rows, columns, squeeze=False, subplot_kw={"projection": projection}))
-        return render_figure(figure, name=name)
+        return render_figure(figure)
 
 
-def render_figure(figure: Figure, *, name: str) -> Rendered:
-    """Save a figure in all formats; the same figure gives the same bytes. Call it within `figure_style`.
-
-    Args:
-        figure: The figure, with a canvas.
-        name: Prefix of the identifiers in the SVG; unique within a page.
-    """
+def render_figure(figure: Figure) -> Rendered:
+    """Save a figure with a canvas in all formats; the same figure gives the same bytes. Call it in `figure_style`."""
     # The layout is the slow part: once for all formats.
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -83,7 +73,7 @@ def render_figure(figure: Figure, *, name: str) -> Rendered:
     png = _saved(figure, "png", {"Software": None})
     pdf = _saved(figure, "pdf", {"CreationDate": None, "Creator": None, "Producer": None})
     svg = _saved(figure, "svg", {"Creator": None, "Date": None, "Format": None, "Type": None})
-    return Rendered(png, pdf, _inline(svg.decode("utf-8"), re.sub(r"\W", "_", name)))
+    return Rendered(png, pdf, _inline(svg.decode("utf-8")))
 
 
 def file_stem(text: str) -> str:
@@ -92,20 +82,10 @@ def file_stem(text: str) -> str:
     return kept if kept == text != "" else f"{kept}-{zlib.crc32(text.encode()):08x}"
 
 
-def renamed(rendered: Rendered, old: str, new: str) -> Rendered:
-    """The same figure with the identifiers of its SVG under another name.
-
-    Args:
-        rendered: The figure.
-        old: Name that it was rendered under.
-        new: Name that is unique within the page.
-
-    Returns:
-        The figure.
-    """
-    before, after = (re.sub(r"\W", "_", name) for name in (old, new))
-    svg = re.sub(rf'(\bid="|\bhref="#|url\(#){before}-', rf"\g<1>{after}-", rendered.svg)
-    return rendered._replace(svg=svg)
+def with_prefix(svg: str, name: str) -> str:
+    """The element with its identifiers, and the links to them, begun by a name that is unique within a page."""
+    prefix = re.sub(r"\W", "_", name)
+    return re.sub(r'(\bid="|\bhref="#|url\(#)', rf"\g<1>{prefix}-", svg)
 
 
 def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
@@ -114,16 +94,12 @@ def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
     return buffer.getvalue()
 
 
-def _inline(svg: str, prefix: str) -> str:
-    """The bare element: sized by the page, hover texts as data attributes, identifiers prefixed."""
+def _inline(svg: str) -> str:
+    """The bare element: sized by the page, hover texts as data attributes."""
     element = re.sub(r"<!--.*?-->", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     head, rest = element.split(">", 1)
     head = re.sub(r'\s(width|height|xmlns|xmlns:xlink|version)="[^"]*"', "", head)
-    rest = _with_texts(rest)
-    rest = re.sub(r'\bid="([^"]*)"', rf'id="{prefix}-\1"', rest)
-    rest = re.sub(r'\bxlink:href="#', 'href="#', rest)
-    rest = re.sub(r'\bhref="#', f'href="#{prefix}-', rest)
-    rest = re.sub(r"url\(#", f"url(#{prefix}-", rest)
+    rest = re.sub(r'\bxlink:href="#', 'href="#', _with_texts(rest))
     return f'{head} aria-hidden="true" focusable="false">{rest.strip()}'
 
 

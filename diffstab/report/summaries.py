@@ -6,10 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from diffstab.report.intervals import Estimate
-from diffstab.report.ranges import ranged_interval
+from diffstab.report.intervals import Estimate, geometric_interval, ranged_interval
+from diffstab.report.words import interval_text
 
 _COLUMNS = ["x", "y", "low", "high", "draws", "is_own"]
+
+
+def _mean(values: np.ndarray, column: str) -> Estimate:
+    return ranged_interval(values, of=column)
 
 
 @dataclass(frozen=True)
@@ -18,21 +22,21 @@ class Statistic:
 
     Attributes:
         noun: What its number is, for a caption.
-        reduce: From values and the name of their column to a number with its interval; None keeps every value.
+        reduce: From values and the name of their column to a number with its interval.
         interval: What its interval is, for a caption; "" where it has none.
+        keeps_all: Whether a plot shows every value instead of the number.
     """
 
     noun: str
-    reduce: Callable[[np.ndarray, str], Estimate] | None = None
+    reduce: Callable[[np.ndarray, str], Estimate] = _mean
     interval: str = ""
+    keeps_all: bool = False
 
     def of(self, values: pd.Series, column: str) -> Estimate:
-        """The number of all finite values together; of none, NaN. A statistic that keeps every value takes the mean."""
+        """The number of all finite values together; of none, NaN."""
         finite = values.to_numpy(dtype=np.float64)
         finite = finite[np.isfinite(finite)]
-        if not len(finite):
-            return Estimate(np.nan, np.nan, np.nan, 0)
-        return (self.reduce or _mean)(finite, column)
+        return self.reduce(finite, column) if len(finite) else Estimate(np.nan, draws=0)
 
     def table(self, frame: pd.DataFrame, *, x: str, y: str) -> pd.DataFrame:
         """Apply the statistic at every value of the first axis.
@@ -50,7 +54,7 @@ class Statistic:
         if y not in frame or x not in frame:
             return pd.DataFrame(columns=_COLUMNS)
         known = frame[np.isfinite(frame[y].astype("float64"))]
-        if self.reduce is None:
+        if self.keeps_all:
             ends = {end: known.get(f"{y}_{end}", np.nan) for end in ("low", "high")}
             every = pd.DataFrame({"x": known[x], "y": known[y], **ends}).assign(draws=1, is_own=True)
             return every.sort_values("x", kind="stable", ignore_index=True)
@@ -84,37 +88,29 @@ class Histogram(Statistic):
         return table.assign(low=np.nan, high=np.nan, draws=counts, is_own=False)
 
 
-def _mean(values: np.ndarray, column: str) -> Estimate:
-    return ranged_interval(values, of=column)
+def _plain(function: Callable[[np.ndarray], float]) -> Callable[[np.ndarray, str], Estimate]:
+    """A reduction to a number without interval."""
+    return lambda values, column: Estimate(float(function(values)), draws=len(values))
 
 
-def _geometric_mean(values: np.ndarray, column: str) -> Estimate:
-    logs = ranged_interval(np.log(values[values > 0]), of=f"delta_{column}")
-    mean, low, high = (float(np.exp(value)) for value in logs[:3])
-    return Estimate(mean, low, high, logs.draws)
-
-
-def _without_interval(function: Callable[[np.ndarray], float]) -> Callable[[np.ndarray, str], Estimate]:
-    def reduce(values: np.ndarray, column: str) -> Estimate:
-        return Estimate(float(function(values)), np.nan, np.nan, len(values))
-
-    return reduce
-
-
-EVERY = Statistic("single draws")
-MEAN = Statistic("mean over draws", _mean, "95 % interval of the mean over draws")
-GEOMETRIC_MEAN = Statistic("geometric mean over draws", _geometric_mean, "its 95 % interval")
-MEDIAN = Statistic("median over draws", _without_interval(np.median))
-LEAST = Statistic("smallest value", _without_interval(np.min))
-LARGEST = Statistic("largest value", _without_interval(np.max))
-TOTAL = Statistic("sum", _without_interval(np.sum))
-
+MEAN = Statistic("mean over draws", interval="95 % interval of the mean over draws")
+EVERY = Statistic("single draws", keeps_all=True)
 STATISTICS = {
-    **{
-        one.noun.removesuffix(" over draws"): one
-        for one in (MEAN, GEOMETRIC_MEAN, MEDIAN, LEAST, LARGEST, TOTAL)
-    },
+    "mean": MEAN,
+    "geometric mean": Statistic(
+        "geometric mean over draws", lambda values, column: geometric_interval(values), "its 95 % interval"
+    ),
+    "median": Statistic("median over draws", _plain(np.median)),
+    "smallest value": Statistic("smallest value", _plain(np.min)),
+    "largest value": Statistic("largest value", _plain(np.max)),
+    "sum": Statistic("sum", _plain(np.sum)),
+    "first value": Statistic("first value", _plain(lambda values: values[0])),
     "every": EVERY,
     "histogram": Histogram(),
 }
 """The statistics by name; each goes with every mark."""
+
+
+def mean_text(frame: pd.DataFrame, name: str) -> str:
+    """Return the mean of a column over draws with its interval, as text."""
+    return interval_text(name, *MEAN.of(frame[name], name)[:3])

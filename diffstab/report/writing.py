@@ -1,4 +1,4 @@
-"""Pages and their figures, written beside what else is in their folder, and the configuration beside them."""
+"""Pages and their figures, written beside what else is in their folder."""
 
 import json
 import os
@@ -6,18 +6,14 @@ import shutil
 import uuid
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from diffstab.errors import ResultsError
 from diffstab.report.document import Section, page_html
 from diffstab.report.page_json import page_json
-from diffstab.results import parse_yaml, write_atomically
+from diffstab.results import write_atomically
 
 MANIFEST = ".written.json"
 """File of a page's folder that lists what was written into it: only that may be replaced or removed."""
-
 _OUR_PAGE = b'<p class="brand">diffstab'
 """A part of every page, by which the folders without a list are known."""
 
@@ -38,13 +34,15 @@ def replace_files(folder: Path, files: Mapping[str, bytes]) -> None:
     before = _written(folder)
     _refuse_strangers(folder, files, before)
     new = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}.new")
+    # The list goes first: a file that is there is on it, whenever this is killed.
+    listed = {MANIFEST: json.dumps(sorted({*before, *files})).encode(), **files}
     try:
-        for name, content in files.items():
-            path = new / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        (new / MANIFEST).write_text(json.dumps(sorted({*before, *files})))
-        _put(new, folder, sorted(files, key=lambda name: name == "index.html"))
+        for name, content in listed.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).write_bytes(content)
+        for name in sorted(listed, key=lambda name: (name != MANIFEST, name == "index.html")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).replace(folder / name)
         for name in before - set(files):
             (folder / name).unlink(missing_ok=True)
         write_atomically(folder / MANIFEST, json.dumps(sorted(files)).encode())
@@ -70,7 +68,7 @@ def _written(folder: Path) -> set[str]:
 def _refuse_strangers(folder: Path, files: Mapping[str, bytes], before: Set[str]) -> None:
     """Refuse to write over what somebody else put there."""
     strangers = [name for name in files if name not in before and os.path.lexists(folder / name)]
-    if strangers and not (not (folder / MANIFEST).exists() and _is_our_page(folder / "index.html")):
+    if strangers and ((folder / MANIFEST).exists() or not _is_our_page(folder / "index.html")):
         message = f"{folder / strangers[0]} would be written over, but is no file of an earlier report."
         raise ResultsError(f"{message} Move or rename it, then start again.")
 
@@ -80,14 +78,6 @@ def _is_our_page(path: Path) -> bool:
         return _OUR_PAGE in path.read_bytes()
     except OSError:
         return False
-
-
-def _put(new: Path, folder: Path, names: Sequence[str]) -> None:
-    """Move files to their places. The list goes first: a file that is there is on it, whenever this is killed."""
-    folder.mkdir(exist_ok=True)
-    for name in (MANIFEST, *names):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (new / name).replace(folder / name)
 
 
 def write_page(
@@ -109,24 +99,10 @@ def write_page(
     Raises:
         ResultsError: The folder cannot be written to; the old report stays then.
     """
-    html = page_html(title, line, topic=topic, sections=parts, notes=notes)
-    pictures = [picture for part in parts for picture in part.pictures]
-    files = {f"figures/{picture.stem}.png": picture.rendered.png for picture in pictures}
-    files |= {f"figures/{picture.stem}.pdf": picture.rendered.pdf for picture in pictures}
-    files["page.json"] = page_json(title, folder / "report", parts, notes).encode()
-    replace_files(folder / "report", {"index.html": html.encode("utf-8"), **files})
+    files = {"index.html": page_html(title, line, topic=topic, sections=parts, notes=notes).encode("utf-8")}
+    files["page.json"] = page_json(title, folder / "report", parts, notes).encode("utf-8")
+    for picture in (picture for part in parts for picture in part.pictures):
+        files[f"figures/{picture.stem}.png"] = picture.rendered.png
+        files[f"figures/{picture.stem}.pdf"] = picture.rendered.pdf
+    replace_files(folder / "report", files)
     return folder / "report" / "index.html"
-
-
-def read_config(path: Path) -> tuple[str, Mapping[str, Any]]:
-    """The text of the configuration and its top level; empty where there is none."""
-    if not path.exists():
-        return "", {}
-    try:
-        data = path.read_bytes()
-        config = parse_yaml(data)
-    except (OSError, yaml.YAMLError) as error:
-        raise ResultsError(
-            f"{path} is not YAML ({error}). Restore it, or remove it to report without."
-        ) from error
-    return data.decode(), config if isinstance(config, Mapping) else {}

@@ -114,8 +114,7 @@ class Task(LightningModule):
     @property  # type: ignore[misc]
     def automatic_optimization(self) -> bool:
         """Whether Lightning makes the steps; else a solver of ours does."""
-        named = getattr(self.configure_optimizers, "__func__", None) is Task.configure_optimizers
-        return not named or (self.settings.name not in FLOWS and self.epoch_steps is None)
+        return not self._is_named() or (self.settings.name not in FLOWS and self.epoch_steps is None)
 
     @property
     def stop_reason(self) -> str:
@@ -209,35 +208,53 @@ class Task(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums over."""
-        self._start()
-
-    def on_test_epoch_start(self) -> None:
-        """Start the sums over."""
-        self._start()
+        self._totals = {}
+        self.numbering.start()
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Measure loss and error."""
-        self._evaluate("val", batch, dataloader_idx)
-
-    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Measure loss and error."""
-        self._evaluate("test", batch, dataloader_idx)
+        images, labels = images_of(batch), labels_of(batch)
+        options: Any = {"count": len(images), "dataloader_idx": dataloader_idx}
+        found = self.numbering.numbers(self.trainer, self._stage, **options)
+        x, y = (part[found.mine.to(part.device)] for part in (images, labels))
+        sums = self._no_sums()
+        if len(x):
+            outputs, y = at_least_single(self(x)), at_least_single(self._like_net(y))
+            sums = self._sums_of(outputs, y, self.loss.pointwise(outputs, y))
+        self._totals[dataloader_idx] = self._totals.get(dataloader_idx, self._no_sums()) + sums
 
     def on_validation_epoch_end(self) -> None:
         """Log loss and error of all images."""
-        self._log_totals("val")
+        stage = self._stage
+        for loader, sums in sorted(self._totals.items()):
+            count, loss, wrong, _ = summed(self.trainer, sums)
+            self._check_finite(stage, float(loss))
+            end = suffix(self.trainer, stage, loader)
+            self.log_dict(
+                {f"{stage}_loss{end}": loss / count, f"{stage}_error{end}": wrong / count}, prog_bar=True
+            )
 
-    def on_test_epoch_end(self) -> None:
-        """Log loss and error of all images."""
-        self._log_totals("test")
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return F."""
         return cast("Tensor", self(images_of(batch)))
 
+    @property
+    def _stage(self) -> EvaluationStage:
+        return "test" if self.trainer.testing else "val"
+
+    def _no_sums(self) -> Tensor:
+        return torch.zeros(4, dtype=widest_float(self.device), device=self.device)
+
     def _is_plain_gd(self) -> bool:
-        own = getattr(self.configure_optimizers, "__func__", None) is Task.configure_optimizers
-        return own and self.settings.name == "gd"
+        return self._is_named() and self.settings.name == "gd"
+
+    def _is_named(self) -> bool:
+        """Whether the settings name the optimiser: nobody has put another in its place."""
+        return getattr(self.configure_optimizers, "__func__", None) is Task.configure_optimizers
 
     def _on_full_batch(self) -> bool:
         return self.trainer.num_training_batches == 1
@@ -253,7 +270,7 @@ class Task(LightningModule):
         """Return a loss whose gradient, averaged over the processes, is that of the mean over the images of all."""
         if not len(x):
             # Where there are more processes than images one gets none, and not every net takes an empty batch.
-            self._add(torch.zeros(4, dtype=widest_float(self.device), device=self.device))
+            self._add(self._no_sums())
             self._share(x)
             parameters = [p for p in self.predictor.net.parameters() if p.requires_grad]
             return cast("Tensor", 0 * sum(parameter.sum() for parameter in parameters))
@@ -319,28 +336,6 @@ class Task(LightningModule):
             with self.trainer.precision_plugin.forward_context():
                 loader.extra = self.predictor.fixed_start(images, batch_size=size)
         self._has_start = loader.extra is not None
-
-    def _start(self) -> None:
-        self._totals = {}
-        self.numbering.start()
-
-    def _evaluate(self, stage: EvaluationStage, batch: Any, loader: int) -> None:
-        images, labels = images_of(batch), labels_of(batch)
-        found = self.numbering.numbers(self.trainer, stage, count=len(images), dataloader_idx=loader)
-        x, y = (part[found.mine.to(part.device)] for part in (images, labels))
-        sums = torch.zeros(4, dtype=widest_float(self.device), device=self.device)
-        if len(x):
-            outputs, y = at_least_single(self(x)), at_least_single(self._like_net(y))
-            sums = self._sums_of(outputs, y, self.loss.pointwise(outputs, y))
-        self._totals[loader] = self._totals[loader] + sums if loader in self._totals else sums
-
-    def _log_totals(self, stage: EvaluationStage) -> None:
-        for loader, sums in sorted(self._totals.items()):
-            count, loss, wrong, _ = summed(self.trainer, sums)
-            self._check_finite(stage, float(loss))
-            end = suffix(self.trainer, stage, loader)
-            self.log(f"{stage}_loss{end}", loss / count, prog_bar=True)
-            self.log(f"{stage}_error{end}", wrong / count, prog_bar=True)
 
     def _check_finite(self, stage: str, loss: float) -> None:
         if not math.isfinite(loss):

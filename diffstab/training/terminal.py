@@ -64,17 +64,16 @@ class EpochProgress(ProgressBar):
         self._begin(_training_batches(trainer))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with the batches of a validation, unless it is part of a training."""
-        if not _is_training(trainer):
-            self._begin(_total(trainer.num_val_batches))
+        """Begin with the batches of an evaluation, unless it is part of a training."""
+        counts = {
+            "validate": trainer.num_val_batches,
+            "test": trainer.num_test_batches,
+            "predict": trainer.num_predict_batches,
+        }
+        if trainer.state.fn in counts:
+            self._begin(_total(counts[trainer.state.fn]))
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with the batches of a test."""
-        self._begin(_total(trainer.num_test_batches))
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with the batches of a prediction."""
-        self._begin(_total(trainer.num_predict_batches))
+    on_test_start = on_predict_start = on_validation_start
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Count it, and show now and then what is logged."""
@@ -85,15 +84,9 @@ class EpochProgress(ProgressBar):
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Count it, unless it is part of a training."""
-        self._tally.done += not _is_training(trainer)
+        self._tally.done += trainer.state.fn != "fit"
 
-    def on_test_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Count it."""
-        self._tally.done += 1
-
-    def on_predict_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        """Count it."""
-        self._tally.done += 1
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end  # type: ignore[assignment]
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the last numbers."""
@@ -101,14 +94,12 @@ class EpochProgress(ProgressBar):
         if self._shown:
             self._shown.ended(_moment(trainer))
 
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: object) -> None:
         """Let go of the terminal."""
         self._stack.close()
         self._shown = None
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Let go of the terminal."""
-        self.teardown(trainer, pl_module, "")
+    on_exception = teardown  # type: ignore[assignment]
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print a line beside the bar."""
@@ -132,10 +123,6 @@ def show_progress(trainer: Trainer, asked: Sequence[Callback]) -> None:
         return
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks[:] = [EpochProgress() if isinstance(one, ProgressBar) else one for one in callbacks]
-
-
-def _is_training(trainer: Trainer) -> bool:
-    return trainer.state.fn == "fit"
 
 
 def _training_batches(trainer: Trainer) -> int:

@@ -15,7 +15,7 @@ from diffstab.experiments.unit import Cell
 from diffstab.grid.options import parse, stored_experiment
 from diffstab.grid.running import run_grid
 from diffstab.report.page import write_report
-from diffstab.results import read_records
+from diffstab.results import Records, read_records
 from diffstab.solvers.optimise import OptimiserSettings
 
 CONFIG = Path(__file__).parents[2] / "configs" / "experiment" / "digits_classes.yaml"
@@ -132,8 +132,8 @@ def test_names_of_records_stay_where_nothing_new_is_asked_for():
 def test_what_does_not_fit_is_told(tmp_path, args, message):
     with pytest.raises((ArgumentError, RunError)) as caught:
         run_grid(asked(*args), tmp_path / "results", console=QUIET)
-    told = caught.value if isinstance(caught.value, ArgumentError) else caught.value.__cause__
-    assert re.search(message, str(told))
+    failures = Records(tmp_path / "results").failures() if isinstance(caught.value, RunError) else {}
+    assert re.search(message, "\n".join([str(caught.value), *(one.reason for one in failures.values())]))
 
 
 @pytest.mark.parametrize(

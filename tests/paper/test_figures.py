@@ -75,7 +75,7 @@ def test_a_figure_of_a_page_needs_folders():
 
 def files():
     tables = [Table("t", ["A", "B"], [[TableCell('1, "x"', 1.0), TableCell(text, text)]]) for text in "bc"]
-    picture = Picture("name-p", render(lambda axes: axes, name="p"), "caption", "alt")
+    picture = Picture("name-p", render(lambda axes: axes), "caption", "alt")
     return FigureFiles([picture], tables)
 
 

@@ -1,5 +1,6 @@
 """A made-up results folder: numbers with a known law, so that a report of them can be checked."""
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +8,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
+from diffstab.report import plateaus
+from diffstab.results import read_records
+from tests.references import sphere_curves
+from tests.references.plateau_records import write_plateau_records
 
 METHODS = {"feature": "feature", "lazy_exact": "lazy"}
 
@@ -93,5 +99,23 @@ def make_folder() -> Callable[..., Path]:
             stacks = {"images": base, "deformed": np.roll(base, 1, axis=3), "noisy": base + noise}
             np.savez(folder / "examples.npz", **stacks, labels=np.arange(examples), delta_px=np.float32(1.0))
         return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sphere_records():
+    """Records of the constant target, d = 3, whose errors are 5 n^-beta times log-normal noise."""
+    return sphere_curves.sphere_records
+
+
+@pytest.fixture
+def plateau_frame(tmp_path):
+    """The rows of a plateau's records with a known start, written the way runs are."""
+    numbers = itertools.count()
+
+    def make(**options):
+        folder = write_plateau_records(tmp_path / f"run{next(numbers)}", **options)
+        return plateaus.prepare(read_records(folder), {})
 
     return make

@@ -1,14 +1,14 @@
 """Tables as data: rows, statistics and counts."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diffstab.report.document import TableCell
 from diffstab.report.intervals import mean_interval
-from diffstab.report.listings import Entry, Listing, counts, draws, signs
-from diffstab.report.pairs import comparison_text, difference_frame, pairs
+from diffstab.report.listings import COUNTS, Entry, Listing, counts, draws, signs
 from diffstab.report.summaries import STATISTICS
-from diffstab.report.tables import tidy_records
+from diffstab.report.tables import comparison_text, difference_frame, pairs, tidy_records
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_differences_are_those_of_the_pairs_draw_by_draw(frame):
     expected = (sides[0] - sides[1]).to_dict()
     assert {(row.n_train, row.seed): row.delta_R for row in wide.itertuples()} == pytest.approx(expected)
     assert set(wide["pair"]) == {"feature − lazy (exact)"}
-    listing = Listing("t", "c", ("pair", "n_train"), (Entry("delta_R"), signs("delta_R")), lambda one: one)
+    listing = Listing("t", "c", ("pair", "n_train"), (Entry("delta_R"), signs("delta_R")))
     row = listing.table(wide).rows[0]
     mean = mean_interval(wide["delta_R"][wide["n_train"] == 32])
     assert row[1].value == pytest.approx(mean.mean)
@@ -69,6 +69,29 @@ def test_methods_without_a_lazy_one_are_compared_with_the_first(frame):
     renamed = frame.replace({"method": {"feature": "wide", "lazy_exact": "cnn"}}).assign(regime="feature")
     assert pairs(renamed) == [("wide", "cnn")]
     assert pairs(frame) == [("feature", "lazy_exact")]
+
+
+def test_pairs_prefer_the_exact_kernel_and_go_by_regime_then_by_name():
+    methods = ["lazy_trained", "lazy_exact", "feature_adam", "mine"]
+    frame = pd.DataFrame({"method": methods, "regime": ["lazy", None, "feature", "feature"]})
+    assert pairs(frame) == [("feature_adam", "lazy_exact"), ("mine", "lazy_exact")]
+    assert pairs(frame[frame["method"] != "lazy_exact"])[0] == ("feature_adam", "lazy_trained")
+    assert pairs(frame.drop(columns="regime"))[1] == ("mine", "lazy_exact")
+    assert pairs(frame.iloc[:1]) == []
+
+
+def test_an_entry_in_words_is_of_the_first_record_of_a_row(frame):
+    entry = Entry("R", text="{seed} of {n_train}: {R:percent}, {test_error:number}, {D:+.1f}", heading="Told")
+    part = frame.assign(R=0.25, test_error=0.125, D=-1.5)
+    assert entry.cell(part) == TableCell("0 of 32: 25 %, 0.125, −1.5", 0.25)
+    assert entry.cell(part.assign(R=np.nan)).text == "–"
+    word = Entry("method", text="{method}").cell(part)
+    assert (word.text, word.is_number, word.sort_key) == ("feature", False, "feature")
+
+
+def test_runs_of_which_something_is_true_are_counted(frame):
+    done = COUNTS["true"]("done").cell(frame.assign(done=frame["seed"] < 2))
+    assert (done.text, done.value) == ("8 of 20", 8)
 
 
 @pytest.mark.parametrize(

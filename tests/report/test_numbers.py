@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffstab.report.numbers import interval_text, number_text
+from diffstab.report.words import interval_text, number_text
 from diffstab.results.schema import describe, value_name
 
 

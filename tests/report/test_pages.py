@@ -10,12 +10,12 @@ import pytest
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report import catalogue, pages, rendering
-from diffstab.report.glossary import WORDS
 from diffstab.report.outline import read_page
 from diffstab.report.page import write_report
 from diffstab.report.paper.figures import named_figures
-from diffstab.report.runs import Runs, kind_of, read_runs
+from diffstab.report.runs import Runs, kind_of
 from diffstab.report.special.circle import field_pictures
+from diffstab.report.words import WORDS
 from tests.references.force_records import write_force_records
 from tests.references.plateau_records import write_plateau_records
 from tests.references.sphere_curves import sphere_records
@@ -47,7 +47,7 @@ def only_svg(monkeypatch):
 
 
 def runs_of(folder):
-    return read_runs([folder], lambda kind: pages.page_of(kind).code.prepare)
+    return pages.read_runs([folder])
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def seen(folders):
     """The pages, the pictures of all figures by kind and name, and the figures of matplotlib behind them."""
     drawn, shown = [], {}
 
-    def kept(figure, *, name):
+    def kept(figure):
         figure.draw_without_rendering()
-        drawn.append((name, figure))
+        drawn.append((f"figure {len(drawn)}", figure))
         return rendering.Rendered(b"", b"", "<svg></svg>")
 
     with pytest.MonkeyPatch.context() as patch:

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffstab.report.intervals import mean_interval
-from diffstab.report.ranges import ranged_interval
+from diffstab.report.intervals import mean_interval, ranged_interval
 
 LAWS = {
     "shares around 8 %": (lambda rng, shape: rng.beta(8, 92, shape), 0.08, "test_error"),

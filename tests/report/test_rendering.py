@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 
+from diffstab.report.document import Picture
 from diffstab.report.marks import HOVER, NEXT
-from diffstab.report.rendering import renamed, render
+from diffstab.report.rendering import render
 
 
 def texts_of(svg):
@@ -13,7 +14,7 @@ def texts_of(svg):
 
 
 def test_one_text_stands_for_an_artist():
-    drawing = render(lambda axes: axes.item().plot([1], [2], "o", gid=f"{HOVER}a & <b>"), name="x")
+    drawing = render(lambda axes: axes.item().plot([1], [2], "o", gid=f"{HOVER}a & <b>"))
     assert texts_of(drawing.svg) == [("g", "a &amp; &lt;b&gt;")]
 
 
@@ -24,7 +25,7 @@ def test_each_marker_of_a_line_and_of_a_scatter_has_its_text():
         axes.item().plot([1, 2], [0, 1], "s")
 
     # Scatters are drawn below lines.
-    found = texts_of(render(draw, name="x").svg)
+    found = texts_of(render(draw).svg)
     assert found == [("use", letter) for letter in "deabc"]
 
 
@@ -34,16 +35,15 @@ def test_a_line_whose_markers_are_not_as_many_as_its_texts_has_none():
         axes.item().plot([1, np.nan], [1, 2], "o", gid=HOVER + NEXT.join("cd"))
         axes.item().plot([1, 2], [2, 1], "o")
 
-    assert texts_of(render(draw, name="x").svg) == []
+    assert texts_of(render(draw).svg) == []
 
 
-def test_renaming_keeps_links_together():
-    drawing = render(lambda axes: axes.item().plot(np.arange(3), "o"), name="old name")
-    svg = renamed(drawing, "old name", "new/name").svg
-    assert "old_name" not in svg
+def test_a_page_prefixes_identifiers_and_keeps_links_together():
+    drawing = render(lambda axes: axes.item().plot(np.arange(3), "o"))
+    svg = Picture("new/name", drawing, "", "").svg
     names = set(re.findall(r'\bid="([^"]*)"', svg))
     links = set(re.findall(r'(?:href="|url\()#([^")]*)', svg))
     assert links
     assert links <= names
     assert all(name.startswith("new_name-") for name in names)
-    assert svg == render(lambda axes: axes.item().plot(np.arange(3), "o"), name="new/name").svg
+    assert Picture("other", drawing, "", "").svg != svg

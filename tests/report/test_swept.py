@@ -3,7 +3,7 @@ import pytest
 import yaml
 
 from diffstab.report.page import write_report
-from diffstab.report.swept import swept_options, told_apart
+from diffstab.report.runs import swept_options, told_apart
 
 RUNS = pd.DataFrame(
     {

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from diffstab.errors import ArgumentError, ResultsError
+from diffstab.errors import ResultsError
 from diffstab.report import tables
+from diffstab.report.summaries import MEAN
 
 
 def loop_mean_and_half(values):
@@ -21,52 +22,36 @@ def frame(make_records):
     return tables.tidy_records(make_records())
 
 
-def test_paired_table_equals_a_loop_over_the_draws(frame):
+def test_mean_differences_equal_a_loop_over_the_draws(frame):
     holed = frame.drop(index=frame.index[[0, 7]])
-    rows = tables.paired_rows(holed, quantities=["R"])
+    wide = tables.difference_frame(holed, ["R"])
     values = {(r["n_train"], r["seed"], r["method"]): r["R"] for r in holed.to_dict("records")}
-    for row in rows:
+    table = MEAN.table(wide, x="n_train", y="delta_R")
+    for row in table.itertuples():
         differences = [
             value - values[n, seed, "lazy_exact"]
             for (n, seed, method), value in values.items()
-            if n == row.n_train and method == "feature" and (n, seed, "lazy_exact") in values
+            if n == row.x and method == "feature" and (n, seed, "lazy_exact") in values
         ]
         mean, half = loop_mean_and_half(differences)
         assert row.draws == len(differences)
-        assert row.mean == pytest.approx(mean, rel=1e-10)
+        assert row.y == pytest.approx(mean, rel=1e-10)
         assert row.high - row.low == pytest.approx(2 * half, rel=1e-4)
-        assert row.baseline_lower == sum(difference > 0 for difference in differences)
-        assert row.method_lower == sum(difference < 0 for difference in differences)
-    assert sum(row.draws for row in rows) == 3 * 5 - 2
+    assert table["draws"].sum() == 3 * 5 - 2
 
 
-def test_convention_the_difference_is_method_minus_baseline(frame):
+def test_convention_the_difference_is_the_first_method_minus_the_second(frame):
     raised = frame.assign(R=np.where(frame["method"] == "feature", 2.0, 0.5))
-    row = tables.paired_rows(raised, quantities=["R"])[0]
-    assert (row.mean, row.baseline_lower, row.method_lower) == (1.5, 5, 0)
+    assert set(tables.difference_frame(raised, ["R"])["delta_R"]) == {1.5}
+    turned = tables.difference_frame(raised, ["R"], methods=[("lazy_exact", "feature")])
+    assert set(turned["delta_R"]) == {-1.5}
+    assert tables.difference_frame(raised, ["R"], methods=[("feature", "mine")]).empty
 
 
 def test_pairing_removes_what_a_draw_does_to_both_sides(frame):
-    shifts = {seed: 10.0 * seed for seed in range(5)}
-    noisy = frame.assign(R=frame["R"] + frame["seed"].map(shifts))
-    plain, shifted = (
-        [row.high - row.low for row in tables.paired_rows(part, quantities=["R"])] for part in (frame, noisy)
-    )
+    noisy = frame.assign(R=frame["R"] + 10.0 * frame["seed"])
+    plain, shifted = (tables.difference_frame(part, ["R"])["delta_R"] for part in (frame, noisy))
     np.testing.assert_allclose(plain, shifted, rtol=1e-9)
-
-
-def test_a_method_is_not_compared_with_itself(frame):
-    with pytest.raises(ArgumentError, match="baseline must differ from method, got 'feature'"):
-        tables.paired_draws(frame, quantity="R", method="feature", baseline="feature")
-
-
-def test_pairs_prefer_the_exact_kernel_and_go_by_regime_then_by_name():
-    methods = ["lazy_trained", "lazy_exact", "feature_adam", "mine"]
-    frame = pd.DataFrame({"method": methods, "regime": ["lazy", None, "feature", "feature"]})
-    assert tables.method_pairs(frame) == [("feature_adam", "lazy_exact"), ("mine", "lazy_exact")]
-    assert tables.method_pairs(frame[frame["method"] != "lazy_exact"])[0] == ("feature_adam", "lazy_trained")
-    assert tables.method_pairs(frame.iloc[2:]) == []
-    assert tables.method_pairs(frame.drop(columns="regime"))[1] == ("mine", "lazy_exact")
 
 
 def test_tidy_records_keep_the_last_run_of_a_cell_and_turn_infinity_into_nan(make_records):

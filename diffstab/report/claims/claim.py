@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffstab.report.rules import Rule
+from diffstab.report.claims.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,3 +60,8 @@ class Claim:
     note: str = ""
     folder: bool = True
     untested: str = ""
+
+    @property
+    def reference(self) -> str:
+        """Where it stands."""
+        return f"{self.source}, {self.place}"

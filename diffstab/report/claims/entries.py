@@ -12,9 +12,9 @@ from yaml import YAMLError
 
 from diffstab.errors import ArgumentError
 from diffstab.report.claims.claim import Claim
-from diffstab.report.rules import read_rule
-from diffstab.report.statistics import statistic_named
-from diffstab.report.statistics.expressions import columns_of
+from diffstab.report.claims.rules import read_rule
+from diffstab.report.claims.statistics import statistic_named
+from diffstab.report.claims.statistics.expressions import columns_of
 from diffstab.results import parse_yaml
 from diffstab.results.schema import is_listed
 
@@ -34,15 +34,12 @@ def sources_claims() -> tuple[Claim, ...]:
 
 
 def read_claims(folder: str | Path) -> tuple[Claim, ...]:
-    """Read the claims of all YAML files of a folder.
+    """Read the claims of all files `*.yaml` of a folder.
 
     A file has `sources`, a long name for each short one, `claims`, a list of entries with the fields of `Claim`, and
     perhaps `words` that entries use as `{word}` and a number `order`, its place among the files. An entry with `each`
     stands for the entries listed there, which share the fields of `with` and are repeated for each mapping of words in
     `for`.
-
-    Args:
-        folder: Holds `*.yaml`.
 
     Raises:
         ArgumentError: If a word of an entry is not known; the message names file, claim and word.
@@ -53,7 +50,8 @@ def read_claims(folder: str | Path) -> tuple[Claim, ...]:
         for entry in _expanded({"each": content["claims"], "for": [content.get("words", {})]}):
             name = entry.get("id", "?")
             try:
-                found[name] = _claim(entry, content["sources"], set(found))
+                _check(entry, content["sources"], found)
+                found[name] = _claim(entry, content["sources"])
             except ArgumentError as error:
                 raise ArgumentError(f"Claim {name} of {path}", "be sound", f"this: {error}") from error
     return tuple(found.values())
@@ -66,9 +64,8 @@ def _content(path: Path) -> Mapping[str, Any]:
         raise ArgumentError(str(path), "be YAML", f"this: {error}") from error
     needed, further = {"sources", "claims"}, {"words", "order"}
     if not isinstance(content, Mapping) or not needed <= set(content) <= needed | further:
-        raise ArgumentError(
-            str(path), "hold `sources`, `claims`, perhaps `words`, `order`", list(content or ())
-        )
+        condition = "hold `sources`, `claims`, perhaps `words`, `order`"
+        raise ArgumentError(str(path), condition, list(content or ()))
     return content
 
 
@@ -98,8 +95,22 @@ def _filled(value: Any, words: Mapping[str, Any]) -> Any:
     return value
 
 
-def _claim(entry: Mapping[str, Any], sources: Mapping[str, str], names: set[str]) -> Claim:
-    _check_words(entry, sources, names)
+def _check(entry: Mapping[str, Any], sources: Mapping[str, str], known: Mapping[str, Claim]) -> None:
+    """Refuse fields, and words in them, that there are not."""
+    if unknown := sorted(set(entry) - _FIELDS):
+        raise ArgumentError("an entry", f"have fields of {', '.join(sorted(_FIELDS))}", unknown[0])
+    needed = {"id", "source", "place", "statement"}
+    needed |= set() if "untested" in entry else {"statistic", "rule"}
+    if absent := sorted(needed - set(entry)):
+        raise ArgumentError("an entry", f"have the field {absent[0]}", ", ".join(entry))
+    if entry["id"] in known:
+        raise ArgumentError("id", "be unique", repr(entry["id"]))
+    for key, words in {**_WORDS, "source": tuple(sources)}.items():
+        if entry.get(key, words[0]) not in words:
+            raise ArgumentError(key, f"be one of {', '.join(filter(None, words))}", repr(entry[key]))
+
+
+def _claim(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
     stage, asked = entry.get("stage", ()), entry.get("statistic", "")
     named = dict(asked) if isinstance(asked, Mapping) else {"name": asked}
     given = dict(entry) | {
@@ -113,27 +124,8 @@ def _claim(entry: Mapping[str, Any], sources: Mapping[str, str], names: set[str]
     claim = Claim(**given)
     if not claim.untested:
         statistic_named(claim.statistic).check(claim.options)
-        _check_columns(claim)
-    return claim
-
-
-def _check_words(entry: Mapping[str, Any], sources: Mapping[str, str], names: set[str]) -> None:
-    if unknown := sorted(set(entry) - _FIELDS):
-        raise ArgumentError("an entry", f"have fields of {', '.join(sorted(_FIELDS))}", unknown[0])
-    needed = {"id", "source", "place", "statement"}
-    needed |= set() if "untested" in entry else {"statistic", "rule"}
-    if absent := sorted(needed - set(entry)):
-        raise ArgumentError("an entry", f"have the field {absent[0]}", ", ".join(entry))
-    if entry["id"] in names:
-        raise ArgumentError("id", "be unique", repr(entry["id"]))
-    for key, words in {**_WORDS, "source": tuple(sources)}.items():
-        if entry.get(key, words[0]) not in words:
-            raise ArgumentError(key, f"be one of {', '.join(filter(None, words))}", repr(entry[key]))
-
-
-def _check_columns(claim: Claim) -> None:
-    named = {name for name in claim.where if not name.startswith("config.")} | ({claim.by} - {""})
-    for expression in filter(None, (claim.value, claim.predicted)):
-        named |= columns_of(expression)
-    if unknown := sorted(name for name in named if not is_listed(name)):
+    columns = {name for name in claim.where if not name.startswith("config.")} | ({claim.by} - {""})
+    columns = columns.union(*map(columns_of, filter(None, (claim.value, claim.predicted))))
+    if unknown := sorted(name for name in columns if not is_listed(name)):
         raise ArgumentError("a column", "be listed in diffstab.results.schema", unknown[0])
+    return claim

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,20 +17,22 @@ from diffstab.errors import DiffstabError, ResultsError
 from diffstab.report.claims import wording
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.entries import sources_claims
-from diffstab.report.l2.plateau_runs import plateau_frame
-from diffstab.report.rules import HOLDS, NOT_TESTED, UNDECIDED, together
-from diffstab.report.statistics.expressions import columns_of
-from diffstab.report.statistics.registry import measure
-from diffstab.report.tables import tidy_records
+from diffstab.report.claims.rules import DOES_NOT, HOLDS, NOT_TESTED, UNDECIDED, together
+from diffstab.report.claims.statistics import measure
+from diffstab.report.claims.statistics.expressions import columns_of
+from diffstab.report.document import BADGES, Section, Table, TableCell
+from diffstab.report.pages import page_of
+from diffstab.report.runs import read_config
+from diffstab.report.words import capital
 from diffstab.results import read_records
 
-PREPARED: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "images": tidy_records,
-    "sphere": tidy_records,
-    "plateau": plateau_frame,
-    "forces": lambda records: records,
-}
-"""How records of each kind are made ready."""
+HEADERS = ("Verdict", "Claim", "Measured [95 % interval]", "Expected", "Draws", "Source")
+_READING = (
+    "A claim holds where the number, or its whole 95 % interval, lies where the source expects it at every place that "
+    "is judged; it does not hold where one lies wholly outside; else it is undecided."
+)
+_Records = Callable[[str, str], pd.DataFrame]
+"""Gives the records of a stage, made ready as those of a kind, with the column `stage`."""
 
 
 class Judgement(NamedTuple):
@@ -43,6 +46,7 @@ class Judgement(NamedTuple):
         predicted: What the source says the number is, as text.
         draws: Draws, runs or trials behind the number, as text.
         detail: The other numbers that the verdict rests on, or why there is none.
+        doubt: Why the numbers do not decide whatever they are; "" where they do.
         seconds: How long the check took.
     """
 
@@ -53,39 +57,8 @@ class Judgement(NamedTuple):
     predicted: str = ""
     draws: str = ""
     detail: str = ""
+    doubt: str = ""
     seconds: float = 0.0
-
-
-class Evidence:
-    """The records of the stages, read when first asked for.
-
-    Args:
-        folders: Results folder of each stage by name; one without records may be among them.
-    """
-
-    def __init__(self, folders: Mapping[str, Path]) -> None:
-        self.folders = folders
-        self._ready: dict[tuple[str, str], pd.DataFrame] = {}
-
-    @classmethod
-    def of_records(cls, records: pd.DataFrame, kind: str) -> Evidence:
-        """Return records that are ready as those of a stage without a name."""
-        found = cls({})
-        found._ready["", kind] = _with_stage(records, "", kind)
-        return found
-
-    def records(self, stage: str, kind: str) -> pd.DataFrame:
-        """Return the records of a stage, made ready as those of a kind, with the column `stage`.
-
-        Raises:
-            ResultsError: If there are none, or one is damaged.
-        """
-        if (stage, kind) not in self._ready:
-            if stage not in self.folders:
-                raise ResultsError(f"The stage {stage} was not run.")
-            ready = PREPARED[kind](read_records(self.folders[stage]))
-            self._ready[stage, kind] = _with_stage(ready, stage, kind)
-        return self._ready[stage, kind]
 
 
 def judge(folders: Mapping[str, Path], *, claims: Sequence[Claim] | None = None) -> list[Judgement]:
@@ -95,11 +68,19 @@ def judge(folders: Mapping[str, Path], *, claims: Sequence[Claim] | None = None)
     stages does not hold before all of them have been run.
 
     Args:
-        folders: Results folder of each stage by name.
+        folders: Results folder of each stage by name; one without records may be among them.
         claims: Which claims; those of the sources for None.
     """
-    evidence = Evidence(folders)
-    return [_judgement(claim, evidence) for claim in (sources_claims() if claims is None else claims)]
+
+    @cache
+    def records(stage: str, kind: str) -> pd.DataFrame:
+        if stage not in folders:
+            raise ResultsError(f"The stage {stage} was not run.")
+        config = read_config(folders[stage] / "config.yaml")[1]
+        ready: pd.DataFrame = page_of(kind).code.prepare(read_records(folders[stage]), config)
+        return ready.assign(stage=stage)
+
+    return [_judgement(claim, records) for claim in (sources_claims() if claims is None else claims)]
 
 
 def judge_records(
@@ -108,26 +89,27 @@ def judge_records(
     """Return the verdicts on the claims that the records of one results folder can be held against.
 
     Args:
-        records: Made ready by `PREPARED[kind]`.
-        kind: What they are of, a key of `PREPARED`.
+        records: Made ready for the page of their kind.
+        kind: What they are of.
         claims: Which claims; those of the sources for None.
 
     Returns:
         The claims of that kind whose `where` fits some records, save for those that are not tested by them.
     """
-    evidence = Evidence.of_records(records, kind)
+    own = records.assign(stage="")
     listed = sources_claims() if claims is None else claims
     mine = [replace(claim, stage=("",)) for claim in listed if claim.kind == kind and claim.folder]
-    return [found for claim in mine if (found := _judgement(claim, evidence)).verdict != NOT_TESTED]
+    judged = [_judgement(claim, lambda stage, kind: own) for claim in mine]
+    return [one for one in judged if one.verdict != NOT_TESTED]
 
 
-def _judgement(claim: Claim, evidence: Evidence) -> Judgement:
+def _judgement(claim: Claim, records: _Records) -> Judgement:
     started = time.perf_counter()
     if claim.untested or claim.rule is None:
         return Judgement(claim, NOT_TESTED, detail=claim.untested)
     try:
-        records, absent = _records(claim, evidence)
-        found = measure(claim, records)
+        chosen, absent = _chosen(claim, records)
+        found = measure(claim, chosen)
     except DiffstabError as error:
         return Judgement(claim, NOT_TESTED, detail=str(error), seconds=time.perf_counter() - started)
     verdicts = {
@@ -135,22 +117,25 @@ def _judgement(claim: Claim, evidence: Evidence) -> Judgement:
         for place, one in found.estimates.items()
     }
     verdict = together(verdicts.values())
-    doubts = [*([found.doubt] if found.doubt else []), *(absent if verdict == HOLDS else [])]
+    doubts = [one.rstrip(".") for one in [found.doubt, *(absent if verdict == HOLDS else [])] if one]
     verdict = UNDECIDED if doubts and verdict != NOT_TESTED else verdict
-    detail = ". ".join(
-        [*(doubt.rstrip(".") for doubt in doubts), wording.detail_text(claim, found, verdicts)]
+    return Judgement(
+        claim,
+        verdict,
+        *wording.shown(claim, found, verdicts, verdict),
+        draws=wording.draws_text(found),
+        detail=". ".join([*doubts, wording.detail_text(claim, found, verdicts)]),
+        doubt=". ".join(doubts),
+        seconds=time.perf_counter() - started,
     )
-    shown = wording.shown(claim, found, verdicts, verdict)
-    seconds = time.perf_counter() - started
-    return Judgement(claim, verdict, *shown, wording.draws_text(found), detail, seconds)
 
 
-def _records(claim: Claim, evidence: Evidence) -> tuple[pd.DataFrame, list[str]]:
+def _chosen(claim: Claim, records: _Records) -> tuple[pd.DataFrame, list[str]]:
     """Records of all stages that a claim is about, and why those of some stages are not there."""
     chosen, absent = [], []
     for stage in claim.stage:
         try:
-            chosen.append(selected(evidence.records(stage, claim.kind), claim))
+            chosen.append(_selected(records(stage, claim.kind), claim))
         except DiffstabError as error:
             absent.append(str(error))
     if absent and not chosen:
@@ -158,12 +143,8 @@ def _records(claim: Claim, evidence: Evidence) -> tuple[pd.DataFrame, list[str]]
     return pd.concat(chosen, ignore_index=True) if chosen else pd.DataFrame(), absent
 
 
-def selected(records: pd.DataFrame, claim: Claim) -> pd.DataFrame:
-    """Return the records that a claim is about.
-
-    Raises:
-        ResultsError: If there are none.
-    """
+def _selected(records: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """The records of a stage that a claim is about; an error where there are none."""
     for name, wanted in claim.where.items():
         values = _setting(records, name) if name.startswith("config.") else records.get(name)
         if values is None:
@@ -183,8 +164,36 @@ def _setting(records: pd.DataFrame, name: str) -> pd.Series:
     return texts.map(lambda text: json.loads(text).get(name.removeprefix("config.")))
 
 
-def _with_stage(frame: pd.DataFrame, stage: str, kind: str) -> pd.DataFrame:
-    """Records with their stage; those of the sphere with the error on the one realisation that all methods saw."""
-    errors = [frame[name] for name in ("drawn_error", "test_error") if name in frame and kind == "sphere"]
-    drawn = {"mean_square_error": errors[0].fillna(errors[-1])} if errors else {}
-    return frame.assign(stage=stage, **drawn)
+def claim_cells(one: Judgement, *, link: str = "") -> list[TableCell]:
+    """Return the row of a claim in a table; its verdict leads to the anchor `link`."""
+    # Sorted from holds to not tested rather than by the alphabet.
+    verdict = TableCell(one.verdict, f"{list(BADGES).index(one.verdict)} {one.verdict}", one.verdict, link)
+    texts = (one.predicted or "–", one.draws or "–", one.claim.reference)
+    measured = TableCell(one.measured or "–", one.value)
+    return [verdict, TableCell(one.claim.statement), measured, *map(TableCell, texts)]
+
+
+def claims_sections(judged: Sequence[Judgement]) -> list[Section]:
+    """Return the claims as a part of the page of a results folder; none where there is no claim."""
+    table = Table(
+        "What the sources say of such data", HEADERS, [claim_cells(one) for one in judged], "claims"
+    )
+    title = "What the sources say, and what was measured"
+    return [Section(title, [_READING], tables=[table])] if judged else []
+
+
+def answer_text(answers: Mapping[str, Mapping[str, str]], judged: Sequence[Judgement]) -> str:
+    """Return what the judge says of the claims that answer a page's question, a sentence each.
+
+    Args:
+        answers: By the claim's id: what is said where it `holds` and where it `fails`, and what its `number` is.
+        judged: Claims of the page.
+    """
+    texts = []
+    for one in judged:
+        if words := answers.get(one.claim.id):
+            openings = {HOLDS: words["holds"], DOES_NOT: words["fails"]}
+            opening = openings.get(one.verdict, f"it cannot be told whether {words['holds']}")
+            because = f"; {one.doubt[:1].lower()}{one.doubt[1:]}" if one.doubt else ""
+            texts.append(f"{capital(opening)}: {words['number']} is {one.measured}, {one.draws}{because}.")
+    return " ".join(texts) or "Nothing is recorded that tells."

@@ -6,17 +6,19 @@ A YAML file with the `kind` of another page and no topic of its own adds its fig
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
+from diffstab.errors import ResultsError
 from diffstab.report.catalogue import NamedFigure
 from diffstab.report.document import Picture
 from diffstab.report.outline import Page, read_page
-from diffstab.report.runs import Runs
-from diffstab.results import parse_yaml
+from diffstab.report.runs import Runs, kind_of, read_config, told_apart
+from diffstab.results import parse_yaml, read_records
 
 
 @lru_cache(maxsize=1)
@@ -36,6 +38,33 @@ def page_of(kind: str) -> Page:
     from diffstab.report.pages.generic import generic_page
 
     return _pages().get(kind) or generic_page(kind)
+
+
+def read_runs(folders: Sequence[Path]) -> Runs:
+    """Read the records of results folders of one kind, at least one, and make them ready for its page.
+
+    Returns:
+        The runs; swept options are part of the names of methods and data sets.
+
+    Raises:
+        ResultsError: A folder has no readable records, or they are of several kinds.
+    """
+    found, frames = [], []
+    for folder in folders:
+        records = read_records(folder)
+        kind, (source, config) = kind_of(records), read_config(folder / "config.yaml")
+        name = str(records["dataset"].iloc[0]) if "dataset" in records else folder.name
+        frames.append(page_of(kind).code.prepare(told_apart(records, folder), config))
+        found.append(Runs(kind, frames[-1], (folder,), {folder: name}, source, len(records)))
+    if len({runs.kind for runs in found}) > 1:
+        listed = ", ".join(f"{runs.folders[0].name}: {runs.kind}" for runs in found)
+        raise ResultsError(f"The folders hold records of several experiments ({listed}). Give those of one.")
+    return found[0]._replace(
+        frame=frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True),
+        folders=tuple(folders),
+        names={folder: name for runs in found for folder, name in runs.names.items()},
+        recorded=sum(runs.recorded for runs in found),
+    )
 
 
 def run_pictures(kind: str, records: pd.DataFrame, folder: Path) -> dict[str, Picture]:

@@ -12,14 +12,12 @@ from diffstab.report.catalogue import NamedFigure, plot_picture
 from diffstab.report.document import Picture, Table
 from diffstab.report.listings import Entry, Listing, draws
 from diffstab.report.marks import MARKS
-from diffstab.report.names import column_of
-from diffstab.report.numbers import interval_text
 from diffstab.report.outline import Chapter, Page
 from diffstab.report.plots import Layer, Plot
-from diffstab.report.runs import Runs
+from diffstab.report.runs import Runs, data_sets
 from diffstab.report.scales import Scale
-from diffstab.report.summaries import EVERY, MEAN
-from diffstab.report.varied import data_sets
+from diffstab.report.summaries import EVERY, MEAN, mean_text
+from diffstab.report.words import column_of
 from diffstab.results.schema import describe, is_axis
 
 _MOST = 6
@@ -39,7 +37,6 @@ def generic_page(kind: str) -> Page:
         words={"draw": "seed"},
         lead="measurements",
         figures={"measurements": NamedFigure("measurements", "Measurements", _pictures)},
-        tables={},
         chapters=(Chapter("Numbers", tables=("numbers",)),),
         code=sys.modules[__name__],
     )
@@ -47,66 +44,60 @@ def generic_page(kind: str) -> Page:
 
 def title(runs: Runs) -> str:
     """Which experiment on which data."""
-    return f"{runs.kind.replace('_', ' ').capitalize()}: {_data(runs)}"
-
-
-def _data(runs: Runs) -> str:
-    return data_sets(runs.frame) if "dataset" in runs.frame else "measurements"
+    data = data_sets(runs.frame) if "dataset" in runs.frame else "measurements"
+    return f"{runs.kind.replace('_', ' ').capitalize()}: {data}"
 
 
 def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
-    """The records with truth values as they are and every column of numbers as numbers."""
+    """The records as they are."""
     return records.reset_index(drop=True)
 
 
-def measured(frame: pd.DataFrame) -> list[str]:
-    """Return the columns of measurements, those that the schema lists first."""
-    numbers = [
+def _measured(frame: pd.DataFrame) -> list[str]:
+    """The columns of measurements, those that the schema lists first."""
+    names = [
         name
         for name in map(str, frame.select_dtypes("number"))
         if describe(name).role == "number"
-        and not name.endswith(("_low", "_high", "_se", "_median"))
+        and not name.endswith(("_low", "_high", "_se", "_median", "_seconds"))
         and name != "restart"
+        and frame[name].nunique() > 1
     ]
-    varying = [name for name in numbers if frame[name].nunique() > 1 and not name.endswith("_seconds")]
-    return sorted(varying, key=lambda name: describe(name).label == name)
+    return sorted(names, key=lambda name: describe(name).label == name)
 
 
-def plot_of(frame: pd.DataFrame) -> Plot:
-    """Return the measurements against the first axis of numbers, a colour per value of the first axis of words."""
+def _plot(frame: pd.DataFrame) -> Plot:
+    """The measurements against the first axis of numbers, a colour per value of the first axis of words."""
     axes = [name for name in map(str, frame) if is_axis(name) and name not in ("seed", "restart")]
-    numbers = [
-        name for name in axes if pd.api.types.is_numeric_dtype(frame[name]) and frame[name].nunique() > 1
-    ]
-    words = [name for name in axes if name not in numbers and frame[name].nunique() > 1]
+    axes = [name for name in axes if frame[name].nunique() > 1]
+    numbers = [name for name in axes if pd.api.types.is_numeric_dtype(frame[name])]
+    words = [name for name in axes if name not in numbers]
     x = (numbers or ["seed"])[0]
     scale: Scale = "sizes" if x in numbers and (frame[x] > 0).all() else "linear"
     colour, facets = (words or ["method"])[0], tuple(words[1:2])
-    return Plot(x, tuple(measured(frame)[:_MOST]), _LAYERS, colour, facets, scales=(scale, "auto"))
+    return Plot(x, tuple(_measured(frame)[:_MOST]), _LAYERS, colour, facets, scales=(scale, "auto"))
 
 
 def _pictures(runs: Runs) -> Iterator[Picture]:
-    plot = plot_of(runs.frame)
+    plot = _plot(runs.frame)
     if plot.y and plot.x in runs.frame:
         yield plot_picture(plot, plot.frame(runs.frame), name="measurements")
 
 
 def numbers(runs: Runs) -> Sequence[Table]:
     """Means of the measurements."""
-    plot = plot_of(runs.frame)
+    plot = _plot(runs.frame)
     rows = (*plot.facets, *([plot.colour] if plot.colour in runs.frame else []), plot.x)
-    entries = (*(Entry(name) for name in plot.y), draws())
+    entries = (*map(Entry, plot.y), draws())
     found = Listing("numbers", "Means over draws [95 % interval; none below three draws]", rows, entries)
     return [table for table in [found.table(runs.frame)] if table]
 
 
 def answer(runs: Runs) -> str:
     """The first measurement at the end of the first axis."""
-    names = measured(runs.frame)
-    if not names:
+    plot = _plot(runs.frame)
+    if not plot.y:
         return "No column of measurements varies."
-    plot, name = plot_of(runs.frame), names[0]
     last = runs.frame[runs.frame[plot.x] == runs.frame[plot.x].max()]
-    found = MEAN.of(last[name], name)
-    where = f"at the largest {column_of(plot.x).noun}"
-    return f"The mean {column_of(name).noun} {where} is {interval_text(name, *found[:3])}."
+    noun, where = column_of(plot.y[0]).noun, f"at the largest {column_of(plot.x).noun}"
+    return f"The mean {noun} {where} is {mean_text(last, plot.y[0])}."

@@ -7,14 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from diffstab.report.glossary import counted
-from diffstab.report.names import value_text
-from diffstab.report.numbers import interval_text
-from diffstab.report.pairs import comparison_text, pairs
-from diffstab.report.runs import Runs
-from diffstab.report.summaries import MEAN
-from diffstab.report.tables import column, is_recorded, tidy_records
-from diffstab.report.varied import data_sets
+from diffstab.report.runs import Runs, data_sets
+from diffstab.report.summaries import mean_text
+from diffstab.report.tables import column, comparison_text, is_recorded, pairs, tidy_records
+from diffstab.report.words import column_of, counted, value_text
 
 
 def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
@@ -47,20 +43,20 @@ def answer(runs: Runs) -> str:
     texts = []
     for name, part in runs.frame.groupby("dataset", sort=True):
         found = [comparison_text(part, ("test_error", "R"), *pair) for pair in pairs(part)[:1]]
-        text = "".join(found) or " and ".join(_alone(part))
+        text = "".join(found) or _alone(part)
         texts += [f"On {value_text('dataset', name)} {text}."] if text else []
     return " ".join(texts) or "No run has a test error yet."
 
 
-def _alone(part: pd.DataFrame) -> Sequence[str]:
+def _alone(part: pd.DataFrame) -> str:
     """The numbers of one method, at the largest n."""
     last = part[part["n_train"] == part["n_train"].max()]
     method, size = value_text("method", last["method"].iloc[0]), last["n_train"].iloc[0]
-    return [
-        f"the {noun} of {method} is {interval_text(name, *MEAN.of(last[name], name)[:3])} at n = {size}"
-        for name, noun in (("test_error", "test error"), ("R", "R"))
-        if is_recorded(last, name)
+    names = [name for name in ("test_error", "R") if is_recorded(last, name)]
+    texts = [
+        f"the {column_of(name).noun} of {method} is {mean_text(last, name)} at n = {size}" for name in names
     ]
+    return " and ".join(texts)
 
 
 def changes(runs: Runs) -> Sequence[str]:
@@ -68,9 +64,9 @@ def changes(runs: Runs) -> Sequence[str]:
     last, found = runs.frame[runs.frame["n_train"] == runs.frame["n_train"].max()], []
     for (name, method), part in last.groupby(["dataset", "method"], sort=True):
         if is_recorded(part, "R") and is_recorded(part, "init_R"):
-            texts = [interval_text("R", *MEAN.of(part[one], "R")[:3]) for one in ("init_R", "R")]
             who = f"{value_text('dataset', name)}, {value_text('method', method)}, n = {part['n_train'].iloc[0]}"
-            found.append(f"{who}: R is {texts[0]} before training and {texts[1]} after it.")
+            before, after = (mean_text(part, one) for one in ("init_R", "R"))
+            found.append(f"{who}: R is {before} before training and {after} after it.")
     return found
 
 

@@ -1,33 +1,26 @@
-"""The page of learning curves on the sphere."""
+"""The page of learning curves on the sphere: rows that its figures and tables read, and what it says of its runs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from diffstab.report.document import Table
-from diffstab.report.glossary import counted, listed
-from diffstab.report.names import ordered, value_text
-from diffstab.report.numbers import number_text
-from diffstab.report.pairs import difference_frame
+from diffstab.errors import ArgumentError
 from diffstab.report.runs import Runs
-from diffstab.report.sphere.exponents import ExponentRow, exponent_rows, exponent_table, exponent_text
-from diffstab.report.tables import column, is_recorded, tidy_records
+from diffstab.report.tables import column, difference_frame, tidy_records
+from diffstab.report.words import counted, interval_text, listed, number_text, ordered, value_text
+from diffstab.sphere.curves import ExponentFit, fit_exponent, predicted_exponent
 
 SEARCHED = ("heuristic", "multi-start")
 """Certificates that rest on a search; the second is what older records call the first."""
-_PLACES = ("dimension", "target")
-_RULE = (
-    "An exponent β is the slope of a line through the logarithms of all draws, each weighted by the scatter "
-    "at its n; its "
-    "interval is Student's. The smallest sizes n are left out as long as the curve is bent there beyond "
-    "chance (5 %) and "
-    "more than four sizes are left; the prediction plays no part in this."
-)
+_PLACES = ["dimension", "target"]
+_POWERS = ["error_power", "target_power", "theory_power"]
+_EXPONENTS = ["dataset", "method", "dimension", "target", "regime", "predicted", "exponent", "exponent_low"]
+_EXPONENTS += ["exponent_high", "first_n", "last_n", "last_error", "off_percent", "is_inside", "sizes_text"]
+_EXPONENTS += ["exponent_of_all", "exponent_of_all_low", "exponent_of_all_high", "exponent_of_means"]
 
 
 def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
@@ -39,18 +32,67 @@ def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     return frame
 
 
+def theory(first: pd.Series) -> float:
+    """Return the exponent that theory predicts for a record; NaN for an anisotropic target."""
+    if first.get("isotropic", 1) == 0:
+        return np.nan
+    smoothness, regime = first.get("smoothness", np.nan), str(first["regime"])
+    return predicted_exponent(
+        int(first["dimension"]),
+        np.inf if pd.isna(smoothness) else float(smoothness),
+        regime=regime,
+        kernel=str(first["predictor"]) if regime == "lazy" else "ntk",
+    )
+
+
+def exponents(frame: pd.DataFrame) -> pd.DataFrame:
+    """Exponents of the learning curves, measured beside predicted, a row per data set and method.
+
+    Columns begin with those of the record; a smoothness that is missing is that of a constant. `predicted` is NaN for
+    an anisotropic target, and what is measured is NaN where fewer than two sizes lie above rounding. `last_error` is
+    the fitted line's value at the largest n.
+    """
+    rows = []
+    for _, part in frame.groupby(["dataset", "method"], sort=True):
+        known, first = part[column(part, "test_error").notna()], part.iloc[0]
+        row = {name: first.get(name) for name in _EXPONENTS[:5]} | {"predicted": theory(first)}
+        try:
+            rows.append(row | _measured(fit_exponent(known["n_train"], column(known, "test_error")), row))
+        except ArgumentError:
+            rows.append(row)
+    return pd.DataFrame(rows, columns=_EXPONENTS)
+
+
+def _measured(fit: ExponentFit, row: Mapping[str, Any]) -> dict[str, Any]:
+    predicted, (first, *_, last) = row["predicted"], fit.sizes
+    left_out = f"; {fit.at_floor} runs at rounding left out" if fit.at_floor else ""
+    is_known = np.isfinite(predicted)
+    return {
+        "exponent": fit.exponent,
+        "exponent_low": fit.low,
+        "exponent_high": fit.high,
+        "first_n": first,
+        "last_n": last,
+        "last_error": fit.amplitude * last**-fit.exponent,
+        "off_percent": 100 * (fit.exponent / predicted - 1),
+        "is_inside": ("yes" if fit.low <= predicted <= fit.high else "no") if is_known else None,
+        "sizes_text": f"{first} to {last}{left_out}",
+        "exponent_of_all": fit.exponent_of_all,
+        "exponent_of_all_low": fit.low_of_all,
+        "exponent_of_all_high": fit.high_of_all,
+        "exponent_of_means": fit.exponent_of_means,
+    }
+
+
 def with_prediction(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with `predicted_error`: the predicted exponent, through the fitted line at its largest n."""
-    frame = frame.assign(predicted_error=np.nan)
-    for row in exponent_rows(frame):
-        if row.fit is None or not np.isfinite(row.predicted):
-            continue
-        mine = (frame["dataset"] == row.dataset) & (frame["method"] == row.method)
-        mine &= frame["n_train"].isin((row.fit.sizes[0], row.fit.sizes[-1]))
-        last = row.fit.sizes[-1]
-        end = row.fit.amplitude * last**-row.fit.exponent
-        frame.loc[mine, "predicted_error"] = end * (frame.loc[mine, "n_train"] / last) ** -row.predicted
-    return frame
+    names = ["dataset", "method", "predicted", "first_n", "last_n", "last_error"]
+    both = frame[["dataset", "method", "n_train"]].merge(exponents(frame)[names], how="left")
+    line = both["last_error"] * (both["n_train"] / both["last_n"]) ** -both["predicted"]
+    is_end = (both["n_train"] == both["first_n"]) | (both["n_train"] == both["last_n"])
+    return frame.assign(
+        predicted_error=line.where(is_end & both["predicted"].notna()).to_numpy(dtype=np.float64)
+    )
 
 
 def spectrum_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -66,25 +108,18 @@ def spectrum_frame(frame: pd.DataFrame) -> pd.DataFrame:
     if "error_power" not in frame:
         return frame.iloc[:0].assign(degree=0)
     known = frame.dropna(subset="error_power")
-    places = [part for _, part in known.groupby(list(_PLACES))]
+    places = [part for _, part in known.groupby(_PLACES)]
     chosen = pd.concat([_at_shared_sizes(part, 2 if len(places) <= 3 else 1) for part in places] or [known])
-    names = [name for name in ("error_power", "target_power", "theory_power") if name in known]
+    names = [name for name in _POWERS if name in known]
+    keys = [name for name in (*_PLACES, "n_train", "seed", "method", "learnt_degree") if name in known]
     rows = []
     for _, row in chosen.iterrows():
         powers = {name: np.atleast_1d(np.asarray(row[name], dtype=np.float64)) for name in names}
         count = len(powers["error_power"])
-        table = {
-            name: power if len(power) == count else np.full(count, np.nan) for name, power in powers.items()
-        }
-        if "target_power" in table:
-            floor = 1e-12 * np.nanmax(table["target_power"], initial=0)
-            table["target_power"] = np.where(table["target_power"] > floor, table["target_power"], np.nan)
-        keys = {
-            name: row[name]
-            for name in (*_PLACES, "n_train", "seed", "method", "learnt_degree")
-            if name in row
-        }
-        rows.append(pd.DataFrame({"degree": np.arange(count), **table}).iloc[1:].assign(**keys))
+        table = {name: one if len(one) == count else np.full(count, np.nan) for name, one in powers.items()}
+        if (target := table.get("target_power")) is not None:
+            table["target_power"] = np.where(target > 1e-12 * np.nanmax(target, initial=0), target, np.nan)
+        rows.append(pd.DataFrame({"degree": np.arange(count), **table}).iloc[1:].assign(**row[keys]))
     spectrum = pd.concat(rows, ignore_index=True)
     return spectrum[spectrum["error_power"] > 0].reset_index(drop=True)
 
@@ -103,98 +138,69 @@ def error_differences(frame: pd.DataFrame) -> pd.DataFrame:
 
 def rule(runs: Runs) -> Sequence[str]:
     """How exponents are measured."""
-    return [_RULE]
+    return [
+        "An exponent β is the slope of a line through the logarithms of all draws, each weighted by the scatter at its "
+        "n; its interval is Student's. The smallest sizes n are left out as long as the curve is bent there beyond "
+        "chance (5 %) and more than four sizes are left; the prediction plays no part in this."
+    ]
 
 
 def title(runs: Runs) -> str:
     """Which targets are learned."""
-    return f"Learning curves on the sphere: {_targets(runs)}"
-
-
-def _targets(runs: Runs) -> str:
     names = [value_text("target", name) for name in ordered("target", runs.frame["target"])]
     fields = [name for name in names if name.startswith("Gaussian field")]
     kinds = [name for name in names if name not in fields] + (["Gaussian random fields"] if fields else [])
-    return listed(kinds)
+    return f"Learning curves on the sphere: {listed(kinds)}"
 
 
 def answer(runs: Runs) -> str:
     """Exponents of the learning curves beside the predicted ones."""
-    rows = [row for row in exponent_rows(runs.frame) if row.fit is not None]
-    known = [row for row in rows if np.isfinite(row.predicted)]
-    near = sum(abs(_measured(row) / row.predicted - 1) <= 0.1 for row in known)
-    texts = []
-    if example := _widest(rows):
-        where = value_text("dataset", example[0].dataset)
-        texts.append(
-            f"On the {_place(runs, example[0])} β is {listed([_named(row) for row in example])}"
-            if where
-            else ""
-        )
-    if len(known) > 2:
-        texts.append(f"{near} of {len(known)} measured exponents lie within 10 % of the predicted ones")
-    return (
-        f"{'; '.join(texts)}."
-        if texts
-        else "No learning curve has two sizes yet, so that there is no exponent."
-    )
+    rows = exponents(runs.frame).dropna(subset="exponent")
+    if rows.empty:
+        return "No learning curve has two sizes yet, so that there is no exponent."
+    shown = _widest(rows)
+    place = f"{value_text('target', shown['target'].iloc[0])}, d = {shown['dimension'].iloc[0]:g}"
+    text = f"On the {place}, β is {listed([_named(row) for _, row in shown.iterrows()])}"
+    off = rows["off_percent"].dropna()
+    if len(off) > 2:
+        near = (off.abs() <= 10).sum()
+        text += f"; {near} of {len(off)} measured exponents lie within 10 % of the predicted ones"
+    return f"{text}."
 
 
-def _place(runs: Runs, row: ExponentRow) -> str:
-    target = runs.frame["target"][runs.frame["dataset"] == row.dataset].iloc[0]
-    return f"{value_text('target', target)}, d = {row.dimension},"
+def _named(row: pd.Series) -> str:
+    known = np.isfinite(row["predicted"])
+    predicted = f", predicted {number_text(row['predicted'], decimals=2)}" if known else ""
+    text = interval_text("", row["exponent"], row["exponent_low"], row["exponent_high"], decimals=2)
+    sizes = f"{row['first_n']:g} ≤ n ≤ {row['last_n']:g}"
+    return f"{text} for {value_text('method', row['method'])} ({sizes}{predicted})"
 
 
-def _named(row: ExponentRow) -> str:
-    fit = row.fit
-    assert fit is not None
-    predicted = f", predicted {number_text(row.predicted, decimals=2)}" if np.isfinite(row.predicted) else ""
-    text = exponent_text(fit.exponent, fit.low, fit.high)
-    return f"{text} for {value_text('method', row.method)} ({fit.sizes[0]} ≤ n ≤ {fit.sizes[-1]}{predicted})"
-
-
-def _measured(row: ExponentRow) -> float:
-    return row.fit.exponent if row.fit else math.nan
-
-
-def _widest(rows: Sequence[ExponentRow]) -> list[ExponentRow]:
-    """The feature and the lazy exponent of the place where their intervals lie furthest apart."""
-    best: list[ExponentRow] = []
-    widest = -math.inf
-    for dataset in dict.fromkeys(row.dataset for row in rows):
-        here = [row for row in rows if row.dataset == dataset]
-        pair = [next((row for row in here if row.regime == regime), None) for regime in ("feature", "lazy")]
-        found = [row for row in pair if row is not None]
-        apart = abs(_measured(found[0]) - _measured(found[-1])) if len(found) == 2 else -1.0
-        if found and apart > widest:
-            best, widest = found, apart
-    return best
-
-
-def exponents(runs: Runs) -> Sequence[Table]:
-    """The exponents of all learning curves."""
-    rows = exponent_rows(runs.frame)
-    return [exponent_table(rows)] if rows else []
+def _widest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first feature and the first lazy exponent of the data set where they lie furthest apart."""
+    first = rows.drop_duplicates(["dataset", "regime"]).sort_values("regime", kind="stable")
+    apart = first.groupby("dataset", sort=False)["exponent"].agg(lambda one: one.max() - one.min())
+    return first[first["dataset"] == apart.idxmax()]
 
 
 def cautions(runs: Runs) -> Sequence[str]:
     """Precision that was lost, and optima that are not proven."""
-    frame, found = runs.frame, []
-    if singular := int((column(frame, "solver") == "eigh").sum()):
-        found.append(
+    frame = runs.frame
+    singular = int((column(frame, "solver") == "eigh").sum())
+    wide = int((column(frame, "gap") > column(frame, "tolerance")).sum())
+    searched = int(column(frame, "certificate").isin(SEARCHED).sum())
+    said = [
+        (
+            singular,
             f"In {counted(singular, 'kernel regression')} the kernel matrix is singular to rounding; its "
-            "pseudo-inverse was "
-            "taken, so that these errors may be too large."
-        )
-    if is_recorded(frame, "gap") and is_recorded(frame, "tolerance"):
-        wide = int((column(frame, "gap") > column(frame, "tolerance")).sum())
-        found += (
-            [f"{counted(wide, 'exact feature predictor')} stopped before the gap asked for."] if wide else []
-        )
-    if searched := int(column(frame, "certificate").isin(SEARCHED).sum()):
-        found.append(
-            f"For {counted(searched, 'feature predictor')} the gap to the optimum is an estimate by a search, no proof."
-        )
-    if not np.isfinite(column(frame, "test_error")).all():
-        found.append("Some runs have no finite test error.")
-    return found
+            "pseudo-inverse was taken, so that these errors may be too large.",
+        ),
+        (wide, f"{counted(wide, 'exact feature predictor')} stopped before the gap asked for."),
+        (
+            searched,
+            f"For {counted(searched, 'feature predictor')} it is not proven that none has a smaller norm: "
+            "a search found none.",
+        ),
+        (not np.isfinite(column(frame, "test_error")).all(), "Some runs have no finite test error."),
+    ]
+    return [text for is_so, text in said if is_so]

@@ -11,9 +11,8 @@ import pandas as pd
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.document import Picture, Table
 from diffstab.report.pages import figures as page_figures
-from diffstab.report.pages import page_of
-from diffstab.report.rendering import renamed
-from diffstab.report.runs import Runs, read_runs
+from diffstab.report.pages import page_of, read_runs
+from diffstab.report.runs import Runs
 from diffstab.results import Records, parse_yaml
 
 
@@ -65,18 +64,17 @@ class PaperFigure(NamedTuple):
         """
         if self.stages and not folders:
             raise ResultsError(f"{self.name} needs records of {' or '.join(self.stages)}. Run these first.")
-        runs = Runs("", pd.DataFrame())
-        if folders:
-            runs = read_runs(folders, lambda kind: page_of(kind).code.prepare)
+        runs = read_runs(folders) if folders else Runs("", pd.DataFrame())
         if self.target:
-            runs = runs.where(runs.frame["target"].str.startswith(self.target))
+            kept = runs.frame["target"].str.startswith(self.target)
+            runs = runs._replace(frame=runs.frame[kept].reset_index(drop=True))
         pictures = [one for name in self.figures for one in page_figures()[name][1].pictures(runs)]
         tables = [table for name in self.tables for table in page_of(runs.kind).made_tables(name, runs)]
         if not pictures and not tables:
             raise ResultsError(
                 f"No record holds what {self.name} shows. Give folders of runs that measure it."
             )
-        return FigureFiles([renamed_picture(one, self._stem(one, len(pictures))) for one in pictures], tables)
+        return FigureFiles([one._replace(stem=self._stem(one, len(pictures))) for one in pictures], tables)
 
     def _stem(self, picture: Picture, count: int) -> str:
         """A name that begins with that of the figure; one picture alone has it."""
@@ -88,11 +86,6 @@ class PaperFigure(NamedTuple):
 def has_records(folder: Path) -> bool:
     """Whether a results folder holds a record at least."""
     return bool(Records(folder).keys())
-
-
-def renamed_picture(picture: Picture, stem: str) -> Picture:
-    """The same picture under another file name, which also makes its identifiers unique within a page."""
-    return picture._replace(stem=stem, rendered=renamed(picture.rendered, picture.stem, stem))
 
 
 FIGURES: dict[str, PaperFigure] = {

@@ -11,16 +11,14 @@ import pandas as pd
 
 from diffstab.errors import DiffstabError, ResultsError
 from diffstab.report.claims.claim import Claim
-from diffstab.report.claims.judging import Judgement, judge
+from diffstab.report.claims.judging import HEADERS, Judgement, claim_cells, judge
 from diffstab.report.claims.listing import NAME, verdicts_csv
-from diffstab.report.claims.section import HEADERS, claim_cells
-from diffstab.report.claims.wording import counts_text, rule_text, source_text
+from diffstab.report.claims.wording import counts_text, rule_text
 from diffstab.report.document import BADGES, Section, Table, TableCell
-from diffstab.report.glossary import defined
-from diffstab.report.numbers import number_text
 from diffstab.report.paper.figures import FIGURES, PaperFigure, has_records
 from diffstab.report.provenance import provenance
 from diffstab.report.tables import column
+from diffstab.report.words import defined, number_text
 from diffstab.report.writing import write_page
 from diffstab.results import read_records, write_atomically
 
@@ -33,13 +31,11 @@ SOURCES = (
 )
 _READING = (
     "Each claim has a rule, stated beside it, that was settled before its numbers were made; the rule gives the "
-    "verdict. “Undecided” is a verdict too: the interval of the measured number does not decide. A verdict "
-    "leads to its "
-    "figure and rule. Time is that of all runs behind a claim, on one core."
+    "verdict. “Undecided” is a verdict too: the interval of the measured number does not decide. A verdict leads to "
+    "its figure and rule. Time is that of all runs behind a claim, on one core."
 )
 _QUESTION = (
-    "Do the statements of the two papers on features, stability and sparsity hold when their experiments are run "
-    "anew?"
+    "Do the statements of the two papers on features, stability and sparsity hold when they are run anew?"
 )
 _WORDS = ("feature", "lazy (exact)", "n", "draw", "D", "G", "R", "mass", "atoms", "β", "plateau", "C")
 _ELSEWHERE, _OPEN = "computed", "untested"
@@ -99,29 +95,24 @@ def write_paper(
         ResultsError: If the page cannot be written; the old one stays then.
     """
     folders = {stage.name: stage.folder for stage in stages if has_records(stage.folder)}
-    frames, damaged = _readable(folders)
-    folders = {name: folder for name, folder in folders.items() if name in frames}
-    seconds = {name: float(column(frame, "seconds").sum()) for name, frame in frames.items()}
-    judged = judge(folders, claims=claims)
-    parts = [_lead(judged), verdicts_section(judged, seconds, figures)]
-    parts += [_figure_section(figure, judged, folders) for figure in figures.values()]
-    parts += _further_sections(judged, figures)
-    parts += [runs_section(stages, seconds), *_provenance_section(frames)]
-    heads = {"title": TITLE, "topic": "claims of the sources", "line": _QUESTION}
-    page = write_page(Path(root), **heads, parts=parts, notes=[*damaged, *cautions(stages)])
-    write_atomically(page.parent / NAME, verdicts_csv(judged))
-    return page
-
-
-def _readable(folders: Mapping[str, Path]) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """Origins of the records of each stage, and what to say of stages with a damaged record, which are left out."""
     frames, damaged = {}, []
     for name, folder in folders.items():
         try:
             frames[name] = read_provenance(folder)
         except ResultsError as error:
             damaged.append(f"{name} cannot be read: {error}")
-    return frames, damaged
+    folders = {name: folder for name, folder in folders.items() if name in frames}
+    seconds = {name: float(column(frame, "seconds").sum()) for name, frame in frames.items()}
+    judged = judge(folders, claims=claims)
+    parts = [_lead(judged), _verdicts_section(judged, seconds, figures)]
+    parts += [_figure_section(figure, judged, folders) for figure in figures.values()]
+    parts += [*_further_sections(judged, figures), _runs_section(stages, seconds)]
+    if frames:
+        parts.append(provenance(pd.concat(frames.values(), ignore_index=True), config=""))
+    heads = {"title": TITLE, "topic": "claims of the sources", "line": _QUESTION}
+    page = write_page(Path(root), **heads, parts=parts, notes=[*damaged, *cautions(stages)])
+    write_atomically(page.parent / NAME, verdicts_csv(judged))
+    return page
 
 
 def read_provenance(folder: Path) -> pd.DataFrame:
@@ -131,37 +122,11 @@ def read_provenance(folder: Path) -> pd.DataFrame:
         ResultsError: If a record is damaged.
     """
     frame = read_records(folder)
-    if "wall_seconds" in frame:
-        spent = frame["wall_seconds"]
-    else:
-        # Runs that are trained together each record the time of all.
-        spent = column(frame, "train_seconds") / column(frame, "runs_together")
+    # Runs that are trained together each record the time of all.
+    shared = column(frame, "train_seconds") / column(frame, "runs_together")
+    spent = frame.get("wall_seconds", shared)
     kept = {name: column(frame, name) for name in _PROVENANCE}
     return pd.DataFrame({**kept, "seconds": spent.astype("float64"), "wall_seconds": spent})
-
-
-def verdicts_section(
-    judged: Sequence[Judgement], seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
-) -> Section:
-    """The table of all claims."""
-    lines = [_claim_line(one, seconds, figures) for one in judged]
-    table = Table("Every claim of the sources; a click on a heading sorts", [*HEADERS, "Time (s)"], lines)
-    return Section("Claims and verdicts", [_READING], tables=[table], anchor="claims")
-
-
-def _claim_line(
-    one: Judgement, seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
-) -> list[TableCell]:
-    spent = sum(seconds.get(stage, 0.0) for stage in one.claim.stage) + one.seconds
-    text = number_text(spent, decimals=0 if spent >= 1 else 1)
-    time = TableCell("–", np.nan) if one.claim.untested else TableCell(text, spent)
-    return [*claim_cells(one, link=_anchor(one.claim, figures)), time]
-
-
-def _anchor(claim: Claim, figures: Mapping[str, PaperFigure]) -> str:
-    if claim.figure in figures:
-        return claim.figure
-    return _OPEN if claim.untested else _ELSEWHERE
 
 
 def _lead(judged: Sequence[Judgement]) -> Section:
@@ -171,22 +136,34 @@ def _lead(judged: Sequence[Judgement]) -> Section:
     return Section("In short", words=defined(_WORDS), verdicts=found, anchor="short")
 
 
-def _findings(judged: Sequence[Judgement]) -> list[tuple[str, str]]:
-    """Verdict, claim, numbers and rule of each claim, for reading."""
-    found = []
+def _verdicts_section(
+    judged: Sequence[Judgement], seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
+) -> Section:
+    """The table of all claims, each with the time of its runs and a link to its figure."""
+    lines = []
     for one in judged:
-        numbers = {"Measured": one.measured, "Predicted": one.predicted, "Draws": one.draws}
-        texts = [one.claim.statement, *(f"{name}: {text}." for name, text in numbers.items() if text)]
-        texts += [] if one.claim.untested else [f"Rule: {rule_text(one.claim)}"]
-        texts += [f"In detail: {one.detail.rstrip('.')}."] if one.detail else []
-        texts.append(f"({source_text(one.claim)}.)")
-        found.append((f"{BADGES[one.verdict]} {one.verdict}", " ".join(texts)))
-    return found
+        spent = sum(seconds.get(stage, 0.0) for stage in one.claim.stage) + one.seconds
+        text = number_text(spent, decimals=0 if spent >= 1 else 1)
+        time = TableCell("–", np.nan) if one.claim.untested else TableCell(text, spent)
+        link = _OPEN if one.claim.untested else _ELSEWHERE
+        link = one.claim.figure if one.claim.figure in figures else link
+        lines.append([*claim_cells(one, link=link), time])
+    table = Table("Every claim of the sources; a click on a heading sorts", [*HEADERS, "Time (s)"], lines)
+    return Section("Claims and verdicts", [_READING], tables=[table], anchor="claims")
+
+
+def _finding(one: Judgement) -> tuple[str, str]:
+    """Verdict, claim, numbers and rule of a claim, for reading."""
+    numbers = {"Measured": one.measured, "Predicted": one.predicted, "Draws": one.draws}
+    texts = [one.claim.statement, *(f"{name}: {text}." for name, text in numbers.items() if text)]
+    texts += [] if one.claim.untested else [f"Rule: {rule_text(one.claim)}"]
+    texts += [f"In detail: {one.detail.rstrip('.')}."] if one.detail else []
+    return f"{BADGES[one.verdict]} {one.verdict}", " ".join([*texts, f"({one.claim.reference}.)"])
 
 
 def _figure_section(figure: PaperFigure, judged: Sequence[Judgement], folders: Mapping[str, Path]) -> Section:
     """A figure with the claims that it shows; a sentence in its place where its records are missing."""
-    mine = _findings([one for one in judged if one.claim.figure == figure.name])
+    mine = [_finding(one) for one in judged if one.claim.figure == figure.name]
     sentences = [f"{figure.source}." + (f" Runs: {', '.join(figure.stages)}." if figure.stages else "")]
     try:
         drawn = figure.draw(folders)
@@ -198,58 +175,42 @@ def _figure_section(figure: PaperFigure, judged: Sequence[Judgement], folders: M
 def _further_sections(judged: Sequence[Judgement], figures: Mapping[str, PaperFigure]) -> list[Section]:
     """Claims without a figure: those computed on the spot, and those that nothing here tests."""
     rest = [one for one in judged if one.claim.figure not in figures]
-    checked, unchecked = ([one for one in rest if bool(one.claim.untested) is kind] for kind in (False, True))
-    parts = []
-    if checked:
-        says = "These need no runs: they are computed while this page is written."
-        parts.append(Section("Computed on the spot", [says], _findings(checked), anchor=_ELSEWHERE))
-    if unchecked:
-        says = "What nothing here can test, each with the reason."
-        parts.append(Section("Not tested", [says], _findings(unchecked), anchor=_OPEN))
-    return parts
+    checked, unchecked = (
+        [_finding(one) for one in rest if bool(one.claim.untested) is kind] for kind in (False, True)
+    )
+    says = "These need no runs: they are computed while this page is written."
+    parts = [Section("Computed on the spot", [says], checked, anchor=_ELSEWHERE)] if checked else []
+    says = "What nothing here can test, each with the reason."
+    return parts + ([Section("Not tested", [says], unchecked, anchor=_OPEN)] if unchecked else [])
 
 
-def runs_section(stages: Sequence[StageRun], seconds: Mapping[str, float]) -> Section:
+def _runs_section(stages: Sequence[StageRun], seconds: Mapping[str, float]) -> Section:
     """The stages: how much of each is recorded, its time, its sizes and those of the source."""
     lines = []
     for stage in stages:
         spent = seconds.get(stage.name, np.nan)
-        lines.append(
-            [
-                TableCell(stage.name, stage.name),
-                TableCell(stage.command, stage.command),
-                TableCell(f"{stage.recorded} of {stage.cells}", stage.recorded),
-                TableCell(number_text(spent, decimals=0), spent),
-                TableCell(stage.sizes, stage.sizes),
-                TableCell(stage.published or "not stated", stage.published),
-            ]
-        )
+        recorded = TableCell(f"{stage.recorded} of {stage.cells}", stage.recorded)
+        time = TableCell(number_text(spent, decimals=0), spent)
+        sizes = (stage.sizes, stage.published or "not stated")
+        lines.append([*map(TableCell, (stage.name, stage.command)), recorded, time, *map(TableCell, sizes)])
     headers = ["Stage", "Command", "Runs", "Time (s)", "Sizes here", "Sizes of the source"]
-    total = sum(seconds.values())
-    says = f"Time is the sum over runs, each on one core: {number_text(total, decimals=0)} s in all."
+    total = number_text(sum(seconds.values()), decimals=0)
+    says = f"Time is the sum over runs, each on one core: {total} s in all."
     return Section("Runs", [says], tables=[Table("Runs behind the page", headers, lines)], anchor="runs")
-
-
-def _provenance_section(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
-    if not frames:
-        return []
-    return [provenance(pd.concat(frames.values(), ignore_index=True), config="")]
 
 
 def cautions(stages: Sequence[StageRun]) -> list[str]:
     """What was left out, has failed, or is not complete."""
     notes = [f"{stage.name} was left out: {stage.absent}" for stage in stages if stage.absent]
-    for stage in stages:
-        if stage.absent:
-            continue
-        if stage.failures:
-            reasons = "; ".join(dict.fromkeys(stage.failures))
-            notes.append(f"{stage.name}: {len(stage.failures)} of {stage.cells} runs failed ({reasons}).")
-        if not stage.recorded:
-            notes.append(f"{stage.name} was not run. Claims that need it are not tested.")
-        elif (open_runs := stage.cells - stage.recorded - len(stage.failures)) > 0:
-            notes.append(f"{stage.name}: {open_runs} of {stage.cells} runs have no record yet.")
-        if stage.others:
-            says = "of other seeds or sizes; claims and figures count them too."
-            notes.append(f"{stage.name}: its folder holds {stage.others} further runs, {says}")
+    for stage in (stage for stage in stages if not stage.absent):
+        failed, reasons = len(stage.failures), "; ".join(dict.fromkeys(stage.failures))
+        waiting = stage.cells - stage.recorded - failed
+        further = f"{stage.others} further runs, of other seeds or sizes; claims and figures count them too."
+        said = [
+            (failed, f": {failed} of {stage.cells} runs failed ({reasons})."),
+            (not stage.recorded, " was not run. Claims that need it are not tested."),
+            (stage.recorded and waiting > 0, f": {waiting} of {stage.cells} runs have no record yet."),
+            (stage.others, f": its folder holds {further}"),
+        ]
+        notes += [stage.name + text for is_so, text in said if is_so]
     return notes

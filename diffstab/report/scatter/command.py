@@ -76,7 +76,6 @@ def picture(points: Points, law: PowerLaw | None, *, against: str, colour: str =
     """The figure in all formats."""
     return render(
         lambda axes: draw_scatter(axes[0, 0], points, law, against=against, colour=colour),
-        name=f"error_vs_{against}",
         size_inches=(5.6, 4.2),
     )
 

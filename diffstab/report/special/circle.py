@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
+from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.kernels import ntk, random_feature_kernel
 from diffstab.report.document import Picture
-from diffstab.report.names import ordered, value_text
 from diffstab.report.rendering import file_stem, render
 from diffstab.report.runs import Runs
 from diffstab.report.style import INK, Look, looks, plain
+from diffstab.report.words import capital, ordered, value_text
 from diffstab.sphere import GaussianField
 from diffstab.sphere.pictures import draw_field_on_circle, draw_field_on_sphere
 from diffstab.streams import stream
@@ -85,30 +86,26 @@ def circle_pictures(runs: Runs) -> Iterator[Picture]:
 
 def _circle_picture(target: str, rows: pd.DataFrame, shown: Mapping[str, Look]) -> Picture:
     first = rows.iloc[0]
-    points, values = _angles(_points(first, "points")), np.asarray(first["values"], dtype=np.float64)
+    points, values = _angles(_vectors(first, "points")), np.asarray(first["values"], dtype=np.float64)
     predictors = {str(row["method"]): _on_circle(row) for _, row in rows.iterrows()}
 
     def draw(axes: np.ndarray) -> None:
         for ax, window in zip(axes[0], (None, _window(points)), strict=True):
             circle_predictors(ax, predictors, points=points, values=values, window=window, methods=shown)
-        axes[0, 0].set_title("the whole circle")
-        axes[0, 1].set_title("around the largest gap")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        axes[0, 0].figure.legend(handles, labels, loc="outside upper left", ncols=4)
+            ax.set_title("around the largest gap" if window else "the whole circle")
+        axes[0, 0].figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
 
-    stem = f"circle-{_stem(target)}"
-    rendered = render(draw, name=stem, size_inches=(2 * _PANEL[0], _PANEL[1]), columns=2)
-    name = value_text("target", target)
-    caption = (
-        f"{_capital(name)}, d = 2: predictors from {len(points)} training points (seed {first['seed']})."
-    )
+    rendered = render(draw, size_inches=(2 * _PANEL[0], _PANEL[1]), columns=2)
+    name = capital(value_text("target", target))
+    caption = f"{name}, d = 2: predictors from {len(points)} training points (seed {first['seed']})."
     if any(len(one.kinks) for one in predictors.values()):
         caption += " Ticks below: where a neuron has its kink."
     spans = [
         f"{value_text('method', method)} from {one.values.min():.3g} to {one.values.max():.3g}"
         for method, one in predictors.items()
     ]
-    return Picture(stem, rendered, caption, f"{caption} Values: {'; '.join(spans)}.", wide=True)
+    alt = f"{caption} Values: {'; '.join(spans)}."
+    return Picture(f"circle-{_stem(target)}", rendered, caption, alt, wide=True)
 
 
 def neuron_maps(runs: Runs) -> Iterator[Picture]:
@@ -123,57 +120,51 @@ def neuron_maps(runs: Runs) -> Iterator[Picture]:
 def _neuron_map(target: str, rows: pd.DataFrame, dimension: int) -> Picture:
     from diffstab.sparsity import draw_neurons_on_circle, draw_neurons_on_sphere
 
-    place = draw_neurons_on_circle if dimension == 2 else draw_neurons_on_sphere
-
     def draw(axes: np.ndarray) -> None:
         for ax, (_, row) in zip(axes.flat, rows.iterrows(), strict=False):
+            place = draw_neurons_on_circle if dimension == 2 else draw_neurons_on_sphere
             weights = torch.as_tensor(np.asarray(row["coefficients"], dtype=np.float64))
-            centres, points = (torch.as_tensor(_points(row, name)) for name in ("centres", "points"))
-            place(ax, centres, weights.abs(), signs=weights, x=points)
+            place(ax, _vectors(row, "centres"), weights.abs(), signs=weights, x=_vectors(row, "points"))
             ax.set_title(f"{value_text('method', row['method'])}, n = {row['n_train']}", pad=22)
 
     columns = min(len(rows), 3)
-    height = _PANEL[1] if dimension == 2 else 0.75 * _PANEL[1]
     lines = -(-len(rows) // columns)
-    size, stem = (_PANEL[0] * columns, height * lines), f"neurons-d{dimension}-{_stem(target)}"
+    size = (_PANEL[0] * columns, _PANEL[1] * lines * (1 if dimension == 2 else 0.75))
     projection = "mollweide" if dimension == 3 else None
-    rendered = render(draw, name=stem, size_inches=size, rows=lines, columns=columns, projection=projection)
+    rendered = render(draw, size_inches=size, rows=lines, columns=columns, projection=projection)
     where = "on the circle; ticks" if dimension == 2 else "on a map of the sphere; crosses"
     caption = (
-        f"{_capital(value_text('target', target))}, d = {dimension}: directions of the neurons {where}: "
-        "training points. "
-        "Area of a disc: size of the outgoing weight; colour: its sign."
+        f"{capital(value_text('target', target))}, d = {dimension}: directions of the neurons {where}: training "
+        "points. Area of a disc: size of the outgoing weight; colour: its sign."
     )
     counts = [f"{len(row['coefficients'])} at n = {row['n_train']}" for _, row in rows.iterrows()]
-    return Picture(stem, rendered, caption, f"{caption} Number of neurons: {', '.join(counts)}.", wide=True)
+    alt = f"{caption} Number of neurons: {', '.join(counts)}."
+    return Picture(f"neurons-d{dimension}-{_stem(target)}", rendered, caption, alt, wide=True)
 
 
 def field_pictures(runs: Runs) -> Iterator[Picture]:
     """One realisation for each smoothness on the circle and on the 2-sphere; runs are not read."""
-    yield _fields(2, draw_field_on_circle, None, (3.4, 3.5))
-    yield _fields(3, draw_field_on_sphere, "mollweide", (4.8, 2.9))
+    for dimension in (2, 3):
+        yield _fields(dimension, is_circle=dimension == 2)
 
 
-def _fields(
-    dimension: int, place: Callable[..., object], projection: str | None, panel: tuple[float, float]
-) -> Picture:
+def _fields(dimension: int, *, is_circle: bool) -> Picture:
     def draw(axes: np.ndarray) -> None:
         for ax, smoothness in zip(axes[0], FIELDS, strict=True):
-            field = GaussianField(dimension, smoothness)
-            place(ax, field, generator=stream(0, "fields of a figure"))
+            place = draw_field_on_circle if is_circle else draw_field_on_sphere
+            place(ax, GaussianField(dimension, smoothness), generator=stream(0, "fields of a figure"))
             ax.set_title(f"ν = {smoothness:g}, d = {dimension}")
 
-    where = "circle" if dimension == 2 else "2-sphere"
-    shown = (
-        "the curve runs outside the circle where the field is positive"
-        if dimension == 2
-        else "red is positive"
-    )
-    stem, size = f"fields-d{dimension}", (panel[0] * len(FIELDS), panel[1])
-    rendered = render(draw, name=stem, size_inches=size, columns=len(FIELDS), projection=projection)
+    width, height = (3.4, 3.5) if is_circle else (4.8, 2.9)
+    projection = None if is_circle else "mollweide"
+    size = (width * len(FIELDS), height)
+    rendered = render(draw, size_inches=size, columns=len(FIELDS), projection=projection)
+    where, shown = "2-sphere", "red is positive"
+    if is_circle:
+        where, shown = "circle", "the curve runs outside the circle where the field is positive"
     caption = f"Gaussian random fields on the {where}, made of the same random numbers; {shown}."
     alt = f"{caption} Rough at smoothness {FIELDS[0]:g}, of few waves at {FIELDS[1]:g}."
-    return Picture(stem, rendered, caption, alt, as_png=dimension == 3, wide=True)
+    return Picture(f"fields-d{dimension}", rendered, caption, alt, as_png=not is_circle, wide=True)
 
 
 def _sums(frame: pd.DataFrame, *, dimension: int, sizes: int = 1) -> pd.DataFrame:
@@ -185,17 +176,17 @@ def _sums(frame: pd.DataFrame, *, dimension: int, sizes: int = 1) -> pd.DataFram
     enough = known[known["n_train"] >= min(_LEAST_SIZE, known["n_train"].max())]
     chosen = np.unique(enough["n_train"])[:: max(1, enough["n_train"].nunique() // 2)][:sizes]
     kept = enough[enough["n_train"].isin(chosen) & (enough["seed"] == enough["seed"].min())]
-    methods = [str(method) for method in ordered("method", kept["method"])]
-    parts = [kept[kept["method"] == method].sort_values("n_train") for method in methods]
-    return pd.concat(parts) if parts else frame.iloc[:0]
+    ranks = {method: rank for rank, method in enumerate(ordered("method", kept["method"]))}
+    ranked: pd.DataFrame = kept.assign(rank=kept["method"].map(ranks))
+    return ranked.sort_values(["rank", "n_train"], kind="stable")
 
 
-def _points(row: pd.Series, name: str) -> np.ndarray:
-    return np.asarray(row[name], dtype=np.float64).reshape(-1, int(row["dimension"]))
+def _vectors(row: pd.Series, name: str) -> Tensor:
+    return torch.as_tensor(np.asarray(row[name], dtype=np.float64).reshape(-1, int(row["dimension"])))
 
 
-def _angles(points: np.ndarray) -> np.ndarray:
-    angles: np.ndarray = np.arctan2(points[:, 1], points[:, 0])
+def _angles(vectors: Tensor) -> np.ndarray:
+    angles: np.ndarray = torch.atan2(vectors[:, 1], vectors[:, 0]).numpy()
     return angles
 
 
@@ -203,34 +194,29 @@ def _on_circle(row: pd.Series) -> CirclePredictor:
     """The recorded sum f(x) = sum_j g_j kappa(x . y_j) on a fine grid of angles."""
     angles = np.linspace(-np.pi, np.pi, _ANGLES)
     grid = torch.as_tensor(np.stack([np.cos(angles), np.sin(angles)], axis=1))
-    centres = torch.as_tensor(_points(row, "centres"))
-    weights = torch.as_tensor(np.asarray(row["coefficients"], dtype=np.float64))
-    kinks = np.empty(0)
+    centres, kinks = _vectors(row, "centres"), np.empty(0)
     if row["predictor"] == "ntk":
-        values = ntk(grid, centres) @ weights
+        kernel = ntk(grid, centres)
     elif row["predictor"] == "random_features":
-        values = random_feature_kernel(grid, centres) @ weights
+        kernel = random_feature_kernel(grid, centres)
     elif row["regime"] == "feature":
-        values = torch.relu(grid @ centres.T) @ weights
-        turned = _angles(centres.numpy())[:, None] + np.array([0.5, -0.5]) * np.pi
+        kernel = torch.relu(grid @ centres.T)
+        turned = _angles(centres)[:, None] + np.array([0.5, -0.5]) * np.pi
         kinks = (turned.ravel() + np.pi) % (2 * np.pi) - np.pi
     else:
         raise ArgumentError("predictor", "be one whose sum is known", repr(row["predictor"]))
+    values = kernel @ torch.as_tensor(np.asarray(row["coefficients"], dtype=np.float64))
     return CirclePredictor(angles, values.numpy(), kinks)
 
 
 def _window(points: np.ndarray) -> tuple[float, float]:
     """Angles from `_GAPS` // 2 gaps before the largest gap to as many after it, within the circle."""
-    ordered_points = np.sort(points)
-    widest = int(np.argmax(np.diff(ordered_points)))
-    low, high = max(0, widest - _GAPS // 2), min(len(ordered_points) - 1, widest + 1 + _GAPS // 2)
-    margin = 0.05 * (ordered_points[high] - ordered_points[low])
-    return float(ordered_points[low] - margin), float(ordered_points[high] + margin)
+    ascending = np.sort(points)
+    widest = int(np.argmax(np.diff(ascending)))
+    low, high = max(0, widest - _GAPS // 2), min(len(ascending) - 1, widest + 1 + _GAPS // 2)
+    margin = 0.05 * (ascending[high] - ascending[low])
+    return float(ascending[low] - margin), float(ascending[high] + margin)
 
 
 def _stem(target: str) -> str:
     return file_stem(target.replace(".", "p"))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -1,18 +1,17 @@
 """Example images with their deformed and noisy versions."""
 
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from diffstab.errors import ArgumentError, ResultsError
+from diffstab.errors import ArgumentError
 from diffstab.report.document import Picture
-from diffstab.report.names import value_text
 from diffstab.report.rendering import file_stem, render
 from diffstab.report.runs import Runs
+from diffstab.report.special import read_arrays
+from diffstab.report.words import value_text
 
 _STACKS = ("images", "deformed", "noisy")
 _COLUMNS = 9
@@ -97,31 +96,26 @@ def examples_picture(
     delta_px = np.broadcast_to(np.ravel(stacks["delta_px"]), (len(stacks["images"]),))
     values = np.unique(delta_px)
     each = max(1, _COLUMNS // len(values))
-    columns = [index for value in values for index in np.flatnonzero(delta_px == value)[:each]]
-    shown = [stacks[one][columns] for one in _STACKS]
-    titles = [f"δ = {delta_px[index]:g} px" for index in columns]
-
-    def draw(axes: np.ndarray) -> None:
-        examples_grid(axes, *shown, titles=titles)
-
-    size = (1.25 * len(columns) + 0.4, 4.0)
-    rendered = render(draw, name=stem, size_inches=size, rows=3, columns=len(columns))
+    chosen = [index for value in values for index in np.flatnonzero(delta_px == value)[:each]]
+    count, shown = len(chosen), [stacks[one][chosen] for one in _STACKS]
+    titles = [f"δ = {delta_px[index]:g} px" for index in chosen]
+    rendered = render(
+        lambda axes: examples_grid(axes, *shown, titles=titles),
+        size_inches=(1.25 * count + 0.4, 4.0),
+        rows=3,
+        columns=count,
+    )
     of = f"{name}: " if name else ""
     caption = (
         f"{of}an image, the image deformed with a mean displacement of δ pixels, and the image with noise that changes "
         "its pixels as much as the deformation does."
     )
-    alt = (
-        f"{of}{len(columns)} images, each as it is, deformed and noisy ({', '.join(dict.fromkeys(titles))})."
-    )
-    return Picture(stem, rendered, caption, alt, as_png=True, wide=len(columns) > 4)
+    alt = f"{of}{count} images, each as it is, deformed and noisy ({', '.join(dict.fromkeys(titles))})."
+    return Picture(stem, rendered, caption, alt, as_png=True, wide=count > 4)
 
 
 def read_examples(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of example images.
-
-    Args:
-        path: File as written by `diffstab compare`.
+    """Read the example images that `diffstab compare` writes.
 
     Returns:
         Arrays images, deformed and noisy, (k, C, H, W), and delta_px; empty where there is no file.
@@ -131,21 +125,14 @@ def read_examples(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.exists():
         return {}
-    names = (*_STACKS, "delta_px")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in names}
-        _check_examples(found)
-        return found
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise ResultsError(
-            f"{path} does not hold the arrays {', '.join(names)} ({error}). Write it again, or remove it to "
-            "report without examples."
-        ) from error
+    what = f"the arrays {', '.join((*_STACKS, 'delta_px'))}"
+    way_out = "Write it again, or remove it to report without examples."
+    return read_arrays(path, _checked, what=what, way_out=way_out)
 
 
-def _check_examples(found: Mapping[str, np.ndarray]) -> None:
-    """Raise ValueError unless there are images in stacks of one shape, with a displacement for all or for each."""
+def _checked(stored: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays, if there are images in stacks of one shape, with a displacement for all or for each."""
+    found = {name: stored[name] for name in (*_STACKS, "delta_px")}
     shape = found["images"].shape
     if len(shape) != 4 or 0 in shape or not all(found[name].shape == shape for name in _STACKS):
         shapes = ", ".join(f"{name} {found[name].shape}" for name in _STACKS)
@@ -155,3 +142,4 @@ def _check_examples(found: Mapping[str, np.ndarray]) -> None:
     for name, values in found.items():
         if values.dtype.kind not in "fiub":
             raise ValueError(f"{name} holds no numbers")
+    return found

@@ -5,10 +5,9 @@ Arrows point where descent moves a point or a neuron: attraction and repulsion a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -16,15 +15,17 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from diffstab.errors import ArgumentError, ResultsError
+from diffstab.errors import ArgumentError
 from diffstab.l2.geometry import principal_planes
 from diffstab.report.document import Picture
-from diffstab.report.numbers import number_text
 from diffstab.report.rendering import render
 from diffstab.report.runs import Runs
-from diffstab.report.style import FAINT, INK
+from diffstab.report.special import read_arrays
+from diffstab.report.style import FAINT, INK, palette
+from diffstab.report.words import number_text
 
-ATTRACTION, REPULSION, SUM = "#0072B2", "#D55E00", INK
+ATTRACTION, REPULSION = (look.colour for look in palette("force", ("attraction", "repulsion")).values())
+SUM = INK
 CLASSES = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#999933", "#000000", "#888888",
 )  # fmt: skip
@@ -131,30 +132,28 @@ def _plane(ax: Axes, share: float) -> Axes:
     return ax
 
 
-def read_snapshots(path: Path) -> tuple[dict[int, list[Snapshot]], np.ndarray | None]:
-    """Return the kept states of each hidden layer, by its number l = 1 ... L - 1, and the classes of the points.
+Snapshots = tuple[dict[int, list[Snapshot]], np.ndarray | None]
+"""The kept states of each hidden layer, by its number l = 1 ... L - 1, and the classes of the points."""
 
-    Args:
-        path: File of arrays of one seed as written by `diffstab forces`.
+
+def read_snapshots(path: Path) -> Snapshots:
+    """Return the layers that `diffstab forces` kept of one seed.
 
     Raises:
         ResultsError: If the file is missing or damaged.
     """
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        steps = sorted({int(name.split("_")[0].removeprefix("step")) for name in arrays if "_" in name})
-        layers = sorted({int(name.split("_z")[1]) for name in arrays if "_z" in name})
-        parts = ("z", "attraction", "repulsion")
-        found = {
-            layer: [
-                Snapshot(step, *(arrays[f"step{step}_{part}{layer}"] for part in parts)) for step in steps
-            ]
-            for layer in layers
-        }
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        message = f"{path} does not hold the layers of a run ({error})."
-        raise ResultsError(f"{message} Remove its record and start the same command again.") from error
+    way_out = "Remove its record and start the same command again."
+    return read_arrays(path, _snapshots, what="the layers of a run", way_out=way_out)
+
+
+def _snapshots(arrays: Mapping[str, np.ndarray]) -> Snapshots:
+    steps = sorted({int(name.split("_")[0].removeprefix("step")) for name in arrays if "_" in name})
+    layers = sorted({int(name.split("_z")[1]) for name in arrays if "_z" in name})
+    parts = ("z", "attraction", "repulsion")
+    found = {
+        layer: [Snapshot(step, *(arrays[f"step{step}_{part}{layer}"] for part in parts)) for step in steps]
+        for layer in layers
+    }
     return found, arrays.get("labels")
 
 
@@ -179,19 +178,16 @@ def _layer_picture(layer: int, states: list[Snapshot], labels: np.ndarray | None
         handles = [Line2D([], [], color=colour) for colour in names.values()]
         axes[0, 0].figure.legend(handles, names, loc="outside upper left", ncols=3)
 
-    stem, size = f"layer{layer}-forces", (_PANEL[0] * len(states), 2 * _PANEL[1])
-    rendered = render(draw, name=stem, size_inches=size, rows=2, columns=len(states))
+    size = (_PANEL[0] * len(states), 2 * _PANEL[1])
+    rendered = render(draw, size_inches=size, rows=2, columns=len(states))
     points = "discs" if labels is None else "the numeral of their class"
     caption = (
-        f"Layer {layer}, seed {row['seed']}. Above: data points (columns of Z), drawn as {points}, in the "
-        "plane of their two "
-        "main directions, with the forces on 25 of them. Below: neurons (rows of Z) as rays from the "
-        "origin. Each panel has "
-        "its own plane and its own scale of arrows."
+        f"Layer {layer}, seed {row['seed']}. Above: data points (columns of Z), drawn as {points}, in the plane of "
+        "their two main directions, with the forces on 25 of them. Below: neurons (rows of Z) as rays from the origin. "
+        "Each panel has its own plane and its own scale of arrows."
     )
     alt = (
-        f"{caption} At the end the sum of the forces is {number_text(100 * row[f'imbalance_{layer}'])} % of "
-        "their sizes, and "
-        f"the live neurons lie on {number_text(row[f'groups_{layer}'])} rays."
+        f"{caption} At the end the sum of the forces is {number_text(100 * row[f'imbalance_{layer}'])} % of their "
+        f"sizes, and the live neurons lie on {number_text(row[f'groups_{layer}'])} rays."
     )
-    return Picture(stem, rendered, caption, alt, as_png=True, wide=True)
+    return Picture(f"layer{layer}-forces", rendered, caption, alt, as_png=True, wide=True)

@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 
 from diffstab.errors import ArgumentError
 from diffstab.report.document import Picture
-from diffstab.report.names import ordered, value_text
-from diffstab.report.numbers import number_text
 from diffstab.report.rendering import render
 from diffstab.report.runs import Runs
 from diffstab.report.style import FAINT, INK, looks, plain
+from diffstab.report.words import number_text, ordered, value_text
 
-_COLUMNS = ("neurons_x", "neurons_y", "neurons_mass")
+_AXES = ("neurons_x", "neurons_y", "neurons_mass")
 
 
 class Neurons(NamedTuple):
@@ -24,19 +23,6 @@ class Neurons(NamedTuple):
     x: np.ndarray
     y: np.ndarray
     mass: np.ndarray
-
-
-class NeuronRun(NamedTuple):
-    """The neurons of one run before and after training, with its record."""
-
-    before: Neurons
-    after: Neurons
-    row: pd.Series
-
-    @property
-    def title(self) -> str:
-        """What tells the run from others of its data set."""
-        return f"{value_text('method', self.row['method'])}, n = {self.row['n_train']}"
 
 
 def neurons(ax: Axes, points: Neurons, *, title: str = "", colour: str = "#0072B2") -> Axes:
@@ -72,30 +58,23 @@ def neurons(ax: Axes, points: Neurons, *, title: str = "", colour: str = "#0072B
     return ax
 
 
-def neuron_runs(frame: pd.DataFrame) -> list[NeuronRun]:
-    """The run of the largest n_train and first seed of each method that recorded its neurons.
-
-    Args:
-        frame: Records of one data set.
-    """
-    needed = [*_COLUMNS, *(f"init_{name}" for name in _COLUMNS)]
+def _runs_with_neurons(frame: pd.DataFrame) -> list[pd.Series]:
+    """The run of the largest n_train and first seed of each method that recorded its neurons."""
+    needed = [*_AXES, *(f"init_{name}" for name in _AXES)]
     if not set(needed) <= set(frame.columns):
         return []
     known = frame.dropna(subset=needed).sort_values(["n_train", "seed"], ascending=[False, True])
-    rows = [known[known["method"] == method].iloc[0] for method in ordered("method", known["method"])]
-    places = (tuple(f"init_{name}" for name in _COLUMNS), _COLUMNS)
-    states = [[Neurons(*(row[name] for name in names)) for names in places] for row in rows]
-    return [NeuronRun(before, after, row) for (before, after), row in zip(states, rows, strict=True)]
+    return [known[known["method"] == method].iloc[0] for method in ordered("method", known["method"])]
 
 
 def neurons_pictures(runs: Runs) -> Iterator[Picture]:
     """Neurons at the start and after training by each method, a row per data set."""
     frame = runs.frame
     rows = {
-        value_text("dataset", name): neuron_runs(frame[frame["dataset"] == name])
+        value_text("dataset", name): found
         for name in ordered("dataset", frame["dataset"])
+        if (found := _runs_with_neurons(frame[frame["dataset"] == name]))
     }
-    rows = {title: found for title, found in rows.items() if found}
     if not rows:
         return
     columns = 1 + max(map(len, rows.values()))
@@ -105,30 +84,35 @@ def neurons_pictures(runs: Runs) -> Iterator[Picture]:
             _draw_row(row, title if len(rows) > 1 else "", found)
 
     size = (3.6 * columns, 3.7 * len(rows))
-    rendered = render(draw, name="neurons", size_inches=size, rows=len(rows), columns=columns)
+    rendered = render(draw, size_inches=size, rows=len(rows), columns=columns)
     caption = (
         "Each disc is a hidden neuron, placed by the two main directions of its incoming weights; its area is its mass "
         "(size of the incoming times the outgoing weights). Left: before training. Each panel has its own scale."
     )
-    said = "; ".join(_count_text(title, one) for title, found in rows.items() for one in found)
-    yield Picture(
-        "neurons", rendered, caption, f"Effective number of neurons: {said}.", as_png=True, wide=True
-    )
+    said = "; ".join(f"{title}, {_count_text(one)}" for title, found in rows.items() for one in found)
+    alt = f"Effective number of neurons: {said}."
+    yield Picture("neurons", rendered, caption, alt, as_png=True, wide=True)
 
 
-def _draw_row(row: Sequence[Axes], title: str, found: Sequence[NeuronRun]) -> None:
-    colours = looks(str(one.row["method"]) for one in found)
-    neurons(row[0], found[0].before, title="before training", colour=FAINT)
+def _draw_row(row: Sequence[Axes], title: str, found: Sequence[pd.Series]) -> None:
+    colours = looks(str(one["method"]) for one in found)
+    before = Neurons(*(found[0][f"init_{name}"] for name in _AXES))
+    neurons(row[0], before, title="before training", colour=FAINT)
     if title:
         row[0].set_ylabel(plain(f"{title}\nSecond principal component"))
     for ax, one in zip(row[1:], found, strict=False):
-        neurons(ax, one.after, title=plain(one.title), colour=colours[str(one.row["method"])].colour)
+        after = Neurons(*(one[name] for name in _AXES))
+        neurons(ax, after, title=plain(_title(one)), colour=colours[str(one["method"])].colour)
     for ax in row[1 + len(found) :]:
         ax.set_axis_off()
 
 
-def _count_text(title: str, one: NeuronRun) -> str:
-    before, after = (
-        float(one.row.get(name, np.nan)) for name in ("init_effective_neurons", "effective_neurons")
-    )
-    return f"{title}, {one.title}: {number_text(before)} before and {number_text(after)} after training"
+def _title(one: pd.Series) -> str:
+    """What tells a run from others of its data set."""
+    return f"{value_text('method', one['method'])}, n = {one['n_train']}"
+
+
+def _count_text(one: pd.Series) -> str:
+    names = ("init_effective_neurons", "effective_neurons")
+    before, after = (number_text(float(one.get(name, np.nan))) for name in names)
+    return f"{_title(one)}: {before} before and {after} after training"

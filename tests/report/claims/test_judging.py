@@ -5,10 +5,9 @@ import pytest
 
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.entries import sources_claims
-from diffstab.report.claims.judging import judge, judge_records
-from diffstab.report.claims.section import claims_section
-from diffstab.report.l2.plateau_runs import plateau_frame
-from diffstab.report.rules import read_rule
+from diffstab.report.claims.judging import Judgement, answer_text, claims_sections, judge, judge_records
+from diffstab.report.claims.rules import read_rule
+from diffstab.report.plateaus import prepare
 from diffstab.results import read_records
 from tests.references.plateau_records import write_plateau_records
 
@@ -92,7 +91,7 @@ def test_a_loss_that_rises_is_judged_alike_on_both_pages(tmp_path):
     folder = write_plateau_records(tmp_path / "run", cone=False, change=missed)
     claims = [one for one in sources_claims() if one.id == "falling"]
     (paper,) = judge({"plateau_teacher": folder}, claims=claims)
-    page = {one.claim.id: one for one in judge_records(plateau_frame(read_records(folder)), "plateau")}
+    page = {one.claim.id: one for one in judge_records(prepare(read_records(folder), {}), "plateau")}
     assert page["falling"].verdict == paper.verdict == "undecided"
     assert page["falling"].value == paper.value == pytest.approx(20)
 
@@ -103,7 +102,7 @@ def test_the_page_of_a_folder_shows_what_fits_its_records(tmp_path):
 
     def names(dataset, **options):
         folder = write_plateau_records(tmp_path / dataset, dataset=dataset, cone=False, **options)
-        return {one.claim.id for one in judge_records(plateau_frame(read_records(folder)), "plateau")}
+        return {one.claim.id for one in judge_records(prepare(read_records(folder), {}), "plateau")}
 
     general = {"falling", "start-latest"}
     assert names("digits") == general
@@ -119,10 +118,30 @@ def test_the_page_of_a_folder_shows_what_fits_its_records(tmp_path):
 
 
 def test_a_part_of_a_page_lists_them(make_records):
-    section = claims_section(make_records(datasets=("mnist",)), "images")
-    assert section is not None
+    (section,) = claims_sections(judge_records(make_records(datasets=("mnist",)), "images"))
     (table,) = section.tables
     assert {len(row) for row in table.rows} == {len(table.headers)}
     assert "holds" in {row[0].badge for row in table.rows}
     assert table.rows[0][1].text.startswith("MNIST: the lazy (kernel) predictor")
-    assert claims_section(pd.DataFrame({"dataset": ["digits"], "n_train": [1]}), "images") is None
+    assert (
+        claims_sections(judge_records(pd.DataFrame({"dataset": ["digits"], "n_train": [1]}), "images")) == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "begins"),
+    [
+        ("holds", "Sand flows: the speed"),
+        ("does not", "Sand stays: "),
+        ("undecided", "It cannot be told whether sand flows: "),
+    ],
+)
+def test_the_answer_of_a_page_is_what_the_judge_says(verdict, begins):
+    words = {"holds": "sand flows", "fails": "sand stays", "number": "the speed"}
+    doubt = "One pile was wet" if verdict == "undecided" else ""
+    one = Judgement(claim(), verdict, "2 [1, 3]", 2.0, "> 0", "5 draws", "more", doubt)
+    said = answer_text({"one": words, "another": {}}, [one, one._replace(claim=claim(id="third"))])
+    assert said.startswith(begins)
+    assert "the speed is 2 [1, 3], 5 draws" in said
+    assert said.endswith("; one pile was wet." if doubt else "draws.")
+    assert answer_text({"one": words}, []) == "Nothing is recorded that tells."

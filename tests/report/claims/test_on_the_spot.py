@@ -4,7 +4,7 @@ import pytest
 
 from diffstab.report.claims.entries import sources_claims
 from diffstab.report.claims.judging import judge
-from diffstab.report.statistics.fields import far_power_share
+from diffstab.report.claims.statistics.fields import share_above_cut
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ def test_what_is_computed_on_the_spot_holds(claim):
 
 
 def test_power_far_above_the_cut_is_no_less_than_the_target_s():
-    assert far_power_share(2, 4.0, seed=0) > 1
+    assert share_above_cut(2, 4.0, seed=0) > 1

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from diffstab.report.claims.entries import sources_claims
-from diffstab.report.statistics.sphere import parabola_residuals
+from diffstab.report.claims.statistics.sphere import parabola_residuals
 from tests.references.sphere_records import curve_records
 
 CLAIMS = {claim.id: claim for claim in sources_claims()}

@@ -8,11 +8,11 @@ import pytest
 from diffstab.errors import ResultsError
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.listing import read_verdicts
+from diffstab.report.claims.rules import read_rule
 from diffstab.report.document import Picture
 from diffstab.report.paper.figures import FigureFiles
 from diffstab.report.paper.page import StageRun, cautions, read_provenance, write_paper
 from diffstab.report.rendering import render
-from diffstab.report.rules import read_rule
 
 
 def claim(name, statement, rule="", value="D", statistic="each", **fields):
@@ -40,7 +40,7 @@ class Curve(NamedTuple):
     def draw(self, folders):
         if self.name == "absent":
             raise ResultsError("nothing to draw.")
-        rendered = render(lambda axes: axes[0, 0].plot([0, 1], [0, 1]), name="curve", size_inches=(3, 2))
+        rendered = render(lambda axes: axes[0, 0].plot([0, 1], [0, 1]), size_inches=(3, 2))
         return FigureFiles([Picture("curve", rendered, "A line.", "A line that rises.")])
 
 

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import fisher_exact
 
 from diffstab.report.claims.claim import Claim
-from diffstab.report.rules import read_rule
-from diffstab.report.statistics import plateaus
-from diffstab.report.statistics.registry import measure
+from diffstab.report.claims.rules import read_rule
+from diffstab.report.claims.statistics import plateaus
+from diffstab.report.claims.statistics.registry import measure
 
 
 @pytest.mark.parametrize("failed", [(20, 9), (9, 20), (10, 9), (0, 12), (27, 0), (0, 0)])
@@ -15,7 +15,6 @@ def test_the_interval_of_the_odds_decides_as_fisher_s_test_does(failed, monkeypa
     tried = (27, 27)
     found = iter(plateaus.Trials(bad, count, 0.1) for bad, count in zip(failed, tried, strict=True))
     monkeypatch.setattr(plateaus, "trials", lambda runs: next(found))
-    monkeypatch.setattr(plateaus, "plateaus", lambda runs: [])
     claim = Claim(
         id="one", source="a", place="b", statement="c.", statistic="failing_odds", stage=("one", "two")
     )

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from diffstab.kernels.spectrum import kernel_spectrum, multiplicities, ntk_profile, relu_profile
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.statistics.registry import Measurement, statistic
 from diffstab.report.intervals import exact, mean_interval
-from diffstab.report.numbers import number_text
-from diffstab.report.statistics.registry import Measurement, statistic
+from diffstab.report.words import number_text
 from diffstab.sphere.fields import GaussianField
 from diffstab.sphere.lazy import field_averaged_power
 from diffstab.sphere.points import uniform_points
@@ -29,7 +29,7 @@ _FAR = 4
 """Degrees far above k_c: from four to eight times it."""
 
 
-@statistic("field_smoothness", "the 95 % Student interval of the exponent over ten groups of draws")
+@statistic("the 95 % Student interval of the exponent over ten groups of draws")
 def field_smoothness(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Exponent of E|f(x) - f(y)|^2 in |x - y| of drawn fields, predicted to be 2 nu."""
     found = {}
@@ -41,13 +41,7 @@ def field_smoothness(records: pd.DataFrame, claim: Claim) -> Measurement:
 
 
 def difference_exponent(dimension: int, smoothness: float, *, generator: torch.Generator) -> float:
-    """Slope of log E|f(x) - f(y)|^2 against log |x - y| over fields drawn at pairs of points.
-
-    Args:
-        dimension: d.
-        smoothness: nu of the field.
-        generator: Source of randomness.
-    """
+    """Slope of log E|f(x) - f(y)|^2 against log |x - y| over fields drawn at pairs of points."""
     centres = uniform_points(_CENTRES, dimension, generator=generator)
     away = torch.randn(centres.shape, generator=generator, dtype=torch.float64)
     away -= (away * centres).sum(1, keepdim=True) * centres
@@ -61,17 +55,16 @@ def difference_exponent(dimension: int, smoothness: float, *, generator: torch.G
     return float(np.polyfit(np.log(_DISTANCES), np.log(squares), 1)[0])
 
 
-@statistic("kernel_decay", "the decay in the degree k of the kernel less that of the neuron")
+@statistic("the decay in the degree k of the kernel less that of the neuron")
 def kernel_decay(records: pd.DataFrame, claim: Claim) -> Measurement:
     """How much faster the coefficients of the tangent kernel fall with the degree than those of a neuron."""
-    pairs = {f"d = {d}": (_decay(ntk_profile, d), _decay(relu_profile, d)) for d in (3, 5)}
-    texts = [
-        f"{place}: {number_text(kernel)} against {number_text(neuron)}"
-        for place, (kernel, neuron) in pairs.items()
-    ]
-    gaps = {place: kernel - neuron for place, (kernel, neuron) in pairs.items()}
+    gaps, texts = {}, []
+    for dimension in (3, 5):
+        kernel, neuron = _decay(ntk_profile, dimension), _decay(relu_profile, dimension)
+        gaps[f"d = {dimension}"] = exact(kernel - neuron)
+        texts.append(f"d = {dimension}: {number_text(kernel)} against {number_text(neuron)}")
     detail = f"predicted d against (d + 2) / 2; {'; '.join(texts)}"
-    return Measurement({place: exact(gap) for place, gap in gaps.items()}, sample="exact", detail=detail)
+    return Measurement(gaps, sample="exact", detail=detail)
 
 
 def _decay(profile: Callable[..., Tensor], dimension: int) -> float:
@@ -81,13 +74,13 @@ def _decay(profile: Callable[..., Tensor], dimension: int) -> float:
     return -float(np.polyfit(np.log(degrees), np.log(coefficients), 1)[0])
 
 
-@statistic("far_power_share", "the 95 % Student interval of the mean over draws")
-def far_power_shares(records: pd.DataFrame, claim: Claim) -> Measurement:
+@statistic("the 95 % Student interval of the mean over draws")
+def far_power_share(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Power of the lazy predictor's error over that of the target far above k_c, for several fields."""
     return Measurement(
         {
             f"ν = {smoothness:g}, d = {dimension}": mean_interval(
-                far_power_share(dimension, smoothness, seed=SEED + draw) for draw in range(5)
+                share_above_cut(dimension, smoothness, seed=SEED + draw) for draw in range(5)
             )
             for dimension in DIMENSIONS
             for smoothness in (0.5, 1.5, 4.0)
@@ -95,15 +88,8 @@ def far_power_shares(records: pd.DataFrame, claim: Claim) -> Measurement:
     )
 
 
-def far_power_share(dimension: int, smoothness: float, *, seed: int, n_train: int = 64) -> float:
-    """Power of the NTK predictor's error over that of the target, degrees 4 to 8 k_c, averaged over the field.
-
-    Args:
-        dimension: d.
-        smoothness: nu of the field.
-        seed: Of the training points.
-        n_train: n.
-    """
+def share_above_cut(dimension: int, smoothness: float, *, seed: int, n_train: int = 64) -> float:
+    """Power of the NTK predictor's error over that of the target, degrees 4 to 8 k_c, averaged over the field."""
     learnable = multiplicities(2 * n_train, dimension) * (
         kernel_spectrum(ntk_profile, dimension, 2 * n_train) != 0
     )

@@ -7,9 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.report.l2.force_rows import prepare, size_rows, trace_rows
-from diffstab.report.page import write_report
-from diffstab.report.pages.forces import answer, cautions, structure, varied
+from diffstab.report.claims.judging import judge_records
+from diffstab.report.page import lead, write_report
+from diffstab.report.pages import page_of
+from diffstab.report.pages.forces import cautions, courses, prepare, size_rows, trace_rows, varied
 from diffstab.report.runs import Runs
 from diffstab.report.special.forces import Snapshot, neurons_and_forces, points_and_forces
 from tests.references.force_records import force_row, write_force_records
@@ -17,7 +18,7 @@ from tests.references.force_records import force_row, write_force_records
 
 def runs_of(seeds=(0, 1, 2), **options):
     records = pd.DataFrame([force_row(seed, **options) for seed in seeds])
-    return Runs("forces", prepare(records, {}), settings={"seeds": [0, 1, 2, 3]})
+    return Runs("forces", prepare(records, {}))
 
 
 def test_the_page_stands_alone_with_its_figures_beside(tmp_path):
@@ -28,32 +29,41 @@ def test_the_page_stands_alone_with_its_figures_beside(tmp_path):
     assert "gd_steps: 20" in page.read_text()
 
 
-def test_the_answer_is_worked_out_from_the_records():
-    assert answer(runs_of()).startswith("Yes, they cancel: at the end of training the largest mean imbalance")
-    assert "(3 draws)" in answer(runs_of())
-    assert answer(runs_of(imbalance=0.2)).startswith("They do not cancel in every layer and draw")
+def answer(runs):
+    section = lead(page_of("forces"), runs, judge_records(runs.frame, "forces"))
+    return dict(section.verdicts)["Answer"]
+
+
+def test_the_answer_is_that_of_the_judge():
+    said = answer(runs_of())
+    assert said.startswith(
+        "The forces on each layer cancel: the largest imbalance of a layer at the end of training"
+    )
+    assert "Classes move apart in every hidden layer" in said
+    assert "Neurons line up in every hidden layer" in said
+    assert said.count("3 draws") == 3
+    assert answer(runs_of(imbalance=0.2)).startswith("The forces do not cancel: ")
     moving = runs_of()
     moving = moving._replace(frame=moving.frame.assign(stationarity=[1e-2, 1e-5, 1e-5]))
-    assert answer(moving).startswith("That cannot be told: 1 of 3 nets had not come to a minimum")
+    told = answer(moving)
+    assert told.startswith("It cannot be told whether the forces on each layer cancel: ")
+    assert "1 of 3 nets were not at rest." in told
 
 
 def test_classes_and_neurons_are_told_of_where_there_are_any():
-    parted, lined = structure(runs_of())
-    assert parted.startswith("Classes move apart in every hidden layer and run")
-    assert "from 20 % to 8" in parted
+    parted, lined, rays = courses(runs_of())
+    assert parted.startswith("The share of the scatter that lies between classes goes from 20 % to 8")
     assert "within 5° of another one goes from 0 % to 9" in lined
-    assert len(structure(runs_of(has_classes=False))) == 1
-    flat = runs_of()
-    flat = flat._replace(frame=flat.frame.assign(trace_separation_1=[[0.5, 0.4]] * 3))
-    assert structure(flat)[0].startswith("Classes do not move apart in every hidden layer")
+    assert rays.startswith("The number of rays goes from")
+    assert len(courses(runs_of(has_classes=False))) == 2
 
 
 def test_cautions_tell_what_is_off():
     assert cautions(runs_of()) == []
-    off = {"stationarity": 1e-2, "residual_share": 0.1, "moved_share": 0.2, "tikhonov": 0.3}
+    off = {"residual_share": 0.1, "moved_share": 0.2, "tikhonov": 0.3}
     runs = runs_of((0,))
     found = cautions(runs._replace(frame=runs.frame.assign(**off)))
-    for words in ("did not come to a minimum", "Up to 10", "Up to 20", "Tikhonov"):
+    for words in ("Up to 10", "Up to 20", "Tikhonov"):
         assert sum(words in text for text in found) == 1
     assert "3 draws" in varied(runs_of())
 

@@ -9,9 +9,9 @@ import pytest
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.claims.claim import Claim
-from diffstab.report.statistics import statistic_named
-from diffstab.report.statistics.expressions import columns_of, evaluate, evaluate_once
-from diffstab.report.statistics.registry import measure
+from diffstab.report.claims.statistics import statistic_named
+from diffstab.report.claims.statistics.expressions import columns_of, evaluate
+from diffstab.report.claims.statistics.registry import measure
 
 
 def records(values, method="feature"):
@@ -91,8 +91,9 @@ def test_no_draw_is_said():
 
 def test_expressions():
     assert columns_of("D / (n_train + 1) - -R") == {"D", "n_train", "R"}
-    assert evaluate_once("D / (n_train + 1) - -R", {"D": 6.0, "n_train": 2, "R": 1.0}) == 3
-    assert evaluate_once("10", {}) == 10
+    one = pd.DataFrame({"D": [6.0], "n_train": [2], "R": [1.0]})
+    assert evaluate("D / (n_train + 1) - -R", one).tolist() == [3]
+    assert evaluate("10", one) == 10
     assert evaluate("4 * D", pd.DataFrame({"D": [1.0, 2.0]})).tolist() == [4, 8]
     assert np.isinf(evaluate("1 / D", pd.DataFrame({"D": [0.0]}))).all()
     with pytest.raises(ResultsError, match="no column R"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -40,8 +39,3 @@ def evaluate(expression: str, records: pd.DataFrame) -> Any:
     if absent := sorted(columns_of(expression) - set(records)):
         raise ResultsError(f"The records have no column {', '.join(absent)}.")
     return records.eval(expression, engine="python")
-
-
-def evaluate_once(expression: str, values: Mapping[str, float]) -> float:
-    """Return the value of an expression on single numbers."""
-    return float(pd.Series(evaluate(expression, pd.DataFrame([values]))).iloc[0])

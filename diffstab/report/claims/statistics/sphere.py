@@ -11,22 +11,23 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.rules import HOLDS
+from diffstab.report.claims.statistics.draws import draws, mean, of_method
+from diffstab.report.claims.statistics.registry import Measurement, statistic
 from diffstab.report.intervals import Estimate, exact
-from diffstab.report.numbers import interval_text
-from diffstab.report.rules import HOLDS
-from diffstab.report.statistics.draws import draws, mean, of_method
-from diffstab.report.statistics.registry import Measurement, statistic
+from diffstab.report.pages.sphere import theory
+from diffstab.report.words import interval_text
 from diffstab.results.schema import value_name
-from diffstab.sphere.curves import fit_exponent, predicted_exponent
+from diffstab.sphere.curves import fit_exponent
 
 
-@statistic("exponent", "the 95 % interval of the exponent β fitted to n^−β")
+@statistic("the 95 % interval of the exponent β fitted to n^−β")
 def exponent(records: pd.DataFrame, claim: Claim, *, control: str = "") -> Measurement:
-    """Exponent with which a number falls with n.
+    """Exponent with which a number falls with n; that of theory is the claim's, or that of target and regime.
 
     Args:
         records: Selected by the claim.
-        claim: What is judged; without `predicted` the exponent of theory is that of the records' target and regime.
+        claim: What is judged.
         control: Method that must have the predicted exponent at the same sizes: otherwise these are too small.
     """
     part = draws(records, claim)
@@ -59,44 +60,27 @@ def _controlled(found: Measurement, records: pd.DataFrame, claim: Claim) -> Meas
     return replace(found, detail=f"{found.detail}; {text}", doubt=doubt)
 
 
-def theory(first: pd.Series) -> float:
-    """Return the exponent that theory predicts for a record; NaN for an anisotropic target."""
-    if first.get("isotropic", 1) == 0:
-        return math.nan
-    smoothness = first.get("smoothness", np.nan)
-    regime = str(first["regime"])
-    return predicted_exponent(
-        int(first["dimension"]),
-        math.inf if pd.isna(smoothness) else float(smoothness),
-        regime=regime,
-        kernel=str(first["predictor"]) if regime == "lazy" else "ntk",
-    )
-
-
-@statistic("power_share", "the 95 % Student interval of the mean over draws")
+@statistic("the 95 % Student interval of the mean over draws")
 def power_share(records: pd.DataFrame, claim: Claim, *, least: float, most: float = math.inf) -> Measurement:
     """Power of the error over that of the target, summed over degrees from `least` k_c to `most` k_c."""
     part = of_method(records, claim.method)
     if absent := [name for name in ("error_power", "target_power", "learnt_degree") if name not in part]:
         raise ResultsError(f"The records have no column {', '.join(absent)}.")
-    shares = [_power_share(row, least, most) for _, row in part.iterrows()]
+    shares = []
+    for _, row in part.iterrows():
+        error, target = np.asarray(row["error_power"]), np.asarray(row["target_power"])
+        degrees, cut = np.arange(len(error)), float(row["learnt_degree"])
+        kept = (degrees >= least * cut) & (degrees <= most * cut)
+        whole = float(target[kept].sum())
+        shares.append(float(error[kept].sum()) / whole if whole > 0 else np.nan)
     return mean(part.assign(share=np.array(shares, dtype=np.float64)), replace(claim, value="share"))
 
 
-def _power_share(row: pd.Series, least: float, most: float) -> float:
-    error, target = np.asarray(row["error_power"]), np.asarray(row["target_power"])
-    degrees, cut = np.arange(len(error)), float(row["learnt_degree"])
-    kept = (degrees >= least * cut) & (degrees <= most * cut)
-    whole = float(target[kept].sum())
-    return float(error[kept].sum()) / whole if whole > 0 else np.nan
-
-
-@statistic("parabola_residual", "the largest share of the variance in a gap that no parabola explains")
+@statistic("the largest share of the variance in a gap that no parabola explains")
 def parabola_residual(records: pd.DataFrame, claim: Claim) -> Measurement:
     """How far the stored predictor of the largest n is from a parabola in each gap between its cusps."""
     part = of_method(records, claim.method)
-    centres = part["centres"] if "centres" in part else pd.Series(dtype=object)
-    stored = part.loc[[index for index, one in centres.items() if isinstance(one, np.ndarray | list)]]
+    stored = part.dropna(subset="centres") if "centres" in part else part.iloc[:0]
     if stored.empty:
         raise ResultsError("No predictor is stored.")
     row = stored.sort_values("n_train").iloc[-1]
@@ -104,10 +88,8 @@ def parabola_residual(records: pd.DataFrame, claim: Claim) -> Measurement:
     shares = parabola_residuals(atoms, np.asarray(row["coefficients"], dtype=np.float64))
     if not len(shares):
         raise ResultsError("The stored predictor has no gap in which it varies.")
-    worst = float(shares.max())
-    return Measurement(
-        {f"n = {int(row['n_train'])}": exact(worst, len(shares))}, sample=f"{len(shares)} gaps"
-    )
+    worst = exact(float(shares.max()), len(shares))
+    return Measurement({f"n = {int(row['n_train'])}": worst}, sample=f"{len(shares)} gaps")
 
 
 def parabola_residuals(atoms: np.ndarray, weights: np.ndarray, *, points_per_gap: int = 25) -> np.ndarray:
@@ -129,9 +111,8 @@ def parabola_residuals(atoms: np.ndarray, weights: np.ndarray, *, points_per_gap
         angles = np.linspace(left, right, points_per_gap)
         values = np.maximum(np.stack([np.cos(angles), np.sin(angles)], axis=1) @ atoms.T, 0) @ weights
         scatter = float(((values - values.mean()) ** 2).sum())
-        if right - left < 1e-6 or scatter < 1e-20:
-            continue
-        centred = (angles - angles.mean()) / (right - left)
-        rest = values - np.polyval(np.polyfit(centred, values, 2), centred)
-        found.append(float((rest**2).sum()) / scatter)
+        if right - left >= 1e-6 and scatter >= 1e-20:
+            centred = (angles - angles.mean()) / (right - left)
+            rest = values - np.polyval(np.polyfit(centred, values, 2), centred)
+            found.append(float((rest**2).sum()) / scatter)
     return np.array(found)

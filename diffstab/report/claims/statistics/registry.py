@@ -39,18 +39,12 @@ class ClaimStatistic(NamedTuple):
     """A named statistic.
 
     Attributes:
-        name: As claims call it.
         subject: What it judges, in the words of a rule: "the 95 % interval of the mean over draws".
-        measure: Makes the numbers of the records that a claim selects.
-        options: Names of the further arguments that it takes.
-        needed: Those of them without a default.
+        measure: Makes the numbers of the records that a claim selects, of these, the claim and further arguments.
     """
 
-    name: str
     subject: str
     measure: Callable[..., Measurement]
-    options: frozenset[str]
-    needed: frozenset[str]
 
     def check(self, given: Collection[str]) -> None:
         """Refuse further arguments that it does not take, and the lack of those that it needs.
@@ -58,27 +52,28 @@ class ClaimStatistic(NamedTuple):
         Raises:
             ArgumentError: With the name of the first of them.
         """
-        takes = ", ".join(sorted(self.options)) or "nothing"
-        if wrong := sorted(set(given) - self.options) or sorted(self.needed - set(given)):
-            raise ArgumentError(f"statistic {self.name}", f"be given {takes} beside its name", wrong[0])
+        further = list(inspect.signature(self.measure).parameters.values())[2:]
+        takes, needed = (
+            {one.name for one in further},
+            {one.name for one in further if one.default is one.empty},
+        )
+        if wrong := sorted(set(given) - takes) or sorted(needed - set(given)):
+            condition = f"be given {', '.join(sorted(takes)) or 'nothing'} beside its name"
+            raise ArgumentError(f"statistic {self.measure.__name__}", condition, wrong[0])
 
 
 _REGISTERED: dict[str, ClaimStatistic] = {}
 
 
-def statistic(name: str, subject: str) -> Callable[[Callable[..., Measurement]], Callable[..., Measurement]]:
-    """Register a function of records and a claim as a statistic.
+def statistic(subject: str) -> Callable[[Callable[..., Measurement]], Callable[..., Measurement]]:
+    """Register a function of records and a claim as a statistic, under its own name.
 
     Args:
-        name: As claims call it.
         subject: What it judges, for the sentence of the rule.
     """
 
     def register(measure: Callable[..., Measurement]) -> Callable[..., Measurement]:
-        further = list(inspect.signature(measure).parameters.values())[2:]
-        needed = {one.name for one in further if one.default is one.empty}
-        names = {one.name for one in further}
-        _REGISTERED[name] = ClaimStatistic(name, subject, measure, frozenset(names), frozenset(needed))
+        _REGISTERED[measure.__name__] = ClaimStatistic(subject, measure)
         return measure
 
     return register

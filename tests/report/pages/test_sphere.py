@@ -41,8 +41,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def runs_of(records, **settings):
-    return Runs("sphere", prepare(records, {}), settings=settings)
+def runs_of(records):
+    return Runs("sphere", prepare(records, {}))
 
 
 def test_the_page_stands_alone_with_its_figures_beside(folder):
@@ -132,7 +132,7 @@ def test_cautions_name_what_weakens_the_numbers(sphere_records):
     wanted = (
         "singular to rounding",
         "8 exact feature predictors stopped",
-        "no proof",
+        "a search found none",
         "no finite test error",
     )
     for text, words in zip(cautions(runs_of(weak)), wanted, strict=True):

@@ -8,12 +8,12 @@ import pandas as pd
 from diffstab.errors import ResultsError
 from diffstab.l2.forces import AT_REST
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.statistics.registry import Measurement, statistic
 from diffstab.report.intervals import exact, mean_interval
-from diffstab.report.numbers import number_text
-from diffstab.report.statistics.registry import Measurement, statistic
+from diffstab.report.words import number_text
 
 
-@statistic("imbalance", "the largest imbalance over runs, in each layer,")
+@statistic("the largest imbalance over runs, in each layer,")
 def imbalance(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Largest |attraction + repulsion| / (|attraction| + |repulsion|) over runs in each layer, at the end."""
     names = sorted(str(name) for name in records if str(name).startswith("imbalance_"))
@@ -24,7 +24,8 @@ def imbalance(records: pd.DataFrame, claim: Claim) -> Measurement:
     if flat := [f"fixed_{name}" for name in names if f"fixed_{name}" in records]:
         largest = float(records[flat].to_numpy(dtype=np.float64).max())
         texts.append(f"with slope 0 at kinks up to {number_text(largest)}")
-    moving = moving_runs(records)
+    # The forces of a net that is not at rest decide nothing.
+    moving = int((~(records["stationarity"].astype("float64") <= AT_REST)).sum())
     return Measurement(
         {layer: exact(float(values.max()), len(records)) for layer, values in layers.items()},
         detail=f"mean over draws: {'; '.join(texts)}",
@@ -32,15 +33,14 @@ def imbalance(records: pd.DataFrame, claim: Claim) -> Measurement:
     )
 
 
-@statistic("rise", "the 95 % Student interval of the mean rise over draws, in each hidden layer,")
+@statistic("the 95 % Student interval of the mean rise over draws, in each hidden layer,")
 def rise(records: pd.DataFrame, claim: Claim, *, trace: str) -> Measurement:
     """Rise of a share from the start to the end of training in each hidden layer."""
     layers = sorted(str(name).removeprefix("rank_") for name in records if str(name).startswith("rank_"))
+    traces = {layer: records[f"trace_{trace}_{layer}"] for layer in layers}
     ends = {
-        f"layer {layer}": np.array(
-            [(values[0], values[-1]) for values in records[f"trace_{trace}_{layer}"]], dtype=np.float64
-        )
-        for layer in layers
+        f"layer {layer}": np.array([(values[0], values[-1]) for values in trace], dtype=np.float64)
+        for layer, trace in traces.items()
     }
     if not ends or not all(np.isfinite(pair).all() for pair in ends.values()):
         raise ResultsError(f"The records do not hold the {trace} of every layer.")
@@ -50,8 +50,3 @@ def rise(records: pd.DataFrame, claim: Claim, *, trace: str) -> Measurement:
     ]
     rises = {layer: mean_interval(pair[:, 1] - pair[:, 0]) for layer, pair in ends.items()}
     return Measurement(rises, detail=f"start → end of training, mean over draws; {'; '.join(texts)}")
-
-
-def moving_runs(records: pd.DataFrame) -> int:
-    """Return how many nets are not at rest at the end of training: their forces decide nothing."""
-    return int((~(records["stationarity"].astype("float64") <= AT_REST)).sum())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from diffstab.errors import ArgumentError
 from diffstab.report.intervals import Estimate
@@ -15,16 +16,50 @@ HOLDS, DOES_NOT, UNDECIDED, NOT_TESTED = "holds", "does not", "undecided", "not 
 VERDICTS = (HOLDS, DOES_NOT, UNDECIDED, NOT_TESTED)
 
 _NUMBER = r"(-?\d+(?:\.\d+)?(?:e-?\d+)?)"
+
+
+class _Form(NamedTuple):
+    """A kind of rule.
+
+    Attributes:
+        pattern: Of its words.
+        band: The least and the most that the number may be, from the first and the last number of the words, and what
+            is predicted.
+        words: The band in a sentence.
+        expectation: The band in a table.
+    """
+
+    pattern: str
+    band: Callable[[float, float, float], tuple[float, float]]
+    words: str
+    expectation: str
+
+
 _FORMS = {
-    "above": rf"above {_NUMBER}",
-    "below": rf"below {_NUMBER}",
-    "at least": rf"at least {_NUMBER}",
-    "at most": rf"at most (?:{_NUMBER}|predicted)",
-    "within": rf"within {_NUMBER} {_NUMBER}",
-    "share": rf"near predicted {_NUMBER} %",
-    "distance": rf"near predicted {_NUMBER}",
+    "above": _Form(rf"above {_NUMBER}", lambda a, b, _: (a, math.inf), "lies above {0}", "> {0}"),
+    "below": _Form(rf"below {_NUMBER}", lambda a, b, _: (-math.inf, a), "lies below {0}", "< {0}"),
+    "at least": _Form(rf"at least {_NUMBER}", lambda a, b, _: (a, math.inf), "is at least {0}", "≥ {0}"),
+    "at most": _Form(
+        rf"at most (?:{_NUMBER}|predicted)", lambda a, b, _: (-math.inf, a), "is at most {0}", "≤ {0}"
+    ),
+    "within": _Form(
+        rf"within {_NUMBER} {_NUMBER}", lambda a, b, _: (a, b), "lies between {0} and {1}", "{0} to {1}"
+    ),
+    "share": _Form(
+        rf"near predicted {_NUMBER} %",
+        lambda a, b, p: (p - a / 100 * abs(p), p + a / 100 * abs(p)),
+        "lies within {number:g} % of the predicted one",
+        "{predicted}",
+    ),
+    "equal": _Form("near predicted 0", lambda a, b, p: (p, p), "is the predicted one", "{predicted}"),
+    "distance": _Form(
+        rf"near predicted {_NUMBER}",
+        lambda a, b, p: (p - a, p + a),
+        "lies within {0} of the predicted one",
+        "{predicted} ± {number:g}",
+    ),
 }
-"""Words of a rule: `near predicted 10 %` is a band of that share around what is predicted, without % of that width."""
+"""`near predicted 10 %` is a band of that share around what is predicted, without % of that width."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +78,8 @@ class Rule:
 
     def band(self, predicted: float = math.nan) -> tuple[float, float]:
         """Return the least and the most that the number may be; NaN where they need what is not predicted."""
-        first = self.numbers[0] if self.numbers else predicted
-        if self.form in ("above", "at least"):
-            return first, math.inf
-        if self.form in ("below", "at most"):
-            return -math.inf, first
-        if self.form == "within":
-            return first, self.numbers[1]
-        half = first / 100 * abs(predicted) if self.form == "share" else first
-        return predicted - half, predicted + half
+        numbers = self.numbers or (predicted,)
+        return _FORMS[self.form].band(numbers[0], numbers[-1], predicted)
 
     def verdict(self, one: Estimate, predicted: float = math.nan) -> str:
         """Return what an interval decides: wholly inside the band holds, wholly outside does not.
@@ -63,10 +91,10 @@ class Rule:
             return UNDECIDED
         if one.high < least or one.low > most:
             return DOES_NOT
+        is_inside = least <= one.low and one.high <= most
         if self.form in ("above", "below"):
             is_inside = one.low > least if self.form == "above" else one.high < most
-            return HOLDS if is_inside else UNDECIDED
-        return HOLDS if least <= one.low and one.high <= most else UNDECIDED
+        return HOLDS if is_inside else UNDECIDED
 
     def excess(self, one: Estimate, predicted: float = math.nan) -> float:
         """Return how far a number lies towards the outside of the band: the largest of several is the worst."""
@@ -77,26 +105,14 @@ class Rule:
     def words(self, shown: Column) -> str:
         """Return the band for a sentence: "lies above 0", "lies within 10 % of the predicted one"."""
         ends = [_bound(number, shown) for number in self.numbers] or ["the predicted one"]
-        if self.form == "within":
-            return f"lies between {ends[0]} and {ends[1]}"
-        if self.form == "share":
-            return f"lies within {self.numbers[0]:g} % of the predicted one"
-        if self.form == "distance":
-            return (
-                f"lies within {ends[0]} of the predicted one" if self.numbers[0] else "is the predicted one"
-            )
-        return f"{'lies' if self.form in ('above', 'below') else 'is'} {self.form} {ends[0]}"
+        return _FORMS[self.form].words.format(*ends, number=self.numbers[0] if self.numbers else math.nan)
 
     def expectation(self, predicted: Collection[float], shown: Column) -> str:
         """Return what the source expects, for a table: "> 0", "4", "10 ± 2 neurons"."""
-        ends = [_bound(number, shown) for number in self.numbers]
         named = ", ".join(dict.fromkeys(_bound(one, shown) for one in predicted))
-        signs = {"above": "> ", "below": "< ", "at most": "≤ ", "at least": "≥ "}
-        if self.form in signs:
-            return signs[self.form] + (ends[0] if ends else named)
-        if self.form == "within":
-            return f"{ends[0]} to {ends[1]}"
-        return f"{named} ± {self.numbers[0]:g}" if self.form == "distance" and self.numbers[0] else named
+        ends = [_bound(number, shown) for number in self.numbers] or [named]
+        number = self.numbers[0] if self.numbers else math.nan
+        return _FORMS[self.form].expectation.format(*ends, number=number, predicted=named)
 
 
 def _bound(number: float, shown: Column) -> str:
@@ -108,13 +124,13 @@ def read_rule(text: str) -> Rule:
     """Return the rule that words name.
 
     Args:
-        text: "above A", "below A", "at most A", "at most predicted", "within A B" or "near predicted A [%]".
+        text: "above A", "below A", "at least A", "at most A" or "predicted", "within A B" or "near predicted A [%]".
 
     Raises:
         ArgumentError: If the words are none of these, or the band is empty.
     """
-    for form, pattern in _FORMS.items():
-        if found := re.fullmatch(pattern, text):
+    for form, one in _FORMS.items():
+        if found := re.fullmatch(one.pattern, text):
             numbers = tuple(float(number) for number in found.groups() if number)
             if form == "within" and numbers[0] > numbers[1]:
                 raise ArgumentError("rule", "name the lower end of a band first", repr(text))

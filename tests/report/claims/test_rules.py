@@ -5,8 +5,8 @@ import math
 import pytest
 
 from diffstab.errors import ArgumentError
+from diffstab.report.claims.rules import read_rule, together
 from diffstab.report.intervals import Estimate, exact
-from diffstab.report.rules import read_rule, together
 from diffstab.results.schema import Column
 
 PLAIN = Column("", "", "")

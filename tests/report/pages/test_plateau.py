@@ -8,14 +8,11 @@ from diffstab.errors import ResultsError
 from diffstab.experiments.plateau import PlateauExperiment
 from diffstab.grid.running import run_grid
 from diffstab.l2.descent import DescentSettings
-from diffstab.report.l2.plateau_rows import case_starts, layer_rows, prepare
-from diffstab.report.l2.plateau_runs import start_text
-from diffstab.report.l2.plateau_tables import further
-from diffstab.report.numbers import percent
 from diffstab.report.page import write_report
-from diffstab.report.pages.plateau import answer, cautions, too_narrow
+from diffstab.report.pages import page_of
+from diffstab.report.pages.plateau import answer, cautions, further, too_narrow
 from diffstab.report.runs import Runs
-from diffstab.results import read_records
+from diffstab.report.words import percent
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +36,9 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def runs(plateau_folder, tmp_path):
+def runs(plateau_frame):
     """Runs of made-up records."""
-
-    def make(**options):
-        records = read_records(plateau_folder(tmp_path / f"run{len(list(tmp_path.iterdir()))}", **options))
-        return Runs("plateau", prepare(records, {}))
-
-    return make
+    return lambda **options: Runs("plateau", plateau_frame(**options))
 
 
 def test_the_page_of_a_real_run_stands_alone_with_its_figures_beside(folder):
@@ -107,26 +99,6 @@ def test_runs_that_did_not_converge_are_cautioned(runs):
     assert cautions(runs(restarts=2)) == []
 
 
-def test_heights_and_failed_restarts_are_those_of_the_law(runs):
-    frame = runs().frame
-    best = frame[frame["is_best"]].set_index("width")["excess"]
-    assert best.to_dict() == pytest.approx({1: 0.3, 2: 0.2, 3: 0.1, 4: 1e-6, 6: 1e-6, 8: 1e-6})
-    failed = frame[frame["is_failed"]]
-    assert set(failed["restart"]) == {2}
-    assert set(failed["width"]) == {4, 6, 8}
-    assert set(frame["plateau_start"].dropna()) == {4}
-    assert not frame["is_best"][frame["optimiser"] == "covariances"].any()
-    assert frame["loss_low"].notna().sum() == 1
-
-
-def test_layers_have_rows_of_their_own(runs):
-    rows = layer_rows(runs(depth=3, cone=False).frame)
-    assert set(rows["layer"]) == {"layer 1", "layer 2"}
-    widest = rows[rows["width"] == 8]
-    assert list(widest["neurons_left"]) == [4, 4]
-    assert list(widest["rank_low"]) == [4, 4]
-
-
 def test_sentences_tell_agreement_bound_and_pruning(runs):
     said = " ".join(further(runs()))
     assert "covariances 0 %, weights 0 %" in said
@@ -135,7 +107,16 @@ def test_sentences_tell_agreement_bound_and_pruning(runs):
     assert "bound" not in " ".join(further(runs(cone=False)))
 
 
-def test_percentages_have_two_digits_and_starts_their_interval(runs):
+def test_fewer_neurons_than_at_the_start_may_suffice(runs):
+    def change(row):
+        return row | ({"pruned_widths": [2]} if row["width"] == 8 else {})
+
+    (said,) = (text for text in further(runs(change=change)) if "suffice" in text)
+    assert "suffice: 2 at seed 0 (0.1 % above the smallest loss)" in said
+    assert not any("suffice" in text for text in further(runs()))
+
+
+def test_percentages_have_two_digits():
     assert [percent(value) for value in (0.0123, 3e-8, 12.0, 5e6, np.inf)] == [
         "1.2 %",
         "0 %",
@@ -143,10 +124,27 @@ def test_percentages_have_two_digits_and_starts_their_interval(runs):
         "5.00e+06-fold",
         "infinitely",
     ]
-    (start,) = case_starts(runs().frame)
-    assert start_text(start) == "4 [4, 6]"
-    wide = start._replace(found=start.found._replace(low=3.0, high=6.0, reached=False))
-    assert start_text(wide) == "4 [3, 6] (not seen: too few wider nets)"
+
+
+def test_tables_are_of_the_best_run_of_each_row(runs):
+    shown = runs(seeds=(0, 1))
+    tables = {
+        name: page_of("plateau").tables[name].table(shown.frame)
+        for name in ("starts", "optimisers", "widths")
+    }
+    assert [cell.text for cell in tables["starts"].rows[0]] == [
+        "0", "4 [4, 6]", "4, 4", "10 %", "2", "3 of 9", "50 %"
+    ]  # fmt: skip
+    best = dict(zip(tables["optimisers"].headers, tables["optimisers"].rows[2], strict=True))
+    assert (best["Optimiser"].text, best["Above the best"].text, best["Width"].text) == (
+        "weights",
+        "0 %",
+        "4",
+    )
+    assert best["Converged"].text == "12 of 18"
+    first = dict(zip(tables["widths"].headers, tables["widths"].rows[-1], strict=True))
+    assert (first["Width"].text, first["Neurons left"].text, first["Rank"].text) == ("8", "4", "4 to 5")
+    assert first["Test error"].value == pytest.approx(0.125)
 
 
 def test_an_empty_folder_is_refused(tmp_path):

@@ -1,1 +1,0 @@
-"""Pages of runs on L2-regularised networks: loss against width, and forces during training."""

@@ -1,1 +1,0 @@
-"""Exponents of learning curves on the sphere."""
