@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
-from diffstab.errors import ResultsError
 from diffstab.measuring.amounts import DIFFEOMORPHISM
 from diffstab.measuring.pictures import draw_depth, draw_plane
 from diffstab.measuring.rows import OUTPUT
@@ -19,6 +15,7 @@ from diffstab.report.document import Picture
 from diffstab.report.pages.measure import deformation_text, first_rows, interval
 from diffstab.report.rendering import file_stem, render
 from diffstab.report.runs import Runs
+from diffstab.report.special import read_arrays
 
 _MOST_MODELS = 6
 _DISPLAYED = 160
@@ -44,7 +41,7 @@ def depth_pictures(runs: Runs) -> Iterator[Picture]:
             ax.set_ylim(low, high)
 
     size = (5.2 * columns, 4.2 * lines)
-    rendered = render(draw, name="measure_depth", size_inches=size, rows=lines, columns=columns)
+    rendered = render(draw, size_inches=size, rows=lines, columns=columns)
     caption = (
         f"The layers in the order in which they run, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
         "images. Where R falls, the model becomes blind to deformations; dotted: D of interpolation alone."
@@ -68,7 +65,7 @@ def plane_pictures(runs: Runs) -> Iterator[Picture]:
         if len(part) < 2:
             continue
         stem = f"measure_plane-{file_stem(str(label))}"
-        rendered = render(partial(_draw_plane, rows=part), name=stem, size_inches=(5.4, 3.8))
+        rendered = render(partial(_draw_plane, rows=part), size_inches=(5.4, 3.8))
         caption = f"{label}: R of the output; the strip is that of the admissible temperatures."
         texts = [f"{deformation_text(row)}: {interval(row, 'R')}" for row in part.to_dict("records")]
         yield Picture(stem, rendered, caption, f"{caption} {'; '.join(texts)}.")
@@ -81,7 +78,7 @@ def amount_pictures(runs: Runs) -> Iterator[Picture]:
         if part["amount"].nunique() < 2:
             continue
         stem = f"measure_{kind}"
-        rendered = render(partial(_draw_amounts, rows=part, kind=str(kind)), name=stem)
+        rendered = render(partial(_draw_amounts, rows=part, kind=str(kind)))
         caption = f"R of the output against the {kind}; bars are 95 % intervals over images."
         yield Picture(stem, rendered, caption, caption)
 
@@ -107,13 +104,13 @@ def image_pictures(runs: Runs) -> Iterator[Picture]:
     for path in sorted(path for folder in runs.folders for path in (folder / "examples").glob("*.npz")):
         label = path.name.split(".")[1]
         stem = f"measure_images-{file_stem(label)}"
-        stored = _read(path)
+        way_out = "Remove it to report without examples."
+        stored = read_arrays(path, dict, what="the images that were measured", way_out=way_out)
         count = len(stored["images"])
         if not count:
             continue
         rendered = render(
             partial(_draw_images, stored=stored),
-            name=stem,
             size_inches=(1.35 * count + 0.4, 3.6),
             rows=2,
             columns=count,
@@ -124,14 +121,6 @@ def image_pictures(runs: Runs) -> Iterator[Picture]:
             "deformed versions as they were measured. Titles: D_i; class → prediction."
         )
         yield Picture(stem, rendered, caption, caption, as_png=True, wide=True)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise ResultsError(f"{path} is damaged ({error}). Remove it to report without examples.") from error
 
 
 def _draw_images(axes: np.ndarray, stored: dict[str, np.ndarray]) -> None:
