@@ -114,7 +114,8 @@ def _tell(experiment: MeasureExperiment, folder: Path, *, as_json: bool) -> int:
         print(json.dumps(content, indent=2))
         return 0
     print("\n".join(table_lines(frame)))
-    for note in dict.fromkeys([*" ".join(frame["notes"].dropna().unique()).splitlines(), *cautions(frame)]):
+    notes = frame[["model", "notes"]].dropna().drop_duplicates().itertuples(index=False)
+    for note in [*(f"{label}: {text}" for label, text in notes if text), *cautions(frame)]:
         print(note)
     if found is not None:
         print(found)

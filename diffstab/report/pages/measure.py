@@ -19,6 +19,7 @@ from diffstab.measuring.measurement import cautions as measured_cautions
 from diffstab.measuring.rows import OUTPUT, Row
 from diffstab.report.document import Table, TableCell
 from diffstab.report.runs import Runs
+from diffstab.report.words import counted, listed
 from diffstab.streams import SCHEME
 
 _BY = ["deformation", "cutoff"]
@@ -74,9 +75,9 @@ def varied(runs: Runs) -> str:
     """Models, deformations and layers."""
     frame = runs.frame
     counts = [
-        _counted(frame["model"].nunique(), "model"),
-        _counted(len(frame[_BY].drop_duplicates()), "deformation"),
-        _counted(frame["layer"].nunique(), "layer"),
+        counted(frame["model"].nunique(), "model"),
+        counted(len(frame[_BY].drop_duplicates()), "deformation"),
+        counted(frame["layer"].nunique(), "layer"),
     ]
     return f"{', '.join(counts)}; {int(frame['images'].max())} images."
 
@@ -241,10 +242,10 @@ def images_say(runs: Runs) -> Sequence[str]:
     files = sorted(path.name for path in (runs.folders[0] / "tables").glob("*.csv"))
     if not files:
         return []
-    listed = ", ".join(f"tables/{name}" for name in files)
+    paths = listed([f"tables/{name}" for name in files])
     return [
         "D_i and G_i are what an image adds: D is the mean of D_i, G that of G_i. Every image, with its file, label "
-        f"and prediction, is in {listed} of the results folder, as Parquet too."
+        f"and prediction, is in {paths} of the results folder, as Parquet too."
     ]
 
 
@@ -295,9 +296,9 @@ def methods(runs: Runs) -> Sequence[str]:
     deltas = [re.sub(r"(px|%)", r" \1", text) for text in dict.fromkeys(fields["deformation"])]
     cutoffs = sorted({int(c) for c in fields["cutoff"]})
     deformed = (
-        f"maximum-entropy diffeomorphisms of typical displacement {_listed(deltas)} and cut-off {_listed(cutoffs)}"
+        f"maximum-entropy diffeomorphisms of typical displacement {listed(deltas)} and cut-off {listed(cutoffs)}"
         if deltas
-        else _listed(list(dict.fromkeys(runs.frame["deformation"])))
+        else listed(list(dict.fromkeys(runs.frame["deformation"])))
     )
     noise = {
         "matched": "noise of the norm of each image's own deformation",
@@ -325,12 +326,3 @@ def interval(row: Row, name: str) -> str:
     if not np.isfinite(row[name]):
         return "–"
     return f"{row[name]:.3g} [{row[f'{name}_low']:.3g}, {row[f'{name}_high']:.3g}]"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _listed(values: Sequence[object]) -> str:
-    texts = [str(value) for value in values]
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
-from diffstab.errors import ResultsError
 from diffstab.measuring.amounts import DIFFEOMORPHISM
 from diffstab.measuring.pictures import draw_depth, draw_plane
 from diffstab.measuring.rows import OUTPUT
@@ -19,6 +15,7 @@ from diffstab.report.document import Picture
 from diffstab.report.pages.measure import deformation_text, first_rows, interval
 from diffstab.report.rendering import file_stem, render
 from diffstab.report.runs import Runs
+from diffstab.report.special import read_arrays
 
 _MOST_MODELS = 6
 _DISPLAYED = 160
@@ -107,7 +104,8 @@ def image_pictures(runs: Runs) -> Iterator[Picture]:
     for path in sorted(path for folder in runs.folders for path in (folder / "examples").glob("*.npz")):
         label = path.name.split(".")[1]
         stem = f"measure_images-{file_stem(label)}"
-        stored = _read(path)
+        way_out = "Remove it to report without examples."
+        stored = read_arrays(path, dict, what="the images that were measured", way_out=way_out)
         count = len(stored["images"])
         if not count:
             continue
@@ -123,14 +121,6 @@ def image_pictures(runs: Runs) -> Iterator[Picture]:
             "deformed versions as they were measured. Titles: D_i; class → prediction."
         )
         yield Picture(stem, rendered, caption, caption, as_png=True, wide=True)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise ResultsError(f"{path} is damaged ({error}). Remove it to report without examples.") from error
 
 
 def _draw_images(axes: np.ndarray, stored: dict[str, np.ndarray]) -> None:
