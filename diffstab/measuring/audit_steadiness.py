@@ -27,7 +27,7 @@ def steadiness_findings(subject: Subject, outputs: Tensor) -> list[Finding]:
         subject: In eval mode.
         outputs: Its outputs on all images.
     """
-    batch = subject.preprocessing(subject.images[:_SOME].to(subject.device, copy=True))
+    batch = subject.preprocessing(subject.like_model(subject.images[:_SOME]))
     spread = _spread(outputs)
     return [
         _input_stays(subject, batch),

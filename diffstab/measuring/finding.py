@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from diffstab.errors import ArgumentError
+
 Level = Literal["ok", "note", "alarm"]
 
 
@@ -76,11 +78,11 @@ class Subject:
     expected: Callable[[Tensor], Tensor] | None = None
     train_size: tuple[int, int] | None = None
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
+    def like_model(self, images: Tensor) -> Tensor:
+        """Return a copy of images where the model is, in its floating type."""
         parameters = self.module.parameters() if isinstance(self.module, nn.Module) else iter(())
-        return next((parameter.device for parameter in parameters), self.images.device)
+        first = next((parameter for parameter in parameters if parameter.is_floating_point()), images)
+        return images.to(first, copy=True)
 
     def outputs(self, preprocessing: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the outputs (n, ...) on all images under a preprocessing, on the CPU."""
@@ -89,5 +91,13 @@ class Subject:
         )
 
     def _output(self, preprocessing: Callable[[Tensor], Tensor], part: Tensor) -> Tensor:
-        images = preprocessing(part.to(self.device, copy=True))
-        return self.part(self.module(images)).detach().cpu()
+        images = preprocessing(self.like_model(part))
+        try:
+            output = self.module(images)
+        # Anybody's model may fail in any way.
+        except (RuntimeError, TypeError, IndexError, AssertionError) as error:
+            shape = " x ".join(map(str, images.shape[1:]))
+            received = f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
+            way_out = "Look at the channels and the size of the images."
+            raise ArgumentError("model", f"run on images of {shape}", received, way_out) from error
+        return self.part(output).detach().cpu()

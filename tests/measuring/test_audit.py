@@ -205,6 +205,31 @@ def test_the_module_that_is_random_or_looks_at_its_batch_is_named(trained, image
     assert "first at '1' (BatchNorm2d)" in text
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.* is deprecated")
+@pytest.mark.parametrize("kind", ["net.pt2", "fixed.pt2", "net.pt"])
+def test_models_in_files_are_looked_at_too(kind, trained, images, tmp_path):
+    path, example = tmp_path / kind, images[0][:2]
+    if kind.endswith("pt2"):
+        sides = ({0: torch.export.Dim("n", min=1)},) if kind == "net.pt2" else None
+        torch.export.save(torch.export.export(trained, (example,), dynamic_shapes=sides), path)
+    else:
+        torch.jit.script(trained).save(path)
+    report = audit(load_model(str(path), preprocessing={"mean": MEAN, "std": STD}), *images)
+    assert report.alarms == ()
+    assert report.accuracy > 0.95
+    assert "no --scale" not in str(report)
+
+
+def test_a_model_in_double_precision(trained, images):
+    report = audit(loaded(trained.double(), mean=MEAN, std=STD), *images)
+    assert report.alarms == ()
+
+
+def test_a_model_that_fails_is_told_with_the_shape(trained, images):
+    with pytest.raises(ArgumentError, match="model must run on images of 1 x 12 x 12, got RuntimeError"):
+        audit(loaded(trained), images[0][:, :1])
+
+
 def test_dead_numbers_are_counted(trained, images):
     report = audit(
         loaded(
