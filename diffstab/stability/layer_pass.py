@@ -4,6 +4,7 @@ Each batch is run once as [x; tau x; x + eta], with a pair of versions for each 
 a layer puts out at once to sums; nothing else is kept. What is drawn for an image depends on the seed and its number.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -281,8 +282,8 @@ class LayerPass:
         noise: Sequence[NoiseKind] | None = batch.noise
         if noise is None and self._draws.noise == "batch":
             noise = self._draws.mean_norms(batch.images, batch.numbers)
-        size = max(1, 3 * len(batch.images) // self._draws.versions)
-        parts = zip(torch.split(batch.images, size), torch.split(batch.numbers, size), strict=True)
+        count = math.ceil(self._draws.versions / 3)
+        parts = zip(torch.chunk(batch.images, count), torch.chunk(batch.numbers, count), strict=True)
         return torch.cat([self._measure_part(*part, noise) for part in parts])
 
     def _measure_part(self, images: Tensor, numbers: Tensor, noise: Sequence[NoiseKind] | None) -> Tensor:
