@@ -7,7 +7,7 @@ import shlex
 import pytest
 import yaml
 
-from diffstab.cli import main
+from diffstab.cli import commands, main
 from diffstab.grid import command as grid_command
 from diffstab.grid.plan import make_plan
 from diffstab.grid.sweep_file import read_sweep
@@ -29,7 +29,7 @@ FRONT = {"diffstab", "diffstab sphere", "diffstab run"}
 """Parsers of a command's name, behind which the command's own comes."""
 
 
-def commands(block):
+def lines(block):
     """The commands of a block as lists of words, without comments."""
     text = re.sub(r" > \S+", "", block.code.replace("\\\n", " "))
     for line in text.splitlines():
@@ -42,7 +42,7 @@ def commands(block):
 
 def ours(block):
     """The arguments of each command of ours in a block."""
-    for words in commands(block):
+    for words in lines(block):
         if words[:3] == ["python", "-m", "diffstab"]:
             yield words[3:]
         elif words[0] == "diffstab":
@@ -104,6 +104,14 @@ def test_a_file_is_read(block, page_place):
         assert make_plan(read_sweep(block.file)).batches
     if block.file and "claims" in content:
         assert read_claims(page_place / "claims")
+
+
+def test_the_list_of_commands_is_complete():
+    listed = set(
+        re.findall(r"`([\w -]+)`", re.sub(r"(?m)^\| ([^|]*) \|.*$", r"\1", TEXTS["docs/commands.md"]))
+    )
+    names = {*commands(), *(f"sphere {name}" for name in commands("sphere"))} - {"sphere"}
+    assert names - listed <= {"sphere validate", "sphere test", "sphere predict"}
 
 
 def test_each_module_that_a_page_shows_is_used_there():
