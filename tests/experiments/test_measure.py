@@ -13,6 +13,7 @@ from diffstab.errors import ArgumentError
 from diffstab.experiments.measure import MeasureExperiment, image_tables
 from diffstab.grid.options import parse, stored_experiment
 from diffstab.grid.running import run_grid
+from diffstab.report import rendering
 from diffstab.results import read_records, stored_config
 
 SOURCE = """
@@ -49,6 +50,13 @@ def there(place, monkeypatch):
             coarse = Image.fromarray(generator.integers(0, 256, (4, 4, 3), dtype=np.uint8))
             coarse.resize((8, 8), Image.Resampling.BICUBIC).save(place / "photos" / name / f"{number}.png")
     return place
+
+
+@pytest.fixture(autouse=True)
+def only_svg(monkeypatch):
+    """PNG and PDF of a figure take most of the time of a page."""
+    save = rendering._saved
+    monkeypatch.setattr(rendering, "_saved", lambda *args: save(*args) if args[1] == "svg" else b"\x89PNG")
 
 
 ONE = ["--model", "theirs_of_measure:Net", "--data", "photos", "--accelerator", "cpu"]

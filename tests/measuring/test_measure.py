@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset
 
 from diffstab.errors import ArgumentError
 from diffstab.measuring import DeviceSettings, PassSettings, compare_models, measure, open_data
+from diffstab.measuring.comparison import ranking
 from diffstab.measuring.forecast import fitting_batch
 from diffstab.measuring.measurement import cautions
 from diffstab.measuring.one_call import finish, forecast, loaded_model, prepare, state_path
@@ -172,6 +173,16 @@ def test_models_are_compared_on_the_same_images(labelled):
         assert pairs.loc[("a", "same"), f"{name}_difference"] == 0
     ranks = result.ranking.set_index("model")["rank"]
     assert ranks["a"] == ranks["same"]
+    clearly = pd.DataFrame({"deformation": "1px", "cutoff": 3, "model": [*"xyz"], "R": [3.0, 1.0, 2.0]})
+    clearly = clearly.assign(R_low=clearly["R"], R_high=clearly["R"], accuracy=0.5)
+    # x is above y for sure; z is told apart from none.
+    ends = {("x", "y"): (1.0, 3.0), ("x", "z"): (-1.0, 3.0), ("y", "z"): (-2.0, 0.5)}
+    told = [
+        {"model_a": a, "model_b": b, "R_difference_low": low, "R_difference_high": high}
+        for (a, b), (low, high) in ends.items()
+    ]
+    order = ranking(clearly, pd.DataFrame(told).assign(deformation="1px", cutoff=3))
+    assert list(zip(order["model"], order["rank"])) == [("y", 1), ("z", 1), ("x", 2)]
     assert "a against b" in str(result)
     with pytest.raises(ArgumentError, match="models must be measured on the same images"):
         compare_models(
