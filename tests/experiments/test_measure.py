@@ -35,8 +35,6 @@ class Net(nn.Module):
         return self.head(self.second(self.first(x)).flatten(1))
 """
 
-pytestmark = pytest.mark.filterwarnings("ignore::diffstab.errors.FoldingWarning")
-
 
 @pytest.fixture
 def there(place, monkeypatch):

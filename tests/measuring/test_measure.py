@@ -40,8 +40,6 @@ NUMBERS = [
     "accuracy",
 ]
 
-pytestmark = pytest.mark.filterwarnings("ignore::diffstab.errors.FoldingWarning")
-
 
 @pytest.fixture(autouse=True)
 def _quiet(capsys):
