@@ -26,6 +26,11 @@ from diffstab.solvers.integrator import FlowSettings
 
 ALPHA = 1e-6
 TARGET_RATIO, TARGET_DIFFERENCE = 10, 0.02
+RUNS = (
+    *((torch.float32, tolerance) for tolerance in (1e-3, 5e-4, 3e-4)),
+    (torch.float64, 3e-4),
+)
+"""Types and tolerances of ours."""
 
 
 def euler(model, loss, x, y, *, max_steps):
@@ -75,7 +80,8 @@ def ours(net, x, y, *, dtype, tolerance):
     return model, flow.run(x.to(dtype), y.to(dtype))
 
 
-def main() -> None:
+def parsed():
+    """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--n", type=int, default=256)
     parser.add_argument("--width", type=int, default=1000)
@@ -89,42 +95,46 @@ def main() -> None:
     options = parser.parse_args()
     if options.quick:
         options.n, options.width, options.repeats = 64, 300, 1
+    return options
+
+
+def repeated(net, module, *, dtype, tolerance, repeats):
+    """Seconds of each repeat, outputs on the test images and the last status."""
+    x, y = module.train_images.double(), module.train_labels.double()
+    runs = [timed(lambda: ours(net, x, y, dtype=dtype, tolerance=tolerance)) for _ in range(repeats)]
+    model, status = runs[-1][1]
+    return [seconds for seconds, _ in runs], model(module.test_images.to(dtype)).detach().double(), status
+
+
+def compared(times, outputs, status, *, seconds, expected):
+    """Return a line that compares repeats with the baseline."""
+    median = statistics.median(times)
+    difference = float((outputs - expected).square().mean().sqrt() / expected.square().mean().sqrt())
+    return (
+        f"{median:.1f} s ({min(times):.1f} to {max(times):.1f}), {status.steps} steps, "
+        f"{seconds / median:.1f} x faster (target {TARGET_RATIO}), "
+        f"outputs differ by {difference:.2%} rms (target {TARGET_DIFFERENCE:.0%})"
+    )
+
+
+def main() -> None:
+    options = parsed()
     torch.set_num_threads(options.threads)
-    module = data(options.n, options.data_root)
-    x, y, test = module.train_images.double(), module.train_labels.double(), module.test_images.double()
+    module, origin = data(options.n, options.data_root), provenance()
+    x, y = module.train_images.double(), module.train_labels.double()
     net = FCN(x[0].numel(), (options.width,), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    origin = provenance()
     commit = f"{origin['git_commit']}{' with changes' if origin['git_dirty'] else ''}"
     print(f"{module.name}, n = {options.n}, width {options.width}")
     print(f"commit {commit}; {origin['hardware']}, torch {torch.__version__}", flush=True)
 
-    runs: dict[tuple[torch.dtype, float], tuple] = {}
-    for dtype, tolerance in (
-        (torch.float32, 1e-3),
-        (torch.float32, 5e-4),
-        (torch.float32, 3e-4),
-        (torch.float64, 3e-4),
-    ):
-        times = []
-        for _ in range(options.repeats):
-            seconds, (model, status) = timed(
-                lambda d=dtype, t=tolerance: ours(net, x, y, dtype=d, tolerance=t)
-            )
-            times.append(seconds)
-        runs[dtype, tolerance] = (times, model(test.to(dtype)).detach().double(), status)
-    baseline = CentredOutput(copy.deepcopy(net), alpha=ALPHA)
-    loss = make_loss("soft_hinge", alpha=ALPHA)
+    baseline, loss = CentredOutput(copy.deepcopy(net), alpha=ALPHA), make_loss("soft_hinge", alpha=ALPHA)
     seconds, steps = timed(lambda: euler(baseline, loss, x, y, max_steps=options.max_steps))
-    expected = baseline(test).detach()
-    print(f"Euler over autograd, float64: {seconds:.1f} s, {steps} steps")
-    for (dtype, tolerance), (times, outputs, status) in runs.items():
-        median = statistics.median(times)
-        difference = float((outputs - expected).square().mean().sqrt() / expected.square().mean().sqrt())
-        print(
-            f"{str(dtype)[6:]}, tolerance {tolerance:g}: {median:.1f} s ({min(times):.1f} to {max(times):.1f}), "
-            f"{status.steps} steps, {seconds / median:.1f} x faster (target {TARGET_RATIO}), "
-            f"outputs differ by {difference:.2%} rms (target {TARGET_DIFFERENCE:.0%})"
-        )
+    expected = baseline(module.test_images.double()).detach()
+    print(f"Euler over autograd, float64: {seconds:.1f} s, {steps} steps", flush=True)
+    for dtype, tolerance in RUNS:
+        found = repeated(net, module, dtype=dtype, tolerance=tolerance, repeats=options.repeats)
+        line = compared(*found, seconds=seconds, expected=expected)
+        print(f"{str(dtype)[6:]}, tolerance {tolerance:g}: {line}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""An epoch of Adam in mini-batches by the task, against a plain torch loop, and against an earlier version of the task.
+"""An epoch of Adam against a plain torch loop; and epoch, gradient flow and demo against an earlier version.
 
-    python -m benchmarks.bench_training                        # the task against the plain loop
-    python -m benchmarks.bench_training --old <checkout>       # and against that of another checkout
+    python -m benchmarks.bench_training                        # the epoch against the plain loop
+    python -m benchmarks.bench_training --old <checkout>       # and all three against those of another checkout
 
-Scikit-learn's digits (1200 images of 784 pixels), ten classes, two hidden layers of 200, batches of 100, xi = 1. The
-plain loop computes F with f_0 anew at each step, and nothing but the gradient step. Each is timed in a process of its
-own, one after the other in turns; an epoch is the median over the epochs after the first two. Ratios are those of the
-medians of all turns.
+Epoch: scikit-learn's digits (1200 images of 784 pixels), ten classes, two hidden layers of 200, batches of 100, xi = 1;
+the median over the epochs after the first two. The plain loop computes F with f_0 anew at each step, and nothing but
+the gradient step. Flow: 256 of these images by parity, width 1000, alpha = 1e-6, to 99% margins. Demo: `diffstab demo`.
+
+Times are CPU time on one thread, each of a process of its own, in turns; ratios are those of the medians of all turns.
 """
 
 import argparse
 import json
+import logging
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,39 +26,46 @@ EPOCHS = 40
 TARGET = 1.05
 
 
-def plain_loop():
-    """Seconds of each epoch of a plain torch loop."""
+def digits(**options):
+    from datamodules import Digits
+
+    data = Digits(**options)
+    data.setup()
+    return data
+
+
+def net(*hidden, outputs=1):
     import torch
 
-    from datamodules import Digits
-    from diffstab.nets import FCN, CentredOutput
+    from diffstab.nets import FCN
 
-    data = Digits(labels="classes", batch_size=100)
-    data.setup()
-    net = FCN(784, (200, 200), out_features=10, activation="relu", generator=torch.Generator().manual_seed(0))
-    model = CentredOutput(net)
+    generator = torch.Generator().manual_seed(0)
+    return FCN(784, hidden, out_features=outputs, activation="relu", generator=generator)
+
+
+def plain_loop():
+    """Median CPU time of an epoch of a plain torch loop."""
+    import torch
+
+    from diffstab.nets import CentredOutput
+
+    model = CentredOutput(net(200, 200, outputs=10))
     optimiser = torch.optim.Adam(model.net.parameters(), lr=0.01)
-    loader, seconds = data.train_dataloader(), []
+    loader, seconds = digits(labels="classes", batch_size=100).train_dataloader(), []
     for epoch in range(EPOCHS):
         loader.sampler.set_epoch(epoch)
-        start = time.perf_counter()
+        start = time.process_time()
         for x, y in loader:
             optimiser.zero_grad()
             torch.nn.functional.cross_entropy(model(x), y).backward()
             optimiser.step()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+        seconds.append(time.process_time() - start)
+    return statistics.median(seconds[2:])
 
 
-def task():
-    """Seconds of each epoch of the task that is importable, whatever its version."""
-    import logging
-
-    import torch
+def epoch():
+    """Median CPU time of an epoch of the task that is importable, whatever its version."""
     from pytorch_lightning import Callback, Trainer
-
-    from datamodules import Digits
-    from diffstab.nets import FCN
 
     try:
         from diffstab.solvers.optimise import OptimiserSettings, StopRule
@@ -69,64 +79,90 @@ def task():
             self.seconds = []
 
         def on_train_epoch_start(self, trainer, pl_module):
-            self.start = time.perf_counter()
+            self.start = time.process_time()
 
         def on_train_epoch_end(self, trainer, pl_module):
-            self.seconds.append(time.perf_counter() - self.start)
+            self.seconds.append(time.process_time() - self.start)
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    net = FCN(784, (200, 200), out_features=10, activation="relu", generator=torch.Generator().manual_seed(0))
     stop = StopRule(margin_share=None, loss_bound=0.0, max_steps=10**9)
     settings = OptimiserSettings(name="adam", learning_rate=0.01, stop=stop)
-    clock = Clock()
+    task, clock = Task(net(200, 200, outputs=10), loss="cross_entropy", optimiser=settings), Clock()
     off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    trainer = Trainer(
-        max_epochs=EPOCHS,
-        accelerator="cpu",
-        callbacks=[clock],
-        limit_val_batches=0,
-        **dict.fromkeys(off, False),
-    )
-    trainer.fit(Task(net, loss="cross_entropy", optimiser=settings), Digits(labels="classes", batch_size=100))
-    return clock.seconds
+    options = {"max_epochs": EPOCHS, "accelerator": "cpu", "callbacks": [clock], "limit_val_batches": 0}
+    Trainer(**options, **dict.fromkeys(off, False)).fit(task, digits(labels="classes", batch_size=100))
+    return statistics.median(clock.seconds[2:])
 
 
-def timed(what, checkout, threads):
-    """Median seconds of an epoch, in a process of its own."""
+def flow():
+    """CPU time of a gradient flow of the version that is importable."""
+    from diffstab.nets import CentredOutput, make_loss
+
+    try:
+        from diffstab.solvers.flow import GradientFlow
+    except ImportError:
+        from diffstab.training.flow import GradientFlow
+
+    data, model = digits(n_train=256), CentredOutput(net(1000), alpha=1e-6)
+    solver, start = GradientFlow(model, make_loss("soft_hinge", alpha=1e-6)), time.process_time()
+    solver.run(data.train_images, data.train_labels)
+    return time.process_time() - start
+
+
+def demo():
+    """CPU time of the demo of the version that is importable, its imports included."""
+    with tempfile.TemporaryDirectory() as folder:
+        from diffstab.demo import main
+
+        main(["--no-open", "--results", folder])
+    return time.process_time()
+
+
+def timed(what, checkout):
+    """CPU seconds of a case, in a process of its own."""
     command = [sys.executable, "-W", "ignore", str(Path(__file__).resolve()), "--inner", what]
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, cwd=checkout, capture_output=True, text=True, check=True)
-    return statistics.median(json.loads(done.stdout.splitlines()[-1])[2:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compared(cases, turns):
+    """Seconds of each case, (what, checkout) by name, over the turns."""
+    found = {name: [] for name in cases}
+    for _ in range(turns):
+        for name, (what, checkout) in cases.items():
+            found[name].append(timed(what, checkout))
+    return found
+
+
+def shown(found):
+    """Print the medians, and their ratios to that of the first case."""
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    first = next(iter(medians))
+    for name, values in found.items():
+        spread = f"{min(values):.3g} to {max(values):.3g} over {len(values)} turns"
+        ratio = "" if name == first else f"; {first} / {name}: {medians[first] / medians[name]:.3f}"
+        print(f"{name:<14} {medians[name]:.3g} s ({spread}){ratio}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--old", help="checkout of an earlier version, to compare with")
+    parser.add_argument("--old", type=Path, help="checkout of an earlier version, to compare with")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--inner", choices=("plain_loop", "task"), help=argparse.SUPPRESS)
+    parser.add_argument("--inner", choices=("plain_loop", "epoch", "flow", "demo"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inner:
+        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
         print(json.dumps(globals()[options.inner]()))
         return
     from diffstab.results import provenance
 
-    runs = {"plain loop": ("plain_loop", ROOT), "task": ("task", ROOT)}
+    print({name: value for name, value in provenance().items() if name in ("git_commit", "hardware")})
+    shown(compared({"epoch": ("epoch", ROOT), "plain loop": ("plain_loop", ROOT)}, options.turns))
+    for what in ("epoch", "flow", "demo") if options.old else ():
+        pair = {what: (what, ROOT), f"earlier {what}": (what, options.old.resolve())}
+        shown(compared(pair, options.turns))
     if options.old:
-        runs["earlier task"] = ("task", Path(options.old).resolve())
-    found = {name: [] for name in runs}
-    for _ in range(options.turns):
-        for name, (what, checkout) in runs.items():
-            found[name].append(timed(what, checkout, options.threads))
-    medians = {name: statistics.median(values) for name, values in found.items()}
-    for name, values in found.items():
-        spread = f"{min(values) * 1e3:.1f} to {max(values) * 1e3:.1f}"
-        print(f"{name:<13} {medians[name] * 1e3:7.1f} ms an epoch ({spread} over {len(values)} turns)")
-    for name in found.keys() - {"task"}:
-        print(f"task / {name}: {medians['task'] / medians[name]:.3f}")
-    if "earlier task" in medians:
-        print("target: at most", TARGET, "times the earlier task")
-    print({name: value for name, value in provenance().items() if name in ("git_commit", "git_dirty", "cpu")})
+        print("target: at most", TARGET, "times the earlier version")
 
 
 if __name__ == "__main__":

@@ -276,11 +276,23 @@ def _layers(command: str, args: list[str]) -> None:
     layers_command.main(args)
 
 
+def _audit(command: str, args: list[str]) -> int:
+    from diffstab.measuring import audit_command
+
+    return audit_command.main(args)
+
+
 def _measure(command: str, args: list[str]) -> int:
     from diffstab import measure_command
     from diffstab.tracking import wandb_observers
 
     return measure_command.main(args, wandb_observers)
+
+
+def _zoo(command: str, args: list[str]) -> int:
+    from diffstab import zoo_command
+
+    return zoo_command.main(args) if command == "zoo" else zoo_command.replay(args)
 
 
 def _demo(command: str, args: list[str]) -> int | None:
@@ -299,10 +311,13 @@ COMMANDS = {
     "run": Command("run an experiment of your own, a class package.module:Class", _any_experiment),
     "measure": Command("measure any model on any images: D, G and R of its output and layers", _measure),
     "layers": Command("list the layers of a model, and which are measured by default", _layers),
+    "audit": Command("look whether a model and images fit each other, before measuring", _audit),
     "sweep": Command("run a grid of any of these on all cores, a Dask cluster or Slurm", _sweep),
     "report": Command("turn a results folder into a page with tables and figures", _report),
     "figure": Command("draw one figure or table by its name, from results folders", _figure),
     "scatter": Command("draw test error against R over models, and fit the power law between them", _scatter),
+    "zoo": Command("put measured models into a table, a row each", _zoo),
+    "replay": Command("measure the models of such a table again, and compare", _zoo),
     "dashboard": Command("make a W&B workspace and report of the project's runs", _dashboard),
     "import-wandb": Command("turn W&B runs back into the records of a results folder", _import_wandb),
     "paper": Command("run what the sources' figures and claims need, and write one page of verdicts", _paper),

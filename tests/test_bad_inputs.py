@@ -87,7 +87,7 @@ CASES = [
     (["sweep", "swept.yaml"], "swept.yaml, line 4, column 3: the key 'seeds' is there already, in line 3"),
     (["sweep", "folder"], "folder (Is a directory)"),
     (["sweep", "status", LONG], "File name too long"),
-    (["sweep", "status", "compared"], "No sweep was started in compared"),
+    (["sweep", "status", "compared"], "No grid was started in compared"),
     (["sweep", "status", "listed"], "cells.parquet is damaged"),
     (["import-wandb", "folder", "--results", "r"], "folder holds no run of W&B"),
     (["import-wandb", LONG, "--results", "r"], "File name too long"),

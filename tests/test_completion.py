@@ -14,6 +14,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning"),
 ]
 
+OPTIONS = {
+    "compare --n_t": "--n_train",
+    "sphere curve --targ": "--targets",
+    "fit --model.optimiser.stop.max": "--model.optimiser.stop.max_steps",
+    "validate --ckpt": "--ckpt_path",
+    "sweep --retry": "--retry-failed",
+    "report --j": "--json",
+    "layers --wei": "--weights",
+}
+"""Begun commands, and an option that they may go on with."""
+
 ASK = """
 source "$1"
 shift
@@ -49,20 +60,9 @@ def test_all_commands_are_completed(ask):
     assert ask("comp") == {"compare", "completion"}
 
 
-@pytest.mark.parametrize(
-    ("words", "option"),
-    [
-        (["compare", "--n_t"], "--n_train"),
-        (["sphere", "curve", "--targ"], "--targets"),
-        (["fit", "--model.optimiser.stop.max"], "--model.optimiser.stop.max_steps"),
-        (["validate", "--ckpt"], "--ckpt_path"),
-        (["sweep", "--retry"], "--retry-failed"),
-        (["report", "--j"], "--json"),
-    ],
-    ids=" ".join,
-)
-def test_options_are_those_that_the_command_takes(words, option, ask):
-    assert option in ask(*words)
+@pytest.mark.parametrize(("typed", "option"), OPTIONS.items())
+def test_options_are_those_that_the_command_takes(typed, option, ask):
+    assert option in ask(*typed.split())
 
 
 def test_values_are_completed(ask):

@@ -24,7 +24,8 @@ LEVELS = [
     {"report"},
     {"tracking"},
     {"paper"},
-    {"demo", "measure_command"},
+    {"zoo"},
+    {"demo", "measure_command", "zoo_command"},
     {"cli"},
     {"__main__"},
 ]

@@ -10,10 +10,9 @@ from diffstab.errors import ArgumentError
 
 
 class DeformationAugmentation(RandomDiffeomorphism):
-    r"""Deform each image by a diffeomorphism of its own cut-off and temperature.
+    """Deform each image by a diffeomorphism of its own cut-off and temperature.
 
-    .. math:: c \sim \mathrm{Uniform}\{c_{min}, \dots, c_{max}\}, \qquad
-              T \sim \mathrm{Uniform}[T_{min}(n, c),\; T_{max}(c)]
+        c ~ Uniform{c_min, ..., c_max},  T ~ Uniform[T_min(n, c), T_max(c)]
 
     T_min moves the centre by half a pixel, at T_max fields fold in the typical sense (`admissible_temperatures`). In
     all else it is a `RandomDiffeomorphism`: a kornia augmentation and a transform of torchvision v2, for batches on a

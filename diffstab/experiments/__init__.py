@@ -30,12 +30,10 @@ class Listed(NamedTuple):
     Attributes:
         path: Where its class is, as package.module:Class.
         summary: What it is, in a line.
-        kind: Word in the column `kind` of its records; "" where only the class says.
     """
 
     path: str
     summary: str
-    kind: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -56,7 +54,7 @@ def _declared(file: Path) -> Iterator[tuple[str, Listed]]:
         if isinstance(node, ast.ClassDef) and "name" in words:
             summary = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
             path = f"{__name__}.{file.stem}:{node.name}"
-            yield words["name"], Listed(path, summary, words.get("kind", ""))
+            yield words["name"], Listed(path, summary)
 
 
 def _words(body: list[ast.stmt]) -> dict[str, str]:
@@ -81,12 +79,6 @@ def experiment_class(name: str) -> type[Experiment]:
             "experiment", f"be one of {', '.join(listed())}, or package.module:Class", repr(name)
         )
     return imported(listed()[name].path if name in listed() else name)
-
-
-def class_of_kind(kind: str) -> type[Experiment] | None:
-    """Return the kind of experiment whose records have that word in the column `kind`; None if none is known."""
-    classes = (imported(one.path) for one in listed().values() if one.kind in (kind, ""))
-    return next((cls for cls in classes if cls.kind == kind), None)
 
 
 def import_others() -> None:

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.force_trace import Layers, NetState, layer_numbers, layers_of, net_numbers, states
-from diffstab.experiments.l2_points import ProblemPoints, load_points, one_point, problem_of
-from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
-from diffstab.l2.descent import DescentSettings
+from diffstab.experiments.l2_points import L2Experiment, ProblemPoints, one_point
+from diffstab.experiments.unit import Axis, Cell, Workplace
 from diffstab.l2.forces import AT_REST
 from diffstab.l2.inverse import Inverse
 from diffstab.l2.kinks import stationarity
@@ -23,39 +21,28 @@ from diffstab.l2.network import draw_weights
 from diffstab.l2.problem import L2Problem
 from diffstab.results import write_arrays
 from diffstab.streams import stream
-from diffstab.training.devices import Devices
 
 PICTURES = "snapshots"
 """Folder, beside the records, of one file of arrays per seed."""
 
 
 @dataclass(frozen=True)
-class ForcesExperiment(Experiment):
+class ForcesExperiment(L2Experiment):
     """Follow attraction and repulsion in L2-regularised nets during training.
 
     Training has three stages: full-batch gradient descent with a line search, whose first steps are the pictured ones;
     Adam; and the finish of `descent`, to a stationary point.
 
     Args:
-        data: Data module: "class_path" and "init_args", without n_train and seed.
         n_train: Number of training points.
-        seeds: Each draws the points and the initial weights.
         hidden: n_1 ... n_{L-1}, the widths of the hidden layers; the depth L is one more than their number.
-        cost: "mse" (|z - y|^2 / 2; classes become one-hot targets) or "cross_entropy"; a mean over the points.
-        penalty: lambda > 0.
-        bias: b >= 0, the amount of bias.
-        activation: "relu", "linear" or "softplus".
         gd_steps: Steps of gradient descent.
         snapshots: Steps of gradient descent, 0 among them or not, at which the layers are kept for pictures; the end
             of training always is.
-        descent: Adam and the finish, and the gain of the initial weights.
         tolerance: Singular values of an activation matrix below this share of its largest count as zero in the
             pseudo-inverses, > 0. Neurons that die or align leave small ones, which no force should be divided by.
         tikhonov: e >= 0: K^+ becomes (K + e I)^{-1}.
         aligned_deg: Neurons within this angle, seen from the origin, count as on one ray.
-        threads: Of linear algebra; None leaves torch's choice.
-        accelerator: Where nets are trained, as in Lightning: "cpu", "gpu", "auto".
-        devices: One device: 1, or a list of its number.
 
     Raises:
         ArgumentError: If a list is empty or a value is out of range.
@@ -64,9 +51,7 @@ class ForcesExperiment(Experiment):
     name = "forces"
     kind = "forces"
     axes = (Axis("seeds", "seed", "seed", least=0),)
-    free = ("threads", "accelerator", "devices")
     prepared_from = ("data", "n_train", "cost", "accelerator", "devices")
-    class_option = DATA_MODULE
     folder_prefix = "forces_"
     curve = "n_train"
     measures = ("loss", "squared_norm", "stationarity")
@@ -75,21 +60,13 @@ class ForcesExperiment(Experiment):
         default_factory=lambda: {"class_path": "datamodules.Digits", "init_args": {"labels": "classes"}}
     )
     n_train: int = 60
-    seeds: list[int] = field(default_factory=lambda: [0])
     hidden: list[int] = field(default_factory=lambda: [20, 20])
     cost: str = "cross_entropy"
-    penalty: float = 1e-3
-    bias: float = 1.0
-    activation: str = "relu"
     gd_steps: int = 1000
     snapshots: list[int] = field(default_factory=lambda: [0, 64])
-    descent: DescentSettings = field(default_factory=DescentSettings)
     tolerance: float = 1e-3
     tikhonov: float = 0.0
     aligned_deg: float = 5.0
-    threads: int | None = None
-    accelerator: str = "cpu"
-    devices: int | str | list[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,15 +85,13 @@ class ForcesExperiment(Experiment):
                 "penalty", "be positive and finite", self.penalty, "Both forces scale with it."
             )
         Inverse(self.tolerance, self.tikhonov)
-        self._check_problem()
-
-    def _check_problem(self) -> None:
-        """Refuse what no problem can be made of, on one point, before any data are read."""
+        # What no problem can be made of, on one point, before any data are read.
         self.problem(one_point(self.cost)).widths(self.hidden)
 
-    def problem(self, points: ProblemPoints) -> L2Problem:
-        """Return what is minimised on the points."""
-        return problem_of(self, points, depth=len(self.hidden) + 1)
+    @property
+    def layers(self) -> int:
+        """The number of weight matrices."""
+        return len(self.hidden) + 1
 
     @property
     def inverse(self) -> Inverse:
@@ -126,16 +101,6 @@ class ForcesExperiment(Experiment):
     def begin(self, folder: Path) -> None:
         """Make the folder of the pictured arrays."""
         (folder / PICTURES).mkdir(exist_ok=True)
-
-    def check_data(self) -> None:
-        """Refuse data that no problem can be made of."""
-        self.problem(prepared(self, Cell(seed=self.seeds[0])))
-
-    def prepare(self, place: Cell) -> ProblemPoints:
-        """Draw the points of a seed."""
-        seed, dtype = place["seed"], torch.float64
-        points = load_points(self.data, n_train=self.n_train, seed=seed, cost=self.cost, dtype=dtype)
-        return points.to(Devices(self.accelerator, self.devices).place(dtype))
 
     def run(self, cell: Cell, shared: ProblemPoints, workplace: Workplace) -> dict[str, Any]:
         """Train a net and measure the forces; the pictured arrays go to a file of their own.

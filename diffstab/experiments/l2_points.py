@@ -1,8 +1,9 @@
-"""A data module's draw as the columns that `diffstab.l2` works on."""
+"""What the experiments on L2-regularised nets share: settings, and a data module's draw as columns of `diffstab.l2`."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -10,8 +11,11 @@ from torch.nn import functional
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.classes import build_data
+from diffstab.experiments.unit import DATA_MODULE, Cell, Experiment, prepared
+from diffstab.l2.descent import DescentSettings
 from diffstab.l2.problem import COSTS, L2Problem
 from diffstab.l2.reduction import reduced_inputs
+from diffstab.training.devices import Devices
 
 
 class ProblemPoints(NamedTuple):
@@ -101,13 +105,6 @@ def load_points(
     )
 
 
-def problem_of(settings: Any, points: ProblemPoints, *, depth: int) -> L2Problem:
-    """Return what an experiment, of any cost, penalty, bias and activation, minimises on points."""
-    options = {name: getattr(settings, name) for name in ("cost", "penalty", "bias", "activation")}
-    classes = points.classes if settings.cost == "cross_entropy" else None
-    return L2Problem(points.inputs, points.targets, depth=depth, classes=classes, **options)
-
-
 def one_point(cost: str) -> ProblemPoints:
     """Return a single point, on which settings are checked before any data are read."""
     place = torch.ones(1, 1, dtype=torch.float64)
@@ -133,3 +130,63 @@ def _targets(labels: Tensor, classes: int | None, cost: str, dtype: torch.dtype)
     if cost == "cross_entropy":
         return labels
     return functional.one_hot(labels, classes).T.to(dtype).contiguous()
+
+
+@dataclass(frozen=True)
+class L2Experiment(Experiment):
+    """A kind of experiment on L2-regularised nets; a subclass has a field or an axis `n_train`.
+
+    Args:
+        data: Data module: "class_path" and "init_args", without n_train and seed.
+        seeds: Each draws the points and the initial weights.
+        cost: "mse" (|z - y|^2 / 2; classes become one-hot targets) or "cross_entropy"; a mean over the points.
+        penalty: lambda > 0.
+        bias: b >= 0, the amount of bias.
+        activation: "relu", "linear" or "softplus".
+        descent: How weights are trained: Adam and the finish, and the gain of the initial weights.
+        threads: Of linear algebra; None leaves torch's choice.
+        accelerator: Where nets are trained, as in Lightning: "cpu", "gpu", "auto".
+        devices: One device: 1, or a list of its number.
+    """
+
+    free: ClassVar[tuple[str, ...]] = ("threads", "accelerator", "devices")
+    class_option = DATA_MODULE
+
+    data: dict[str, Any] = field(default_factory=lambda: {"class_path": "datamodules.TeacherNetwork"})
+    seeds: list[int] = field(default_factory=lambda: [0])
+    cost: str = "mse"
+    penalty: float = 1e-3
+    bias: float = 1.0
+    activation: str = "relu"
+    descent: DescentSettings = field(default_factory=DescentSettings)
+    threads: int | None = None
+    accelerator: str = "cpu"
+    devices: int | str | list[int] = 1
+
+    @property
+    def layers(self) -> int:
+        """The number of weight matrices."""
+        raise NotImplementedError
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The floating type of points and weights."""
+        return torch.float64
+
+    def problem(self, points: ProblemPoints) -> L2Problem:
+        """Return what is minimised on the points."""
+        options = {name: getattr(self, name) for name in ("cost", "penalty", "bias", "activation")}
+        classes = points.classes if self.cost == "cross_entropy" else None
+        return L2Problem(points.inputs, points.targets, depth=self.layers, classes=classes, **options)
+
+    def prepare(self, place: Cell) -> ProblemPoints:
+        """Draw the points of a size and seed."""
+        n_train = place.get("n_train", self.n_train)  # type: ignore[attr-defined]  # of the subclass
+        seed, dtype = place["seed"], self.torch_dtype
+        points = load_points(self.data, n_train=n_train, seed=seed, cost=self.cost, dtype=dtype)
+        return points.to(Devices(self.accelerator, self.devices).place(self.torch_dtype))
+
+    def check_data(self) -> None:
+        """Refuse data that no problem can be made of."""
+        *_, cell = self.cells()
+        self.problem(prepared(self, self.place(cell)))

@@ -10,44 +10,32 @@ from typing import Any
 import torch
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments.l2_points import ProblemPoints, load_points, one_point, problem_of
+from diffstab.experiments.l2_points import L2Experiment, ProblemPoints, one_point
 from diffstab.experiments.plateau_minima import OPTIMISERS, find_minima, run_columns
-from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
-from diffstab.l2.descent import DescentSettings
+from diffstab.experiments.unit import Axis, Cell, Workplace
 from diffstab.l2.frank_wolfe import FrankWolfeSettings
-from diffstab.l2.problem import L2Problem
 from diffstab.l2.projected import ProjectedSettings
-from diffstab.training.devices import Devices
 
 
 @dataclass(frozen=True)
-class PlateauExperiment(Experiment):
+class PlateauExperiment(L2Experiment):
     """Find the least loss of L2-regularised nets at every width.
 
     Args:
-        data: Data module: "class_path" and "init_args", without n_train and seed.
         n_train: Numbers of training points.
-        seeds: Each draws the points and the initial weights.
         widths: Of all hidden layers.
         restarts: Initialisations of each width; the best one counts.
         optimisers: "weights" (Adam, then L-BFGS or gradient descent), "shrinking" (the best of the widest nets,
             its most alike neurons merged down to each width and trained on), "representations" (projected gradient) or
             "covariances" (Frank-Wolfe over the cone, which finds its own width).
-        cost: "mse" (|z - y|^2 / 2; classes become one-hot targets) or "cross_entropy"; a mean over the points.
         penalty: lambda; plays no part with `interpolation`.
         depth: L >= 2, the number of weight matrices.
-        bias: b >= 0, the amount of bias.
-        activation: "relu", "linear" or "softplus".
         interpolation: Minimise the norm of nets that meet the targets, R(X, Y), in place of the penalised loss.
-        descent: How weights are trained.
         projected: How representations are descended on.
         frank_wolfe: How the cone of covariances is searched.
         plateau_tolerance: Share of the smallest loss by which a loss of the plateau may lie above it, for the page.
         prune_angle_deg: Neurons within this angle count as aligned.
         dtype: "float64" or "float32".
-        threads: Of linear algebra; None leaves torch's choice.
-        accelerator: Where nets are trained, as in Lightning: "cpu", "gpu", "auto".
-        devices: One device: 1, or a list of its number.
 
     Raises:
         ArgumentError: If a list is empty, a value is out of range or options exclude each other.
@@ -62,35 +50,24 @@ class PlateauExperiment(Experiment):
         Axis("widths", "width", "width", least=1, is_place=False, is_rising=True),
         Axis("restarts", "restart", "restart", is_place=False),
     )
-    free = ("threads", "accelerator", "devices", "plateau_tolerance")
+    free = (*L2Experiment.free, "plateau_tolerance")
     prepared_from = ("data", "cost", "dtype", "accelerator", "devices")
-    class_option = DATA_MODULE
     together = True
     folder_prefix = "plateau_"
     curve = "width"
     measures = ("loss", "cost", "squared_norm", "train_error", "test_error", "pruned_loss")
 
-    data: dict[str, Any] = field(default_factory=lambda: {"class_path": "datamodules.TeacherNetwork"})
     n_train: list[int] = field(default_factory=lambda: [100])
-    seeds: list[int] = field(default_factory=lambda: [0])
     widths: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 6, 8, 12, 16])
     restarts: int = 3
     optimisers: list[str] = field(default_factory=lambda: ["weights"])
-    cost: str = "mse"
-    penalty: float = 1e-3
     depth: int = 3
-    bias: float = 1.0
-    activation: str = "relu"
     interpolation: bool = False
-    descent: DescentSettings = field(default_factory=DescentSettings)
     projected: ProjectedSettings = field(default_factory=ProjectedSettings)
     frank_wolfe: FrankWolfeSettings = field(default_factory=FrankWolfeSettings)
     plateau_tolerance: float = 0.01
     prune_angle_deg: float = 1.0
     dtype: str = "float64"
-    threads: int | None = None
-    accelerator: str = "cpu"
-    devices: int | str | list[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,9 +97,10 @@ class PlateauExperiment(Experiment):
         if "covariances" in self.optimisers and self.dtype != "float64":
             raise ArgumentError("dtype", "be float64 for covariances", repr(self.dtype))
 
-    def problem(self, points: ProblemPoints) -> L2Problem:
-        """Return what is minimised on the points."""
-        return problem_of(self, points, depth=self.depth)
+    @property
+    def layers(self) -> int:
+        """The number of weight matrices."""
+        return self.depth
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -136,17 +114,6 @@ class PlateauExperiment(Experiment):
         if axis.name == "restart" and cell["optimiser"] == "shrinking":
             return [0]
         return super().values(axis, cell)
-
-    def prepare(self, place: Cell) -> ProblemPoints:
-        """Draw the points of a size and seed."""
-        n_train, seed = place["n_train"], place["seed"]
-        points = load_points(self.data, n_train=n_train, seed=seed, cost=self.cost, dtype=self.torch_dtype)
-        return points.to(Devices(self.accelerator, self.devices).place(self.torch_dtype))
-
-    def check_data(self) -> None:
-        """Refuse data that no problem can be made of."""
-        *_, cell = self.cells()
-        self.problem(prepared(self, self.place(cell)))
 
     def run_together(
         self, cells: Sequence[Cell], shared: ProblemPoints, workplace: Workplace

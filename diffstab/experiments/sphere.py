@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments.classes import class_at
+from diffstab.experiments.classes import described_class
 from diffstab.experiments.sphere_fits import (
     REGIMES,
     Draw,
@@ -42,14 +42,11 @@ def build_target(choice: dict[str, Any]) -> Target:
     Raises:
         ArgumentError: If the class does not exist, is no target or does not take an argument.
     """
-    unknown = sorted(set(choice) - {"class_path", "init_args"})
-    if unknown or "class_path" not in choice:
-        raise ArgumentError("targets", "have the keys class_path and, optionally, init_args", sorted(choice))
-    cls = class_at(choice["class_path"], argument="targets.class_path")
+    cls, options = described_class(choice, argument="targets")
     if not issubclass(cls, Target):
         raise ArgumentError("targets.class_path", "name a target of diffstab.sphere", choice["class_path"])
     try:
-        return cls(**choice.get("init_args") or {})
+        return cls(**options)
     except TypeError as error:
         raise ArgumentError("targets.init_args", f"be arguments of {cls.__name__}", error) from error
 

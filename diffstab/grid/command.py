@@ -68,7 +68,7 @@ def sweep(args: Sequence[str], track: Track) -> int:
     folder, retry_failed = Path(options.results or f"results/sweep_{plan.name}"), options.retry_failed
     if options.dry_run:
         check_place(plan, folder)
-        check_data(batch.experiment for batch in plan.batches)
+        check_data(plan.batches)
         print(estimate(plan, folder, workers=engine.processes, retry_failed=retry_failed))
         return 0
     project = options.wandb or plan.wandb
@@ -100,8 +100,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _status(args: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="diffstab sweep status", description="How far a sweep is.")
-    parser.add_argument("folder", help="results folder of a sweep")
+    parser = argparse.ArgumentParser(prog="diffstab sweep status", description="How far a grid is.")
+    parser.add_argument("folder", help="results folder of any command")
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     options = parser.parse_args(args)
     found = status(options.folder)
@@ -110,9 +110,9 @@ def _status(args: Sequence[str]) -> int:
 
 
 def _remove(args: Sequence[str]) -> int:
-    about = "Remove runs of a sweep: records, failures, and files beside them."
+    about = "Remove runs: records, failures, and files beside them."
     parser = argparse.ArgumentParser(prog="diffstab sweep rm", description=about)
-    parser.add_argument("folder", help="results folder of a sweep")
+    parser.add_argument("folder", help="results folder of any command")
     where = "runs of these coordinates; may be repeated"
     parser.add_argument("--where", action="append", default=[], metavar="NAME=VALUE", help=where)
     parser.add_argument("--failed", action="store_true", help="runs that failed")

@@ -1,4 +1,4 @@
-"""A sweep's folder seen from outside: how far it is, what it will take, and the removal of runs."""
+"""A results folder seen from outside: how far its grid is, what it will take, and the removal of runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.experiments import class_of_kind
 from diffstab.grid.forecast import Expected, expected
-from diffstab.grid.options import stored_experiment
 from diffstab.grid.plan import CELLS, Plan, Run
-from diffstab.results import Failure, Records, canonical_json, stored_config
+from diffstab.results import Failure, Records, canonical_json
 
 RunState = Literal["recorded", "running", "failed", "missing"]
 
@@ -29,7 +27,7 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class SweepStatus:
-    """How far a sweep is, or what starting it would do.
+    """How far a grid is, or what starting it would do.
 
     Attributes:
         states: RunState of every run, by key.
@@ -86,15 +84,12 @@ def _listed(lines: Sequence[str]) -> list[str]:
 
 
 def status(folder: str | Path) -> SweepStatus:
-    """Return how far a sweep is; nothing is written.
+    """Return how far the grid of a results folder is; nothing is written.
 
     A run that is at work counts as running, if it failed before too.
 
-    Args:
-        folder: Results folder of a sweep.
-
     Raises:
-        ResultsError: If no sweep was started there, or a file of it is damaged.
+        ResultsError: If no grid was started there, or a file of it is damaged.
     """
     records, runs = Records(folder), stored_runs(folder)
     states, known = _states(records, runs), records.failures()
@@ -120,8 +115,7 @@ def estimate(plan: Plan, folder: str | Path, *, workers: int = 1, retry_failed: 
     wanted = ("missing", "failed") if retry_failed else ("missing",)
     todo = [run for run in runs if states[run.key] in wanted]
     # Runs of an earlier, other grid in this folder tell of their time too.
-    known = [*runs, *(stored_runs(folder) if (Path(folder) / CELLS).exists() else [])]
-    time = expected(todo, records, known)
+    time = expected(todo, records, [*runs, *known_runs(folder)])
     return SweepStatus(states, _labels(runs, states, *wanted), expected=time, workers=workers, verb="to run")
 
 
@@ -146,57 +140,39 @@ def _states(records: Records, runs: Sequence[Run]) -> dict[str, RunState]:
 
 
 def stored_runs(folder: str | Path) -> list[Run]:
-    """Return the runs of the sweep that was started last in a folder.
+    """Return the runs of the grid that was started last in a folder.
 
     Raises:
         ResultsError: If there is none, or its file is damaged.
     """
-    path = Path(folder) / CELLS
-    if not path.exists():
-        message = f"No sweep was started in {folder}: there is no {CELLS}."
+    if not (Path(folder) / CELLS).exists():
+        message = f"No grid was started in {folder}: there is no {CELLS}."
         raise ResultsError(f"{message} Start one: `diffstab sweep FILE --results {folder}`.")
+    return known_runs(folder)
+
+
+def known_runs(folder: str | Path) -> list[Run]:
+    """Return the same; none where nothing was started, or by a version that did not write it down.
+
+    Raises:
+        ResultsError: If its file is damaged.
+    """
+    path = Path(folder) / CELLS
     try:
-        rows = pq.read_table(path).to_pylist()
+        rows = pq.read_table(path).to_pylist() if path.exists() else []
         return [Run(**{**row, "coordinates": dict(json.loads(row["coordinates"]))}) for row in rows]
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         message = f"{path} is damaged ({error})."
-        raise ResultsError(f"{message} Start the sweep again: it writes this file anew.") from error
-
-
-def runs_of(folder: str | Path, kind: str) -> dict[str, Mapping[str, Any]]:
-    """Return the runs that a results folder is for: what tells each apart, by the name of its record.
-
-    Those of a sweep are in its plan, others follow from the configuration; none where the folder does not say.
-
-    Args:
-        folder: Results folder.
-        kind: Word in the column `kind` of its records.
-
-    Raises:
-        ResultsError: If a file of the folder is damaged.
-    """
-    folder = Path(folder)
-    if (folder / CELLS).exists():
-        return {run.key: run.coordinates for run in stored_runs(folder)}
-    found, path = class_of_kind(kind), folder / "config.yaml"
-    config = stored_config(path) if found and path.exists() else {}
-    # Without a side of its grid a configuration does not say how large that is.
-    if found is None or not (found.axes and config.keys() >= {axis.option for axis in found.axes}):
-        return {}
-    try:
-        experiment = stored_experiment(found, config)
-    except ArgumentError:  # changed by hand
-        return {}
-    return {experiment.key(cell): cell for cell in experiment.cells()}
+        raise ResultsError(f"{message} Start the same command again: it writes this file anew.") from error
 
 
 def remove(
     folder: str | Path, *, where: Sequence[str] = (), failed: bool = False, everything: bool = False
 ) -> int:
-    """Remove runs of a sweep: their records, failures, and the files beside the records that have their names.
+    """Remove runs of a grid: their records, failures, and the files beside the records that have their names.
 
     Args:
-        folder: Results folder of a sweep.
+        folder: Results folder.
         where: Conditions such as `n_train=64` on coordinates; a run is removed if it meets all.
         failed: Only runs that failed, which are then tried again.
         everything: All runs; the folder stays, with the plan.
@@ -206,7 +182,7 @@ def remove(
 
     Raises:
         ArgumentError: If nothing is selected, everything with a condition, or a condition names no coordinate.
-        ResultsError: If no sweep was started there, a selected run is at work now, or the disk refuses.
+        ResultsError: If no grid was started there, a selected run is at work now, or the disk refuses.
     """
     if everything == bool(where or failed):
         received, way_out = "both" if everything else "nothing", "Give --where NAME=VALUE, --failed or --all."

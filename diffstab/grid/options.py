@@ -60,7 +60,7 @@ def parse(experiment: type[Experiment], args: Sequence[str]) -> Request:
     args = split_zipped(args)
     if hasattr(experiment, "from_arguments"):
         return Request(experiment.from_arguments(args), Path(_default_folder(experiment, [])))
-    parser = _parser(experiment, is_command=True)
+    parser = _parser(experiment)
     try:
         args = read_arguments(with_configs(args))
         options = parser.parse_args(args)
@@ -76,36 +76,16 @@ def parse(experiment: type[Experiment], args: Sequence[str]) -> Request:
     return Request(made, Path(folder), options.workers, options.wandb)
 
 
-def stored_experiment(experiment: type[E], config: Mapping[str, Any]) -> E:
-    """Return the experiment of a results folder's configuration.
-
-    Args:
-        experiment: Kind of experiment.
-        config: As `Experiment.resolved` returned it, read back from YAML.
-
-    Raises:
-        ArgumentError: If it is none of that kind.
-    """
-    from jsonargparse import ArgumentError as ParseError
-
-    parser = _parser(experiment, is_command=False)
-    try:
-        return _made(experiment, parser, parser.parse_object(dict(config)))
-    except ParseError as error:
-        raise ArgumentError("configuration", f"be one of diffstab {experiment.name}", told(error)) from error
-
-
-def _parser(experiment: type[Experiment], *, is_command: bool) -> ArgumentParser:
+def _parser(experiment: type[Experiment]) -> ArgumentParser:
     from jsonargparse import ArgumentParser
 
     about = f"{(experiment.__doc__ or '').partition(chr(10))[0]} Recorded runs are skipped."
     prog = f"diffstab {experiment.name}"
     parser = ArgumentParser(exit_on_error=False, parser_mode=strict_reading(), prog=prog, description=about)
-    if is_command:
-        parser.add_argument("--config", action="config", help="YAML file of the experiment")
-        parser.add_argument("--results", "--output", type=str, default=None, help="results folder")
-        parser.add_argument("--workers", type=int, default=1, help="processes that run at once")
-        parser.add_argument("--wandb", type=str, default=None, metavar="PROJECT", help="log the runs to W&B")
+    parser.add_argument("--config", action="config", help="YAML file of the experiment")
+    parser.add_argument("--results", "--output", type=str, default=None, help="results folder")
+    parser.add_argument("--workers", type=int, default=1, help="processes that run at once")
+    parser.add_argument("--wandb", type=str, default=None, metavar="PROJECT", help="log the runs to W&B")
     choice = experiment.class_option
     if choice is not None:
         base, default = class_at(choice.base, argument=choice.option), getattr(experiment(), choice.option)

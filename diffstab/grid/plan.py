@@ -30,7 +30,7 @@ from diffstab.results.packs import were_numbers
 PLAN = "sweep.yaml"
 """File of a sweep's folder with its command, its base configuration's arguments and its parameters."""
 CELLS = "cells.parquet"
-"""File of a sweep's folder with a row per run: `key` of its record, number of its `batch`, `label`, and `coordinates`.
+"""File of a results folder with a row per run: `key` of its record, number of its `batch`, `label`, `coordinates`.
 
 The coordinates are JSON: the options that the sweep sets, under their dotted names, and what distinguishes the run
 within its experiment (seed, n_train, method, ...).
@@ -198,15 +198,15 @@ def _kind(values: Sequence[Any]) -> tuple[str, Callable[[Any], Any]]:
     return "text", str if types == {str} else canonical_json
 
 
-def check_data(experiments: Iterable[Experiment]) -> None:
-    """Ask for the data of every configuration, so that bad options are refused before anything is made.
+def check_data(batches: Iterable[RunBatch]) -> None:
+    """Ask for the data of every configuration of batches, so that bad options are refused before anything is made.
 
     Raises:
         ArgumentError: If the data options are wrong.
         DataError: If the data are missing or damaged.
     """
     seen = set()
-    for experiment in experiments:
+    for experiment in _experiments(batches):
         settings, names = experiment.resolved(), experiment.prepared_from
         if names is not None:
             axes = [axis.option for axis in experiment.axes if axis.is_place]
@@ -215,6 +215,10 @@ def check_data(experiments: Iterable[Experiment]) -> None:
         if described not in seen:
             seen.add(described)
             experiment.check_data()
+
+
+def _experiments(batches: Iterable[RunBatch]) -> Iterable[Experiment]:
+    return {id(batch.experiment): batch.experiment for batch in batches}.values()
 
 
 def check_place(plan: Plan, folder: str | Path) -> None:
@@ -259,10 +263,10 @@ def open_plan(plan: Plan, folder: str | Path) -> Records:
     if plan.written:
         text = yaml.safe_dump(dict(plan.written), sort_keys=False, allow_unicode=True)
         write_atomically(store.folder / PLAN, text.encode())
-        rows = [{**run._asdict(), "coordinates": canonical_json(run.coordinates)} for run in plan.runs]
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(rows), buffer)
-        write_atomically(store.folder / CELLS, buffer.getvalue())
+    rows = [{**run._asdict(), "coordinates": canonical_json(run.coordinates)} for run in plan.runs]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    write_atomically(store.folder / CELLS, buffer.getvalue())
     return store
 
 
@@ -271,8 +275,7 @@ def _common(plan: Plan) -> dict[str, Any]:
     config = dict(plan.base.resolved())
     if not plan.written:
         return config
-    experiments = {id(batch.experiment): batch.experiment for batch in plan.batches}
-    grids = [experiment.resolved() for experiment in experiments.values()]
+    grids = [experiment.resolved() for experiment in _experiments(plan.batches)]
     for name in (name for name in plan.base.grid_keys() if name in config):
         values = [grid[name] for grid in grids]
         if isinstance(config[name], list | tuple):

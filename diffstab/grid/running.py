@@ -85,7 +85,7 @@ def run_plan(
         open_plan(plan, folder)
         return Tally(failed, failed=failed)
     check_place(plan, folder)
-    check_data(batch.experiment for batch in batches)
+    check_data(batches)
     held = (
         connected(where, shared=Path(folder)) if isinstance(where, Engine) else nullcontext(where or _Here())
     )

@@ -105,12 +105,12 @@ class NTKRegressor(RegressorMixin, _KernelEstimator):
     Points, targets and weights may be tensors of any device; what comes back is NumPy (`as_predictor` gives tensors).
 
     Args:
+        ridge: Added to the diagonal of K, >= 0; 0 interpolates. A loss
+            1/(2n) sum (y - f)^2 + (ridge/2n) |f|^2 has this solution.
         kernel: "ntk", or "random_feature" (only the last layer trained).
         depth: Number of hidden layers.
         activation: "relu" or "softplus".
         beta: Steepness of the softplus.
-        ridge: Added to the diagonal of K, >= 0; 0 interpolates. A loss
-            1/(2n) sum (y - f)^2 + (ridge/2n) |f|^2 has this solution.
 
     Attributes:
         dual_coef_: a, shape (n,) or (n, outputs).
@@ -123,11 +123,11 @@ class NTKRegressor(RegressorMixin, _KernelEstimator):
     def __init__(
         self,
         *,
+        ridge: float = 0.0,
         kernel: str = "ntk",
         depth: int = 1,
         activation: str = "relu",
         beta: float = 5.0,
-        ridge: float = 0.0,
     ) -> None:
         super().__init__(kernel=kernel, depth=depth, activation=activation, beta=beta)
         self.ridge = ridge

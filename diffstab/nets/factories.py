@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from diffstab.errors import ArgumentError, DataError, DiffstabError
@@ -57,10 +58,14 @@ def factory_at(path: str) -> Any:
     return found
 
 
-def build(path: str, init_args: Mapping[str, Any], *, seed: int = 0) -> BuiltModel:
+def build(path: str, init_args: Mapping[str, Any], *, seed: int = 0, fresh: bool = False) -> BuiltModel:
     """Make the model of package.module:name: an instance of a class, what a factory returns, or a model as it is.
 
-    Arguments that are mappings of class_path and init_args are made first.
+    Args:
+        path: What is made.
+        init_args: Its arguments; mappings of class_path and init_args are made first, a dtype is a name.
+        seed: Of the initial weights.
+        fresh: Whether it must have initial weights.
 
     Raises:
         ArgumentError: If it cannot be imported or made, needs other arguments, or is no model.
@@ -69,6 +74,10 @@ def build(path: str, init_args: Mapping[str, Any], *, seed: int = 0) -> BuiltMod
     if isinstance(factory, nn.Module):
         if init_args:
             raise ArgumentError("init_args", f"be left out: {path} is a model already", dict(init_args))
+        if fresh:
+            raise ArgumentError(
+                "untrained", f"be left out: {path} is a model already, with its weights", fresh
+            )
         return BuiltModel(factory)
     if not callable(factory):
         raise ArgumentError(
@@ -76,7 +85,7 @@ def build(path: str, init_args: Mapping[str, Any], *, seed: int = 0) -> BuiltMod
         )
     check_arguments(factory, init_args, path)
     with initial_weights(seed):
-        module = _made(factory, {name: _built(value, seed) for name, value in init_args.items()}, path)
+        module = _made(factory, {name: _built(name, value, seed) for name, value in init_args.items()}, path)
     if not callable(module):
         raise ArgumentError("model", "be made by what it names", f"{type(module).__name__} from {path}")
     return BuiltModel(module)
@@ -134,6 +143,9 @@ def torchvision_model(
         chosen = known[weights]
 
     def make(**options: Any) -> Any:
+        # Else a net for segmentation or detection downloads weights of its body, unasked.
+        if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters:
+            options = {"weights_backbone": None, **options}
         return models.get_model(name, weights=None if untrained else chosen, **options)
 
     with initial_weights(seed), warnings.catch_warnings():
@@ -185,16 +197,18 @@ def _made(factory: Callable[..., Any], options: Mapping[str, Any], path: str) ->
         ) from error
 
 
-def _built(value: Any, seed: int) -> Any:
-    """Make what is described by class_path and init_args."""
+def _built(name: str, value: Any, seed: int) -> Any:
+    """Make what is described by class_path and init_args, and the type that a dtype names."""
+    if name == "dtype" and isinstance(value, str):
+        return getattr(torch, value.removeprefix("torch."), value)
     if (
         not isinstance(value, Mapping)
         or "class_path" not in value
         or value.keys() - {"class_path", "init_args"}
     ):
         return value
-    module, _, name = str(value["class_path"]).rpartition(".")
-    return build(f"{module}:{name}", value.get("init_args") or {}, seed=seed).module
+    module, _, inner = str(value["class_path"]).rpartition(".")
+    return build(f"{module}:{inner}", value.get("init_args") or {}, seed=seed).module
 
 
 def _check_listed(name: str, known: list[str], library: str) -> None:

@@ -85,31 +85,29 @@ def _run(
 
 
 def _shapes(loaded: LoadedModel, module: nn.Module, size: list[int] | None) -> Iterator[tuple[int, int, int]]:
-    channels = _channels(loaded, module)
-    if size is None:
-        sides = [loaded.input_size] if loaded.input_size else [(side, side) for side in _likely(loaded)]
-        yield from ((channels, height, width) for height, width in sides)
-    elif len(size) <= 2:
-        yield (channels, size[0], size[-1])
+    if size is None or len(size) <= 2:
+        sides = [(size[0], size[-1])] if size else _likely_sizes(loaded)
+        yield from ((channels, *pair) for pair in sides for channels in _channels(loaded, module))
     elif len(size) == 3:
         yield (size[0], size[1], size[2])
     else:
         raise ArgumentError("input_size", "be one to three numbers", size)
 
 
-def _likely(loaded: LoadedModel) -> tuple[int, ...]:
+def _likely_sizes(loaded: LoadedModel) -> list[tuple[int, int]]:
+    if loaded.input_size is not None:
+        return [loaded.input_size]
     from_library = loaded.source.startswith(("torchvision:", "timm:"))
-    return (224, 299, *_SIDES) if from_library else _SIDES
+    return [(side, side) for side in ((224, 299, *_SIDES) if from_library else _SIDES)]
 
 
-def _channels(loaded: LoadedModel, module: nn.Module) -> int:
-    """Return the channels that the first convolution takes; 1 for a net of linear layers, else 3."""
+def _channels(loaded: LoadedModel, module: nn.Module) -> tuple[int, ...]:
+    """Return the channels that the first convolution takes, or else what is likely."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            return part.in_channels
-    if loaded.preprocessing.mean is not None:
-        return len(loaded.preprocessing.mean)
-    return 3 if loaded.source.endswith(".pt2") else 1
+            return (part.in_channels,)
+    mean = loaded.preprocessing.mean
+    return (3, 1) if mean is None else (len(mean), 3, 1)
 
 
 def _table(infos: list[LayerInfo]) -> Table:

@@ -33,6 +33,7 @@ class LoadedModel:
         has_layers: Whether its layers can be measured.
         input_size: Height and width of what enters it, where that is known; None takes any.
         batch_size: Number of images that it was exported for; it takes others in parts.
+        expected: Preprocessing that came with the weights, whatever `preprocessing` is; None where none did.
         notes: What a person should know about how it was loaded, one sentence each.
     """
 
@@ -45,6 +46,7 @@ class LoadedModel:
     has_layers: bool = True
     input_size: tuple[int, int] | None = None
     batch_size: int | None = None
+    expected: Preprocessing | None = None
     notes: tuple[str, ...] = ()
 
     def __call__(self, images: Tensor) -> Any:
@@ -123,7 +125,7 @@ def _of_code(
     read = None if weights is None else read_weights(weights)
     if read is not None and hasattr(factory_at(source), "load_from_checkpoint"):
         options = {**_hyper_parameters(read, factory_at(source)), **options}
-    built = build(source, options, seed=seed)
+    built = build(source, options, seed=seed, fresh=untrained)
     return _finished(built, source, source.partition(":")[2], None if untrained else read)
 
 
@@ -169,6 +171,7 @@ def _finished(built: BuiltModel, source: str, name: str, read: WeightsFile | Non
         weights="" if read is None else read.path.name,
         weights_hash=weights_hash(module.state_dict()),
         input_size=built.preprocessing.input_size,
+        expected=None if built.preprocessing.is_identity else built.preprocessing,
         notes=tuple(notes),
     )
 

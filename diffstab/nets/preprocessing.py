@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
@@ -166,7 +168,14 @@ def timm_preprocessing(config: dict[str, Any]) -> Preprocessing:
 
 
 def _per_channel(numbers: tuple[float, ...], images: Tensor) -> Tensor:
-    return images.new_tensor(numbers).view(1, -1, 1, 1)
+    return _constants(numbers, images.device, images.dtype)
+
+
+@lru_cache(maxsize=64)
+def _constants(numbers: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return numbers on a device; kept, as each copy to a GPU waits for it."""
+    with torch.inference_mode(False):  # whoever needs gradients later must be able to use them
+        return torch.tensor(numbers, device=device, dtype=dtype).view(1, -1, 1, 1)
 
 
 def _size(name: str, size: Any) -> Size | None:

@@ -22,8 +22,24 @@ WEIGHT_FILES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors")
 _INNER = ("state_dict", "model_state_dict", "model", "net", "params")
 """Where in a file of a training the state dict is, most usual first."""
 
-_PREFIXES = ("module.", "model.", "net.", "_orig_mod.", "model.module.", "model._orig_mod.", "predictor.net.")
+_PREFIXES = (
+    "module.",
+    "model.",
+    "net.",
+    "_orig_mod.",
+    "model.module.",
+    "model._orig_mod.",
+    "predictor.net.",
+    "predictor.",
+)
 """What wrappers put before the names: DataParallel, Lightning modules, torch.compile, a `Task` of this project."""
+
+_OF_A_TASK = "predictor.net."
+
+_NET_ALONE = (
+    "The net was trained as F = alpha (f - xi f_0), and this is f alone. F is diffstab.nets:CentredOutput, "
+    "with the net and xi in its init_args."
+)
 
 _HASH_LENGTH = 16
 
@@ -89,11 +105,11 @@ def put_weights(net: nn.Module, file: WeightsFile) -> list[str]:
         raise ArgumentError("weights", "be those of the model", received, way_out)
     prefix, state = next(iter(fitting.items()))
     net.load_state_dict(state, strict=False)
-    left = sorted(
-        name for name in file.state if not name.startswith(prefix) or name.removeprefix(prefix) not in wanted
-    )
     notes = [f"{prefix!r} was taken off the names in {file.path.name}."] if prefix else []
-    if left:
+    if prefix == _OF_A_TASK and file.hyper_parameters.get("xi"):
+        notes.append(_NET_ALONE)
+    left = _left_out(file, prefix, wanted)
+    if left and prefix != _OF_A_TASK:
         notes.append(
             f"{file.path.name} holds more than the model: {', '.join(left[:3])}{', ...' * (len(left) > 3)}."
         )
@@ -113,6 +129,12 @@ def weights_hash(state: Mapping[str, Any]) -> str:
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
             digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
     return digest.hexdigest()[:_HASH_LENGTH]
+
+
+def _left_out(file: WeightsFile, prefix: str, wanted: Mapping[str, Tensor]) -> list[str]:
+    return sorted(
+        name for name in file.state if not name.startswith(prefix) or name.removeprefix(prefix) not in wanted
+    )
 
 
 def _plain(path: Path) -> Any:

@@ -11,7 +11,7 @@ from rich.console import Console
 from diffstab.errors import DataError
 from diffstab.experiments.unit import Experiment
 from diffstab.grid.cluster import Engine, connected
-from diffstab.grid.plan import check_place, experiment_plan
+from diffstab.grid.plan import Plan, check_place, experiment_plan
 from diffstab.grid.running import run_plan
 from diffstab.paper.stages import Stage, chosen
 from diffstab.results import Records
@@ -107,7 +107,7 @@ def run_planned(
     console, ready = console or Console(stderr=True), [one for one in planned if not one.absent]
     for one in ready:
         # Refused now rather than when its turn comes.
-        check_place(experiment_plan(one.experiment), one.folder)
+        check_place(Plan(one.stage.name, one.experiment, []), one.folder)
     to_do = [one for one in ready if one.missing]
     if to_do:
         with connected(Engine(workers=workers)) as client:

@@ -133,32 +133,39 @@ class Section(NamedTuple):
     is_folded: bool = False
 
 
-def unbroken(text: str) -> str:
-    """The text with intervals, sizes and units that no line breaks."""
-    return re.sub(r"\[[^\]]*\]|\b\w = \S+|\d %", lambda found: found[0].replace(" ", "\u00a0"), text)
+class Document(NamedTuple):
+    """A page.
 
-
-def page_html(
-    title: str, subtitle: str, *, topic: str, sections: Sequence[Section], notes: Sequence[str] = ()
-) -> str:
-    """The page as one HTML text that needs no other file and no network.
-
-    All texts are escaped; a content policy in the page forbids it to load anything.
-
-    Args:
-        title: Heading of the page.
-        subtitle: Line below it.
-        topic: What the page is about, beside the project's name.
+    Attributes:
+        title: Heading.
+        line: Below it: the question.
+        topic: What it is about, beside the project's name.
         sections: Parts in order.
         notes: Cautions, shown after the first part.
     """
-    environment = Environment(
-        loader=PackageLoader("diffstab.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["unbroken"] = unbroken
-    template = environment.get_template("page.html.j2")
-    return template.render(title=title, subtitle=subtitle, topic=topic, sections=sections, notes=notes)
+
+    title: str
+    line: str
+    topic: str
+    sections: Sequence[Section]
+    notes: Sequence[str] = ()
+
+    def html(self) -> str:
+        """Return the page as one HTML text that needs no other file and no network.
+
+        All texts are escaped; a content policy in the page forbids it to load anything.
+        """
+        environment = Environment(
+            loader=PackageLoader("diffstab.report", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters["unbroken"] = unbroken
+        return environment.get_template("page.html.j2").render(self._asdict())
+
+
+def unbroken(text: str) -> str:
+    """The text with intervals, sizes and units that no line breaks."""
+    return re.sub(r"\[[^\]]*\]|\b\w = \S+|\d %", lambda found: found[0].replace(" ", "\u00a0"), text)

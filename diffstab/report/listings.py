@@ -103,7 +103,7 @@ class Listing:
     def table(self, records: pd.DataFrame) -> Table | None:
         """List records; None where they have nothing to list."""
         frame = self.prepare(records) if self.prepare else records
-        shown = [one for one in self.entries if one.count or is_recorded(frame, one.name)]
+        shown = [one for one in self.entries if is_recorded(frame, one.name)]
         if frame.empty or all(one.count for one in shown):
             return None
         rows = [name for name in self.rows[:-1] if frame[name].nunique() > 1] + [self.rows[-1]]
@@ -132,7 +132,7 @@ def draws(name: str = "seed") -> Entry:
 
 def counts(name: str) -> Entry:
     """A column that counts the values of another: "margin: 4, max_steps: 1"."""
-    return Entry(name, count=lambda part: TableCell((name in part and counts_text(part[name])) or "–"))
+    return Entry(name, count=lambda part: TableCell(counts_text(part[name]) or "–"))
 
 
 def signs(name: str) -> Entry:

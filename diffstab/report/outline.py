@@ -102,11 +102,7 @@ class Page:
 
 
 def read_page(path: Path, code: ModuleType) -> Page:
-    """Read the page that a YAML file describes.
-
-    Args:
-        path: The file.
-        code: Module with the functions that it names.
+    """Read the page that a YAML file describes, with the functions of a module that it names.
 
     Raises:
         ArgumentError: The file names a statistic, mark, setting or function that there is not.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from diffstab.grid.folder import runs_of
+from diffstab.grid.folder import known_runs
 from diffstab.report.claims.judging import Judgement, answer_text, claims_sections, judge_records
-from diffstab.report.document import Section
+from diffstab.report.document import Document, Section
 from diffstab.report.outline import Chapter, Page
 from diffstab.report.pages import page_of, read_runs
 from diffstab.report.provenance import cautions, provenance
@@ -37,9 +37,9 @@ def write_report(folder: str | Path) -> Path:
     judged = judge_records(runs.frame, runs.kind)
     parts = [lead(page, runs, judged), *chapters(page, runs), *claims_sections(judged)]
     parts.append(provenance(runs.frame, config=runs.source))
-    notes = [*cautions(runs, asked=len(runs_of(folder, runs.kind))), *page.call("cautions", runs, ())]
-    heads = {"title": page.call("title", runs), "line": page.call("question", runs) or page.question}
-    return write_page(folder, **heads, topic=page.topic, parts=parts, notes=notes)
+    notes = [*cautions(runs, asked=len(known_runs(folder))), *page.call("cautions", runs, ())]
+    question = page.call("question", runs) or page.question
+    return write_page(folder, Document(page.call("title", runs), question, page.topic, parts, notes))
 
 
 def lead(page: Page, runs: Runs, judged: Sequence[Judgement]) -> Section:

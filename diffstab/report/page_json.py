@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from diffstab.report.document import Picture, Section, Table, TableCell
+from diffstab.report.document import Document, Picture, Section, Table, TableCell
 
 
-def page_json(title: str, folder: Path, sections: Sequence[Section], notes: Sequence[str]) -> str:
-    """Return the content of a page as JSON.
-
-    Args:
-        title: Of the page.
-        folder: That the page and its figures lie in.
-        sections: Of the page.
-        notes: Its cautions.
+def page_json(document: Document, folder: Path) -> str:
+    """Return the content of a page, which lies in a folder with its figures, as JSON.
 
     Returns:
         An object with ``title``, ``page``, ``findings`` (what is found, by its label), ``cautions``, ``tables``
         (with the text of each cell and its value) and ``figures`` (with their files).
     """
+    sections = document.sections
     found = [pair for section in sections for pair in section.verdicts]
     tables = [_table(section, table) for section in sections for table in section.tables]
     pictures = [_figure(picture, folder) for section in sections for picture in section.pictures]
     content = {
-        "title": title,
+        "title": document.title,
         "page": str(folder / "index.html"),
         "findings": dict(found),
-        "cautions": list(notes),
+        "cautions": list(document.notes),
         "tables": tables,
         "figures": pictures,
     }

@@ -223,16 +223,7 @@ def shape(plot: Plot, frame: pd.DataFrame) -> tuple[int, int]:
 
 
 def draw(plot: Plot, frame: pd.DataFrame, axes: np.ndarray) -> Legend:
-    """Draw a plot on axes.
-
-    Args:
-        plot: The plot.
-        frame: As returned by its method `frame`.
-        axes: Array of the shape that `shape` returns.
-
-    Returns:
-        What was drawn, for legend and caption.
-    """
+    """Draw a frame, made by the plot's method `frame`, on axes of the shape that `shape` returns."""
     legend, names, parts = Legend(), recorded(plot, frame), panels(plot, frame)
     colours = palette(plot.colour, [str(value) for value in ordered(plot.colour, frame[plot.colour])])
     is_turned = plot.across and min(len(names), len(parts)) > 1

@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from diffstab.errors import ResultsError
-from diffstab.report.document import Section, page_html
+from diffstab.report.document import Document
 from diffstab.report.page_json import page_json
 from diffstab.results import write_atomically
 
@@ -80,18 +80,8 @@ def _is_our_page(path: Path) -> bool:
         return False
 
 
-def write_page(
-    folder: Path, *, title: str, topic: str, line: str, parts: Sequence[Section], notes: Sequence[str]
-) -> Path:
-    """Write the sections as ``report/index.html`` of a results folder, what they say as ``page.json``, and pictures.
-
-    Args:
-        folder: Results folder.
-        title: Heading of the page.
-        topic: What the page is about, beside the project's name.
-        line: Shown below the heading.
-        parts: Sections in order.
-        notes: Cautions, shown after the first section.
+def write_page(folder: Path, document: Document) -> Path:
+    """Write ``report/index.html`` of a results folder, what it says as ``page.json``, and the files of its pictures.
 
     Returns:
         Path of the page.
@@ -99,10 +89,10 @@ def write_page(
     Raises:
         ResultsError: The folder cannot be written to; the old report stays then.
     """
-    files = {"index.html": page_html(title, line, topic=topic, sections=parts, notes=notes).encode("utf-8")}
-    files["page.json"] = page_json(title, folder / "report", parts, notes).encode("utf-8")
-    for picture in (picture for part in parts for picture in part.pictures):
+    target = folder / "report"
+    files = {"index.html": document.html().encode(), "page.json": page_json(document, target).encode()}
+    for picture in (picture for part in document.sections for picture in part.pictures):
         files[f"figures/{picture.stem}.png"] = picture.rendered.png
         files[f"figures/{picture.stem}.pdf"] = picture.rendered.pdf
-    replace_files(folder / "report", files)
-    return folder / "report" / "index.html"
+    replace_files(target, files)
+    return target / "index.html"

@@ -14,6 +14,11 @@ from diffstab.results.yaml_text import parse_yaml
 from diffstab.streams import SCHEME
 
 GRID_KEYS = ("n_train", "seeds", "methods")
+LATER: dict[str, object] = {"data.init_args.augmentation": None}
+"""Options that came after the first records, each with the value that leaves all as it was.
+
+With it an option takes no part in the names of records: those from before it are found.
+"""
 
 
 def record_key(config: Mapping[str, object], cell: Mapping[str, object], *, grid_keys: Sequence[str]) -> str:
@@ -116,7 +121,11 @@ def _check_streams(folder: Path) -> None:
 
 
 def _fixed(config: Mapping[str, object], grid_keys: Sequence[str]) -> dict[str, object]:
-    return {name: value for name, value in flatten(config).items() if not _is_under(name, grid_keys)}
+    return {
+        name: value
+        for name, value in flatten(config).items()
+        if not _is_under(name, grid_keys) and not (name in LATER and value == LATER[name])
+    }
 
 
 def stored_config(path: Path) -> Mapping[str, object]:

@@ -122,6 +122,10 @@ class Deformation(ABC):
                 images, self._field_for(images, parameters), lambda part: part, mode=self.mode
             )
 
+    def resized(self, parameters: Tensor, size: tuple[int, int], other: tuple[int, int]) -> Tensor:
+        """Parameters of the same field on a grid of another height and width; most do not depend on the size."""
+        return parameters
+
     def interpolation_alone(self, images: Tensor, parameters: Tensor) -> Tensor | None:
         """What `apply` does to images without any displacement: see `diffstab.stability.interpolation`."""
         if self.mode == "nearest":

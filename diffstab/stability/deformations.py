@@ -18,6 +18,7 @@ from diffstab.errors import ArgumentError
 from diffstab.stability.deformation import Deform, Deformation, Deformed, Source
 from diffstab.stability.field_facts import FieldFacts, facts_of_series
 from diffstab.stability.interpolation import blurred
+from diffstab.stability.measures import double_device
 from diffstab.stability.transforms import (
     check_points,
     rotate_towards,
@@ -198,12 +199,17 @@ class Translation(Deformation):
         """The shift at every pixel."""
         return translation_field(parameters, height, width)
 
+    def resized(self, parameters: Tensor, size: tuple[int, int], other: tuple[int, int]) -> Tensor:
+        """Shifts of the same share of a grid's sides."""
+        return parameters * parameters.new_tensor([other[1] / size[1], other[0] / size[0]])
+
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
         """Shift images."""
         if not self.circular:
             return super().apply(images, parameters)
-        working = images.to(working_dtype(images.dtype))
-        return restored(translate_circularly(working, parameters), images.dtype)
+        place = double_device(images.device)
+        working = images.to(place).to(working_dtype(images.dtype))
+        return restored(translate_circularly(working, parameters), images.dtype).to(images.device)
 
     def interpolation_alone(self, images: Tensor, parameters: Tensor) -> Tensor | None:
         """The blur of the shift, around the border where shifts are circular."""

@@ -99,12 +99,14 @@ class Versions(NamedTuple):
             alone: shape (versions, n, ...).
         norms: |tau x - x| and |eta|, shape (deformations, fields, 2, n), on the device of the images.
         facts: For each deformation and field.
+        parameters: Likewise, of the deformation; None of other people's.
         strengths: For each deformation: displacement asked for, temperature, cut-off.
     """
 
     stack: Tensor
     norms: Tensor
     facts: list[list[FieldFacts]]
+    parameters: list[list[Tensor | None]]
     strengths: list[tuple[float, float, float]]
 
     def summaries(self, norms: Tensor) -> list[DrawSummary]:
@@ -194,7 +196,7 @@ class NumberedDraws:
         """
         kinds = [self.noise] * len(self.deformations) if noise is None else noise
         versions: list[list[Tensor]] = []
-        norms, facts, strengths = [], [], []
+        norms, facts, parameters, strengths = [], [], [], []
         with without_autocast(images.device), without_autocast(torch.device("cpu")), torch.no_grad():
             directions = [self._directions(images, numbers, field) for field in self._which]
             for deformation, kind in zip(self.deformations, kinds, strict=True):
@@ -207,9 +209,10 @@ class NumberedDraws:
                 versions += [self._each(one, other, images) for one, other in zip(moved, noisy, strict=True)]
                 norms.append(torch.stack([deformed, sizes.expand_as(deformed)], dim=1))
                 facts.append([one.facts for one in moved])
+                parameters.append([one.parameters for one in moved])
                 strengths.append(moved[0].strength)
         stack = torch.stack([images, *[version for several in versions for version in several]])
-        return Versions(stack, torch.stack(norms), facts, strengths)
+        return Versions(stack, torch.stack(norms), facts, parameters, strengths)
 
     def _each(self, moved: "_Moved", noisy: Tensor, images: Tensor) -> list[Tensor]:
         still = [images if moved.still is None else moved.still] if self.floor else []
@@ -227,7 +230,8 @@ class NumberedDraws:
         parameters = deformation.draw(NumberedSource(self._field_stream, numbers, field), shape)
         moved = deformation.apply(images, parameters)
         still = deformation.interpolation_alone(images, parameters) if self.floor else None
-        return _Moved(moved, still, deformation.facts(parameters, shape), deformation.strength(shape))
+        facts, strength = deformation.facts(parameters, shape), deformation.strength(shape)
+        return _Moved(moved, still, facts, parameters, strength)
 
     def _moved_one_by_one(
         self, images: Tensor, numbers: Tensor, deformation: Deform | Callable[[Tensor], Tensor], field: int
@@ -242,7 +246,7 @@ class NumberedDraws:
             [[one.measured_delta_px**2, one.folded_share] for one in found], dtype=torch.float64
         )
         strength = found[0].delta_px, found[0].temperature, found[0].cutoff
-        return _Moved(result, None, FieldFacts(facts[:, 0], facts[:, 1]), strength)
+        return _Moved(result, None, FieldFacts(facts[:, 0], facts[:, 1]), None, strength)
 
 
 class _Moved(NamedTuple):
@@ -251,6 +255,7 @@ class _Moved(NamedTuple):
     images: Tensor
     still: Tensor | None
     facts: FieldFacts
+    parameters: Tensor | None
     strength: tuple[float, float, float]
 
 

@@ -4,6 +4,7 @@ Each batch is run once as [x; tau x; x + eta], with a pair of versions for each 
 a layer puts out at once to sums; nothing else is kept. What is drawn for an image depends on the seed and its number.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ from diffstab.stability.deformation import Deformation
 from diffstab.stability.draws import AnyDeformation, DrawSummary, NumberedDraws, Versions, checked_numbers
 from diffstab.stability.layer_sums import LayerSums
 from diffstab.stability.noise import NoiseKind
+from diffstab.stability.pass_parts import NAMED, PassParts
 from diffstab.stability.pass_sums import LayerKey, PassSums
 from diffstab.stability.predictors import evaluating, modules_of
 from diffstab.stability.sums import StabilitySums
@@ -31,12 +33,10 @@ from diffstab.stability.tapped import (
     computing_dtype,
     device_of,
 )
-from diffstab.stability.trial import Trial, layer_text
+from diffstab.stability.trial import Trial
 
 FIRST_LOOK = 64
 """Images whose mean output is what outputs are counted from: the same ones for every batch size."""
-
-_NAMED = 8  # image numbers in an error
 
 
 class LayerPass:
@@ -66,6 +66,8 @@ class LayerPass:
         preprocessing: What happens to images in [0, 1] after the deformation: resizing, mean and standard deviation.
         output: Picks the tensor from what the model returns; or by name of the layer, from what layers return.
         floor: Measure what interpolation alone does, too (`StabilitySums.floor`): a version more of each image.
+        equivariant: Measure |f(tau x) - tau f(x)|^2 of layers whose output is a map, too
+            (`StabilitySums.equivariance`); not for other people's deformations.
         first_field: Number of the first field: later ones are other draws for the same images.
         look: Images (n, C, H, W) whose mean output all outputs are counted from. They are measured only if they come
             by `update`. By default the first `FIRST_LOOK` images, which wait until they are all there. Passes with the
@@ -91,6 +93,7 @@ class LayerPass:
         preprocessing: Callable[[Tensor], Any] | None = None,
         output: Pick | Mapping[str, Pick] | None = None,
         floor: bool = False,
+        equivariant: bool = False,
         first_field: int = 0,
         look: Tensor | None = None,
     ) -> None:
@@ -102,7 +105,7 @@ class LayerPass:
             first_field=first_field,
             floor=floor,
         )
-        self._first = look
+        self._first, self._equivariant = look, equivariant
         self._tapped = TappedCallable(layers) if callable(layers) else TappedModel(model, layers, output)
         self._preprocessing = preprocessing
         self._modules = modules_of((model, layers, preprocessing))
@@ -111,7 +114,7 @@ class LayerPass:
         self._waiting: list[_Batch] = []
         self._trial: Trial | None = None
         self._numbers: set[int] = set()
-        self._parts: list[_Part] = []
+        self._parts = PassParts(self._draws, equivariant=equivariant)
 
     def __enter__(self) -> Self:
         """Start; nothing is changed in the model yet."""
@@ -190,22 +193,9 @@ class LayerPass:
             ArgumentError: There was no image.
         """
         self._finish()
-        if not self._parts:
+        if not len(self._parts):
             raise ArgumentError("images", "be one or more", "none", "Call update before asking for the sums.")
-        numbers = torch.cat([part.numbers for part in self._parts])
-        order = numbers.argsort()
-        columns = torch.cat([part.columns for part in self._parts], dim=1)[:, order]
-        places = range(len(self._draws.deformations))
-        sums = {
-            (place, layer.name): StabilitySums(shift, offset, self._per_image(one, place))
-            for layer, one in zip(self._layers.values(), columns, strict=True)
-            for shift, offset in [(layer.shift.cpu().double(), layer.offset.cpu().double())]
-            for place in places
-        }
-        draws = [
-            DrawSummary.joined([part.draws[place] for part in self._parts]).rows(order) for place in places
-        ]
-        return PassSums(numbers[order], sums, draws)
+        return self._parts.result(list(self._layers.values()))
 
     def _finish(self) -> None:
         if self._waiting:
@@ -213,22 +203,19 @@ class LayerPass:
                 self._measure_waiting()
 
     def _checked(self, images: Tensor, numbers: Tensor | Sequence[int]) -> tuple[Tensor, Tensor]:
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         if (
             not isinstance(images, Tensor)
             or not images.is_floating_point()
-            or images.ndim == 0
+            or not images.ndim
             or not len(images)
         ):
-            received = (
-                f"{images.dtype} of shape {tuple(images.shape)}"
-                if isinstance(images, Tensor)
-                else type(images)
-            )
+            received = f"{kind} of shape {tuple(getattr(images, 'shape', ()))}"
             raise ArgumentError("images", "be floating, of shape (n, C, H, W) with n >= 1", received)
         places = checked_numbers(torch.as_tensor(numbers), len(images))
         again = self._numbers.intersection(places.tolist())
         if again:
-            raise ArgumentError("numbers", "be different in all batches", sorted(again)[:_NAMED])
+            raise ArgumentError("numbers", "be different in all batches", sorted(again)[:NAMED])
         self._numbers.update(places.tolist())
         return self._on_device(images), places
 
@@ -237,7 +224,9 @@ class LayerPass:
         device = device_of(self._modules, images.device)
         self._dtype = self._dtype or images.dtype
         wide = torch.float64 if self._dtype == torch.float64 else working_dtype(images.dtype)
-        return images.detach().to(device, non_blocking=True).to(wide)
+        if device.type == "mps":  # it has no float64
+            wide = torch.float32
+        return images.detach().to(dtype=wide).to(device, non_blocking=True)
 
     @contextmanager
     def _evaluation(self, device: torch.device) -> Iterator[None]:
@@ -282,22 +271,19 @@ class LayerPass:
         trial, self._trial = self._trial, None
         if trial is None:
             return
-        changes = torch.cat([part.columns for part in self._parts], dim=1)[:, :, 1:].mean(dim=1)
-        kinds = changes.view(len(changes), -1, self._draws.per_field)[:, :, :2]
-        smallest = dict(zip(self._layers, kinds.flatten(1).min(dim=1).values.tolist(), strict=True))
+        smallest = dict(zip(self._layers, self._parts.smallest_changes(), strict=True))
         trial.tell_if_unsteady(lambda: self._copies(self._again), smallest)
         for place, deformation in enumerate(self._draws.deformations):
             if isinstance(deformation, Deformation):
-                facts = DrawSummary.joined([part.draws[place] for part in self._parts]).facts()
-                deformation.warn(facts, tuple(self._again.shape[1:]))
+                deformation.warn(self._parts.facts(place), tuple(self._again.shape[1:]))
 
     def _measure(self, batch: "_Batch") -> Tensor:
         """Measure a batch, in parts that together with their versions are not larger than three times the batch."""
         noise: Sequence[NoiseKind] | None = batch.noise
         if noise is None and self._draws.noise == "batch":
             noise = self._draws.mean_norms(batch.images, batch.numbers)
-        size = max(1, 3 * len(batch.images) // self._draws.versions)
-        parts = zip(torch.split(batch.images, size), torch.split(batch.numbers, size), strict=True)
+        count = math.ceil(self._draws.versions / 3)
+        parts = zip(torch.chunk(batch.images, count), torch.chunk(batch.numbers, count), strict=True)
         return torch.cat([self._measure_part(*part, noise) for part in parts])
 
     def _measure_part(self, images: Tensor, numbers: Tensor, noise: Sequence[NoiseKind] | None) -> Tensor:
@@ -306,10 +292,13 @@ class LayerPass:
         found: dict[str, Tensor] = {}
 
         def reduce(layer: LayerSums, output: Tensor) -> None:
-            found[layer.name] = layer.add(output, **counts)
+            columns = layer.add(output, **counts)
+            if self._equivariant:
+                columns = torch.cat([columns, self._beside_moving(layer, output, versions)], dim=1)
+            found[layer.name] = columns
 
         output = self._run(versions.stack.flatten(0, 1), reduce)
-        self._parts.append(self._part(numbers, versions, found))
+        self._parts.add(numbers, versions, found, list(self._layers))
         return self._of_images(output, len(versions.stack) * len(images))[: len(images)]
 
     def _run(self, images: Tensor, act: Callable[[LayerSums, Tensor], None]) -> Tensor:
@@ -328,33 +317,21 @@ class LayerPass:
             raise ArgumentError("layers", "run as often on every batch", f"no run of {', '.join(missing)}")
         return output
 
-    def _part(self, numbers: Tensor, versions: Versions, found: Mapping[str, Tensor]) -> "_Part":
-        """Copy what was reduced to the CPU, once, and see that it is finite."""
-        device = next(iter(found.values())).device
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        columns = torch.stack([found[name].to(device, wide) for name in self._layers]).cpu().double()
-        norms = versions.norms.cpu().double()
-        if not bool(norms.isfinite().all()):
-            bad = ~norms.isfinite().all(dim=0).all(dim=0).all(dim=0)
-            raise ArgumentError("images", "be finite", _numbers_text("NaN or infinity", numbers[bad]))
-        for name in found:  # in the order in which they ran
-            bad = ~columns[list(self._layers).index(name), :, 1:].isfinite().all(dim=1)
-            if bool(bad.any()):
-                received = _numbers_text("NaN, infinity or squares beyond the number type", numbers[bad])
-                raise ArgumentError(layer_text(name), "be finite", received, "Did the training diverge?")
-        return _Part(numbers, columns, versions.summaries(norms))
-
-    def _per_image(self, columns: Tensor, place: int) -> Tensor:
-        """Columns (P, 3), or 4 with a floor, of the images of one layer and deformation."""
-        per_field, fields = self._draws.per_field, self._draws.fields
-        first = 1 + place * fields * per_field
-        changes = columns[:, first : first + fields * per_field].reshape(-1, fields, per_field).mean(dim=1)
-        kept = [changes[:, 0], changes[:, 1], columns[:, 0]]
-        if self._draws.floor:
-            kept.append(
-                changes[:, 2] if self._draws.has_floor(place) else torch.full_like(kept[0], torch.nan)
-            )
-        return torch.stack(kept, dim=1)
+    def _beside_moving(self, layer: LayerSums, output: Tensor, versions: Versions) -> Tensor:
+        """|f(tau x) - tau f(x)|^2 for each deformation and field, (n, deformations * fields); NaN for no map."""
+        count, (height, width) = versions.stack.shape[1], versions.stack.shape[-2:]
+        found = []
+        for place, fields in enumerate(versions.parameters):
+            for field, parameters in enumerate(fields):
+                version = 1 + (place * self._draws.fields + field) * self._draws.per_field
+                deformation = self._draws.deformations[place]
+                move = None
+                if isinstance(deformation, Deformation) and parameters is not None:
+                    move = partial(
+                        _moved_map, deformation=deformation, parameters=parameters, size=(height, width)
+                    )
+                found.append(layer.beside_moving(output, move, images=count, version=version))
+        return torch.stack(found, dim=1)
 
     @staticmethod
     def _of_images(output: Tensor, images: int) -> Tensor:
@@ -373,20 +350,9 @@ class _Batch(NamedTuple):
     noise: Sequence[float] | None
 
 
-class _Part(NamedTuple):
-    """What is kept of one forward.
-
-    Attributes:
-        numbers: (n,).
-        columns: |f(x) - shift|^2 and the squared changes of each version, (layers, n, versions), float64.
-        draws: Of each deformation.
-    """
-
-    numbers: Tensor
-    columns: Tensor
-    draws: list[DrawSummary]
-
-
-def _numbers_text(what: str, numbers: Tensor) -> str:
-    named = ", ".join(str(number) for number in sorted(numbers.tolist())[:_NAMED])
-    return f"{what} for {len(numbers)} images (numbers {named}{', ...' if len(numbers) > _NAMED else ''})"
+def _moved_map(
+    maps: Tensor, *, deformation: Deformation, parameters: Tensor, size: tuple[int, int]
+) -> Tensor:
+    """Maps (n, C, h, w) of images of a size, warped by the field of the images."""
+    height, width = maps.shape[-2:]
+    return deformation.apply(maps, deformation.resized(parameters, size, (height, width)))

@@ -4,6 +4,8 @@ Reductions are made in float32, in float64 for float64 outputs, for small ones (
 the range of float32; half precision is lifted to float32.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -73,6 +75,26 @@ class LayerSums:
             block = values[:, :, part]
             self._add_block(result, block, part, None if scratch is None else scratch[:, : block.shape[2]])
         return result.T
+
+    def beside_moving(
+        self, output: Tensor, move: Callable[[Tensor], Tensor] | None, *, images: int, version: int
+    ) -> Tensor:
+        """|f(tau x) - tau f(x)|^2 of each image, (n,), for an output that is a map (C, h, w) of it; else NaN.
+
+        Args:
+            output: As of `add`.
+            move: Applies the deformation to maps (n, C, h, w); None where it is not known.
+            images: n.
+            version: Place of tau x among the versions.
+        """
+        total = output.shape[self._axis.axis] // self._axis.parts
+        values = self._axis.first(output.detach(), total, name=self.name)
+        if move is None or values.ndim != 4 or min(values.shape[2:]) < 2:
+            return torch.full((images,), torch.nan, dtype=self._dtype, device=output.device)
+        clean, moved = (
+            values[place * images : (place + 1) * images].to(self._dtype) for place in (0, version)
+        )
+        return _squares((moved - move(clean)).flatten(1))
 
     def _add_block(self, result: Tensor, values: Tensor, part: slice, scratch: Tensor | None) -> None:
         clean, *changed = values.unbind(dim=0)

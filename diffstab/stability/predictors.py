@@ -65,7 +65,8 @@ class _Buffer(NamedTuple):
 
     @property
     def replaced(self) -> bool:
-        return self.module._buffers.get(self.name) is not self.buffer or self.buffer.shape != self.copy.shape
+        now = dict(self.module._buffers.items())  # TorchScript has no dictionary there
+        return now.get(self.name) is not self.buffer or self.buffer.shape != self.copy.shape
 
     def put_back(self) -> None:
         self.module._buffers[self.name] = self.buffer

@@ -30,8 +30,8 @@ class StabilitySums(NamedTuple):
         shift: The vector a that outputs are counted from, shape (features,), float64.
         offset: sum_i (f_i - a), shape (features,), float64.
         per_image: |f(tau x) - f(x)|^2, |f(x + eta) - f(x)|^2 (averages over fields) and |f(x) - a|^2 of each image,
-            shape (P, 3), float64; in a fourth column, if there is one, |f(x blurred) - f(x)|^2 (see `floor`). After
-            `merged`, the third one is exact in the sum only.
+            shape (P, 3), float64. If they were measured, a fourth column has |f(b x) - f(x)|^2 (see `floor`) and a
+            fifth |f(tau x) - tau f(x)|^2 (see `equivariance`). After `merged`, the third one is exact in the sum only.
     """
 
     shift: Tensor
@@ -65,9 +65,21 @@ class StabilitySums(NamedTuple):
         < |f(b x) - f(x)|^2 > over the denominator of D, b the blur that moves nothing and has the bandwidth of the
         deformation's interpolation at each pixel (`diffstab.stability.interpolation`).
         """
-        if self.per_image.shape[1] < 4:
+        return self._ratio_of_column(3)
+
+    @property
+    def equivariance(self) -> Tensor:
+        """The part of D that is no mere moving of the layer's map; NaN where it was not measured, or for no map.
+
+        < |f(tau x) - tau f(x)|^2 > over the denominator of D, for a layer whose output is a map (C, h, w) of the image:
+        the same field, resized to its h x w pixels, warps it. 0 for a layer that only moves with its image.
+        """
+        return self._ratio_of_column(4)
+
+    def _ratio_of_column(self, column: int) -> Tensor:
+        if column >= self.per_image.shape[1]:
             return self.denominator * torch.nan
-        return self.per_image[:, 3].mean() / self.denominator
+        return self.per_image[:, column].mean() / self.denominator
 
     def rows(self, order: Tensor) -> "StabilitySums":
         """The same sums with their images in another order, (P,) integers."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError
+from diffstab.nets.layers import INPUT
 
 Model = Callable[[Tensor], Any]
 Pick = Callable[[Any], Tensor]
@@ -20,9 +21,6 @@ Value = TypeVar("Value")
 
 OUTPUT = ""
 """Name of the output of the whole model among its layers."""
-
-INPUT = ":input"
-"""What follows a module's name where its first input is looked at, not its output."""
 
 
 class TappedModel:

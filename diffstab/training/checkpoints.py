@@ -77,16 +77,14 @@ def read_checkpoint(path: Path, *, weights_only: bool = True) -> dict[str, Any]:
 
 
 def _check_weights(given: Mapping[str, Tensor], made: Mapping[str, Tensor]) -> None:
-    difference = ""
-    if given.keys() != made.keys():
-        name = sorted(given.keys() ^ made.keys())[0]
-        difference = f"{name!r} only in {'the checkpoint' if name in given else 'the model'}"
-    for name in sorted(given.keys() & made.keys()):
-        if not difference and given[name].shape != made[name].shape:
-            shapes = [tuple(state[name].shape) for state in (given, made)]
-            difference = f"{name!r} of shape {shapes[0]} in the checkpoint and {shapes[1]} in the model"
-    if difference:
-        raise ArgumentError("ckpt_path", "be of the configured model", difference, _SAME_MODEL)
+    shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in (given, made)]
+    for name in sorted(given.keys() | made.keys()):
+        there, here = (state.get(name) for state in shapes)
+        if there != here:
+            received = (
+                f"{name!r}: {there or 'nothing'} in the checkpoint and {here or 'nothing'} in the model"
+            )
+            raise ArgumentError("ckpt_path", "be of the configured model", received, _SAME_MODEL)
 
 
 def _check_optimiser(content: Mapping[str, Any], model: LightningModule) -> None:

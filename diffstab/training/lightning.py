@@ -25,6 +25,7 @@ from diffstab.training.callbacks import FinalCheckpoint, run_folder
 from diffstab.training.checkpoints import check_checkpoint
 from diffstab.training.config_files import read_arguments, strict_reading, told
 from diffstab.training.devices import told_in_a_line
+from diffstab.training.processes import check_one_process
 from diffstab.training.task import Task, at_least_single
 from diffstab.training.terminal import results_text, show_progress, without_remarks
 
@@ -50,15 +51,7 @@ class SaveResolvedConfig(SaveConfigCallback):
     """Keeps the resolved configuration: config.yaml in the run's own folder, flat and once in the loggers.
 
     The logged keys are dotted and equal to the flags of the command line.
-
-    Args:
-        parser: Parser of the subcommand.
-        config: What it parsed.
-        **options: Those of Lightning's callback.
     """
-
-    def __init__(self, parser: LightningArgumentParser, config: Any, **options: Any) -> None:
-        super().__init__(parser, config, **{**options, "save_to_log_dir": False})
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the file and log the flat configuration; called once, on the first process."""
@@ -172,8 +165,7 @@ class ProjectCLI(LightningCLI):
         Raises:
             ArgumentError: If there are several processes, each of which would have a part of the images.
         """
-        if self.trainer.world_size > 1:
-            raise ArgumentError("trainer.devices", "be 1 for predict", self.trainer.world_size)
+        check_one_process(self.trainer, what="predict")
 
     def after_fit(self) -> None:
         """Measure the predictor that training ended with."""
@@ -238,6 +230,7 @@ def run_lightning(
             data_class,
             subclass_mode_data=subclass_mode_data,
             save_config_callback=command_line.config_callback,
+            save_config_kwargs={"save_to_log_dir": False},
             seed_everything_default=0,
             trainer_defaults=TRAINER_DEFAULTS,
             auto_configure_optimizers=task_class is Task,

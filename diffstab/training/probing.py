@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError
+from diffstab.nets import matching_layers
 from diffstab.stability import (
     Deformation,
     LayerPass,
@@ -63,7 +63,7 @@ class ProbeSettings:
             raise ArgumentError("module", "have a method forward(images), which is measured", received)
         return LayerPass(
             module,
-            layers=matching_names(module, self.layers),
+            layers=matching_layers(module, self.layers),
             deformations=[self.deform],
             seed=self.seed_of(loader),
             noise=self.noise,
@@ -217,23 +217,6 @@ def measured_as_trained(trainer: Trainer) -> Iterator[None]:
     """The trainer's precision, without gradients."""
     with torch.no_grad(), trainer.precision_plugin.forward_context():
         yield
-
-
-def matching_names(module: nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Names of modules that match any of some patterns, in the order of the module; "output" is its output, "".
-
-    Raises:
-        ArgumentError: A pattern matches nothing.
-    """
-    names = [name for name, _ in module.named_modules() if name]
-    found: list[str] = []
-    for pattern in patterns:
-        matching = [""] if pattern in ("output", "") else fnmatch.filter(names, pattern)
-        if not matching:
-            known = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
-            raise ArgumentError("layers", f'match "output" or one of the modules {known}', repr(pattern))
-        found += [name for name in matching if name not in found]
-    return found
 
 
 def check_probed(images: Tensor) -> None:

@@ -5,6 +5,7 @@ import pytorch_lightning as lightning
 import torch
 
 from datamodules import Digits
+from tests.references.training import SILENT
 
 # Lightning's own use of torch.
 pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")
@@ -39,11 +40,8 @@ def _trainer(folder, epochs):
     return lightning.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
         default_root_dir=folder,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        **SILENT,
         num_sanity_val_steps=1,
     )
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from diffstab.report.statistics import registry
+from diffstab.report.claims.statistics import registry
 from diffstab.results import schema
 
 

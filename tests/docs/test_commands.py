@@ -11,6 +11,7 @@ from diffstab.cli import main
 from diffstab.grid import command as grid_command
 from diffstab.grid.plan import make_plan
 from diffstab.grid.sweep_file import read_sweep
+from diffstab.progress import Tally
 from diffstab.report.claims.entries import read_claims
 from diffstab.results.config_files import merged, read_config
 from diffstab.shipped import CONFIGS, config_path
@@ -75,8 +76,7 @@ def parsed_only(monkeypatch):
         return found
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
-    monkeypatch.setattr(grid_command, "run_grid", lambda *args, **options: None)
-    monkeypatch.setattr(grid_command, "run_on_dask", lambda *args, **options: argparse.Namespace(failed=0))
+    monkeypatch.setattr(grid_command, "run_plan", lambda plan, folder, **options: Tally(1, done=1))
     monkeypatch.setattr(
         lightning,
         "run_lightning",

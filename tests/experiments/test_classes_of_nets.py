@@ -12,7 +12,7 @@ from rich.console import Console
 from diffstab.errors import ArgumentError, RunError
 from diffstab.experiments.images import ImageExperiment, Method, NetChoice
 from diffstab.experiments.unit import Cell
-from diffstab.grid.options import parse, stored_experiment
+from diffstab.grid.options import parse
 from diffstab.grid.running import run_grid
 from diffstab.report.page import write_report
 from diffstab.results import Records, read_records
@@ -71,7 +71,7 @@ def test_the_net_of_all_methods_may_be_of_any_class(tmp_path):
     # The same initial net, and no columns of fully-connected ones.
     assert frame["init_R"].nunique() == 1
     assert "n_atoms" not in frame
-    again = stored_experiment(ImageExperiment, experiment.resolved())
+    again = parse(ImageExperiment, ["--config", str(tmp_path / "results" / "config.yaml")]).experiment
     assert again == experiment
     (cell, *_) = experiment.cells()
     assert dataclasses.replace(again, net=NetChoice()).key(cell) != again.key(cell) == experiment.key(cell)

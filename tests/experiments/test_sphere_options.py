@@ -78,7 +78,7 @@ def test_a_cell_says_what_distinguishes_it():
         ({"targets": [{"class_path": "pathlib.Path"}]}, "class_path must name a target of diffstab.sphere"),
         (
             {"targets": [{**CONSTANT, "init_args": {"size": 3}}]},
-            "init_args must be arguments of ConstantTarget",
+            "init_args must be among value, got size",
         ),
     ],
 )

@@ -3,12 +3,12 @@
 import pytest
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.grid.folder import estimate, remove, runs_of, status, stored_runs
+from diffstab.grid.folder import estimate, known_runs, remove, status, stored_runs
 from diffstab.grid.forecast import Expected, expected
-from diffstab.grid.plan import Run, make_plan, open_plan
+from diffstab.grid.plan import Run, experiment_plan, make_plan, open_plan
 from diffstab.grid.sweep_file import read_sweep
-from diffstab.paper.stages import STAGES
-from diffstab.results import Failure, Records, RecordStore
+from diffstab.results import Failure, Records
+from tests.references.numbers_experiment import Numbers
 
 
 @pytest.fixture
@@ -107,13 +107,11 @@ def test_status_writes_nothing(plan_of, folder):
 @pytest.mark.parametrize("content", [None, b"", b"PAR1"])
 def test_no_sweep_or_a_damaged_one(plan_of, folder, content):
     if content is None:
-        message = (
-            r"No sweep was started in .*results: there is no cells\.parquet\. Start one: `diffstab sweep"
-        )
+        message = r"No grid was started in .*results: there is no cells\.parquet\. Start one: `diffstab sweep"
     else:
         open_plan(plan_of(), folder)
         (folder / "cells.parquet").write_bytes(content)
-        message = r"cells\.parquet is damaged .*Start the sweep again"
+        message = r"cells\.parquet is damaged .*Start the same command again"
     for look in (status, lambda folder: remove(folder, everything=True)):
         with pytest.raises(ResultsError, match=message):
             look(folder)
@@ -293,23 +291,13 @@ def test_files_that_cannot_be_removed(plan_of, folder, monkeypatch):
         remove(folder, everything=True)
 
 
-@pytest.mark.parametrize("stage", ["images_mnist", "sphere_gaussian", "plateau_teacher", "forces_mnist"])
-def test_a_folder_says_which_runs_it_is_for(stage, tmp_path):
-    request = STAGES[stage].request(tmp_path)
-    experiment = request.experiment
-    RecordStore(request.folder, experiment.resolved(), grid_keys=experiment.grid_keys())
-    runs = runs_of(request.folder, experiment.kind)
-    assert set(runs) == {experiment.key(cell) for cell in experiment.cells()}
-    assert runs_of(request.folder, "unheard of") == {}
-    (request.folder / "config.yaml").write_text("n_train: [8]\nseeds: [0]\n")
-    assert runs_of(request.folder, "images") == {}
-    (request.folder / "config.yaml").write_text("n_train: [8]\nseeds: [0]\nmethods: {a: {trainer: magic}}\n")
-    assert runs_of(request.folder, "images") == {}
-
-
-def test_a_folder_of_a_sweep_says_which_runs_it_is_for(plan_of, tmp_path):
-    plan = plan_of()
-    open_plan(plan, tmp_path / "a")
-    runs = runs_of(tmp_path / "a", "numbers")
-    assert set(runs) == set(plan.keys)
-    assert {run["power"] for run in runs.values()} == {2, 3}
+def test_the_folder_of_a_command_says_which_runs_it_is_for(tmp_path):
+    experiment = Numbers(numbers=[1, 2], seeds=[0, 1])
+    assert known_runs(tmp_path / "a") == []
+    records = open_plan(experiment_plan(experiment), tmp_path / "a")
+    assert {run.key for run in known_runs(tmp_path / "a")} == {
+        experiment.key(cell) for cell in experiment.cells()
+    }
+    record(records, stored_runs(tmp_path / "a"), number=2)
+    assert str(status(tmp_path / "a")).startswith(f"{tmp_path / 'a'}: 4 runs: 2 recorded, 2 missing.")
+    assert remove(tmp_path / "a", where=["number=2", "seed=1"]) == 1

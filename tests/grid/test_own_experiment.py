@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from diffstab.errors import ArgumentError
-from diffstab.experiments import class_of_kind, experiment_class, listed
+from diffstab.experiments import experiment_class, listed
 from diffstab.results import read_records
 from diffstab.results.schema import describe
 
@@ -145,8 +145,7 @@ def test_it_runs_by_the_place_of_its_class_and_on_wandb(elsewhere):
 def test_what_its_columns_mean_is_known_with_its_class(elsewhere, monkeypatch):
     monkeypatch.syspath_prepend(elsewhere)
     listed.cache_clear()
-    cls = experiment_class("overlaps")
-    assert class_of_kind("overlaps") is cls
+    assert experiment_class("overlaps").kind == "overlaps"
     assert describe("overlap_low").label == "Mean square overlap"
     assert describe("law").role == "axis"
     # What is listed already keeps its meaning.

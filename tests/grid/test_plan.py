@@ -77,11 +77,11 @@ def test_the_data_of_every_configuration_are_asked_for(write_sweep, tmp_path):
     command = ["diffstab", "compare", "${args}"]
     plan = plan_of(write_sweep({"n_train": {"values": [[8], [5000]]}}, command=command))
     with pytest.raises(ArgumentError, match="n_train must be at most 1200, got 5000"):
-        check_data(batch.experiment for batch in plan.batches)
+        check_data(plan.batches)
     cells = [{"data": {"class_path": "datamodules.MNIST", "init_args": {"root": str(tmp_path / "no")}}}]
     plan = plan_of(write_sweep({"config": {"values": cells}}, command=command))
     with pytest.raises(DataError):
-        check_data(batch.experiment for batch in plan.batches)
+        check_data(plan.batches)
 
 
 def test_the_folder_holds_plan_and_configuration(write_sweep, tmp_path):

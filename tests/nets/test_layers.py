@@ -195,6 +195,10 @@ def test_it_finds_a_size_that_the_model_takes(capsys):
     assert main(["layers", "diffstab.nets:LeNet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["input_shape"] == [1, 28, 28]
     assert main(["layers", "diffstab.nets:LeNet", "--init-args", "{size: 40}", "--input-size", "40"]) == 0
+    for size, shape in ((784, [1, 28, 28]), (3072, [3, 32, 32])):
+        capsys.readouterr()
+        assert main(["layers", "diffstab.nets:FCN", "--init_args", f"{{in_features: {size}}}", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["input_shape"] == shape
 
 
 def test_json_holds_the_layers(capsys):

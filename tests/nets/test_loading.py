@@ -9,7 +9,8 @@ from torch import nn
 from diffstab.errors import ArgumentError, DataError
 from diffstab.nets import CNN, ModelChoice, Preprocessing, load_model, weights_hash
 from diffstab.nets.initial import initial_weights
-from tests.references.models import Lit
+from diffstab.training.task import Task
+from tests.references.models import READY, Lit
 
 HERE = "tests.references.models"
 SMALL = {"in_channels": 3, "channels": [4]}
@@ -118,6 +119,39 @@ def test_arguments_that_are_described_are_made_first(images):
     torch.testing.assert_close(model(images), 2 * plain(images))
 
 
+def test_a_dtype_is_a_name(generator):
+    model = load_model("diffstab.nets:FCN", init_args={"in_features": 12, "dtype": "float64"})
+    assert (
+        model(torch.rand(2, 12, dtype=torch.float64, generator=generator)[:, None, None]).dtype
+        == torch.float64
+    )
+
+
+def test_a_checkpoint_of_this_project_is_the_net_or_the_centred_predictor(images, tmp_path):
+    with initial_weights(3):
+        task = Task(CNN(3, (4,)), alpha=2.0, xi=1.0, loss="cross_entropy").eval()
+    with torch.no_grad():
+        for parameter in task.predictor.net.parameters():
+            parameter.mul_(1.5)
+    content = {"state_dict": task.state_dict(), "hyper_parameters": dict(task.hparams)}
+    torch.save({**content, "pytorch-lightning_version": "2.6.0"}, tmp_path / "final.ckpt")
+    net = load_model("diffstab.nets:CNN", init_args=SMALL, weights=tmp_path / "final.ckpt")
+    torch.testing.assert_close(net(images), task.predictor.net(images))
+    assert "this is f alone" in net.notes[1]
+    inner = {"class_path": "diffstab.nets.CNN", "init_args": SMALL}
+    centred = {"net": inner, "alpha": 2.0, "xi": 1.0}
+    model = load_model("diffstab.nets:CentredOutput", init_args=centred, weights=tmp_path / "final.ckpt")
+    torch.testing.assert_close(model(images), task(images))
+
+
+def test_a_model_that_is_made_already(images):
+    model = load_model(f"{HERE}:READY")
+    torch.testing.assert_close(model(images), READY(images))
+    for option, argument in (({"untrained": True}, "untrained"), ({"init_args": {"a": 1}}, "init_args")):
+        with pytest.raises(ArgumentError, match=f"{argument} must be left out: .* is a model already"):
+            load_model(f"{HERE}:READY", **option)
+
+
 def test_functions_are_models_without_layers(images):
     model = load_model(f"{HERE}:function_of_means")
     assert not model.has_layers
@@ -147,6 +181,12 @@ def test_torchvision_before_training_has_the_preprocessing_of_the_weights():
         "torchvision:resnet18", weights="DEFAULT", untrained=True, preprocessing={"crop": 64, "resize": 64}
     )
     assert (own.preprocessing.mean, own.input_size) == ((0.485, 0.456, 0.406), (64, 64))
+
+
+def test_nets_for_segmentation_download_no_weights_unasked(monkeypatch):
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *args, **options: pytest.fail("asked"))
+    model = load_model("torchvision:lraspp_mobilenet_v3_large")
+    assert model.weights == ""
 
 
 def test_torchvision_with_a_file_of_weights(tmp_path):

@@ -1,11 +1,9 @@
-"""Checks that every kind of experiment must pass: interruption, and files that are wrong."""
+"""Stop a grid in its middle, start it again, and compare it with one that ran through."""
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from diffstab.errors import ArgumentError
-from diffstab.grid.options import parse
 from diffstab.grid.running import run_grid
 from diffstab.results import read_records
 
@@ -42,11 +40,3 @@ def check_that_only_what_is_missing_is_done(experiment, folder, monkeypatch, *, 
     monkeypatch.undo()
     run_grid(experiment, folder / "b", console=QUIET)
     pd.testing.assert_frame_equal(numbers(folder / "a"), numbers(folder / "b"), check_exact=True)
-
-
-def check_that_a_file_is_refused(experiment_class, text, message, folder):
-    """Parse a configuration that is wrong: one clear error comes."""
-    path = folder / "wrong.yaml"
-    path.write_text(text)
-    with pytest.raises(ArgumentError, match=message):
-        parse(experiment_class, ["--config", str(path)])

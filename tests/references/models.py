@@ -84,3 +84,4 @@ def broken():
 
 
 NUMBER = 3
+READY = nn.Flatten()

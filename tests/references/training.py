@@ -2,6 +2,14 @@
 
 import torch
 
+SILENT = {
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+"""Of a trainer that writes and shows nothing."""
+
 
 def autograd_euler(model, loss, x, y, *, time, steps):
     """Integrate dW/dt = -grad L over a time by Euler steps of one size, in place."""

@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from diffstab.report.document import Section, Table, TableCell
+from diffstab.report.document import Document, Section, Table, TableCell
 from diffstab.report.page_json import page_json
 
 
@@ -16,7 +16,7 @@ def test_every_kind_of_content_is_there():
     ]
     table = Table("Means", ["Test error", "D", "Verdict"], [cells])
     sections = [Section("In short", verdicts=[("Answer", "R is 2.")]), Section("Numbers", tables=[table])]
-    content = json.loads(page_json("A title", Path("x/report"), sections, ["Few draws."]))
+    content = json.loads(page_json(Document("A title", "", "", sections, ["Few draws."]), Path("x/report")))
     assert content["title"] == "A title"
     assert content["page"] == "x/report/index.html"
     assert content["findings"] == {"Answer": "R is 2."}

@@ -18,6 +18,7 @@ from diffstab.stability import (
     stability,
     stability_metrics,
 )
+from tests.references.training import SILENT
 
 FIELDS = {"D": "deformation", "G": "noise", "R": "relative"}
 
@@ -235,10 +236,7 @@ def test_lightning_logs_it(parts, precision, tmp_path):
         max_epochs=1,
         accelerator="cpu",
         precision=precision,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        **SILENT,
         default_root_dir=tmp_path,
     )
     with torch.random.fork_rng():

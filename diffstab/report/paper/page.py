@@ -14,7 +14,7 @@ from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.judging import HEADERS, Judgement, claim_cells, judge
 from diffstab.report.claims.listing import NAME, verdicts_csv
 from diffstab.report.claims.wording import counts_text, rule_text
-from diffstab.report.document import BADGES, Section, Table, TableCell
+from diffstab.report.document import BADGES, Document, Section, Table, TableCell
 from diffstab.report.paper.figures import FIGURES, PaperFigure, has_records
 from diffstab.report.provenance import provenance
 from diffstab.report.tables import column
@@ -109,8 +109,8 @@ def write_paper(
     parts += [*_further_sections(judged, figures), _runs_section(stages, seconds)]
     if frames:
         parts.append(provenance(pd.concat(frames.values(), ignore_index=True), config=""))
-    heads = {"title": TITLE, "topic": "claims of the sources", "line": _QUESTION}
-    page = write_page(Path(root), **heads, parts=parts, notes=[*damaged, *cautions(stages)])
+    document = Document(TITLE, _QUESTION, "claims of the sources", parts, [*damaged, *cautions(stages)])
+    page = write_page(Path(root), document)
     write_atomically(page.parent / NAME, verdicts_csv(judged))
     return page
 

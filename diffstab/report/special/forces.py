@@ -86,10 +86,6 @@ def points_and_forces(ax: Axes, snapshot: Snapshot, *, labels: np.ndarray | None
 def neurons_and_forces(ax: Axes, snapshot: Snapshot) -> Axes:
     """Draw the neurons of a layer, rows of Z, as rays on their two principal components, with the forces on all.
 
-    Args:
-        ax: Axes to draw on.
-        snapshot: The layer.
-
     Returns:
         The same axes, with equal scales.
     """

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from diffstab.report.document import BADGES, Section, Table, TableCell, page_html
+from diffstab.report.document import BADGES, Document, Section, Table, TableCell
 from diffstab.report.page import chapter_section
 from diffstab.report.pages import page_of
 from diffstab.report.runs import Runs
@@ -116,7 +116,7 @@ def html(make_records):
         Section("Facts", facts=[("Commits", "0123456789abcdef" * 8)], source="key: " + "value " * 60),
     ]
     notes = ["A name of many letters without a break: " + "x" * 120]
-    return page_html("A page <b>of</b> everything", "subtitle", topic="all", sections=parts, notes=notes)
+    return Document("A page <b>of</b> everything", "subtitle", "all", parts, notes).html()
 
 
 @pytest.fixture(scope="module")
@@ -241,8 +241,7 @@ def test_wide_tables_and_figures_fit_on_paper(browser, html):
 
 
 def test_figures_without_charts_make_a_page_too(browser):
-    html = page_html(
-        "Empty", "nothing", topic="none", sections=[Section("Tables", tables=[Table("None", ["A"], [])])]
-    )
+    parts = [Section("Tables", tables=[Table("None", ["A"], [])])]
+    html = Document("Empty", "nothing", "none", parts).html()
     probed = browser.probe(html, LOOK)
     assert (probed.found["figures"], probed.found["heard"], probed.console) == ([], [], [])

@@ -7,7 +7,7 @@ import pytest
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report import rendering
-from diffstab.report.document import Section, page_html
+from diffstab.report.document import Document, Section
 from diffstab.report.paper.figures import FIGURES, named_figure, named_figures
 
 NEEDING_RUNS = [name for name, figure in FIGURES.items() if figure.stages]
@@ -45,7 +45,7 @@ def test_files_and_identifiers_are_unique_over_all_figures(drawn):
     stems = [picture.stem for picture in pictures]
     assert len(set(stems)) == len(stems)
     assert all(re.fullmatch(r"[\w-]+", stem, re.ASCII) for stem in stems)
-    html = page_html("all", "figures", topic="all", sections=[Section("all", pictures=pictures)])
+    html = Document("all", "figures", "all", [Section("all", pictures=pictures)]).html()
     names = re.findall(r'\bid="([^"]*)"', html)
     assert len(set(names)) == len(names)
     links = set(re.findall(r'(?:href="|url\()#([^")]*)', html))

@@ -1,0 +1,119 @@
+"""Measure layers of a ResNet-18 at 224 px: a pass with hooks against bare forwards, time and memory.
+
+Run from the repository's root: ``python -m benchmarks.bench_layers``. The baseline of the times runs the net on ready
+batches [x; tau x; x + eta] and keeps nothing. Against it stand passes of `LayerPass`, drawing and warping included,
+over the output alone, one layer for each block, and all modules (leaves and blocks). Baseline and passes take turns
+batch by batch, so that a change in the machine's load meets all; the table has the median time of a batch, and the
+median and the range of the ratio. What a pass does once, at its start, is told apart. ``--memory`` shows the largest
+memory of processes that measure 200 and 2,000 images.
+"""
+
+import argparse
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+from torch import nn
+
+from diffstab.stability import LayerPass, diffeomorphism
+from diffstab.stability.layer_pass import FIRST_LOOK
+
+BATCH, SIDE = 8, 224
+
+
+def resnet():
+    from torchvision.models import resnet18
+
+    torch.manual_seed(0)
+    return resnet18(weights=None).eval()
+
+
+def layer_sets(net):
+    names = [name for name, _ in net.named_modules() if name]
+    blocks = [f"layer{group}.{block}" for group in range(1, 5) for block in range(2)]
+    return {"output": [""], "a layer per block (8)": blocks, f"all modules ({len(names)})": names}
+
+
+def batch_of(place):
+    generator = torch.Generator().manual_seed(place)
+    images = torch.rand(BATCH, 3, SIDE // 8, SIDE // 8, generator=generator)
+    return nn.functional.interpolate(images, size=SIDE, mode="bilinear")
+
+
+def started(net, layers):
+    """A pass that has seen its first images, and the seconds that this took."""
+    measuring = LayerPass(net, layers=layers, deformations=[diffeomorphism(8.0)])
+    start = time.perf_counter()
+    for place in range(FIRST_LOOK // BATCH):
+        measuring.update(batch_of(place), torch.arange(BATCH) + BATCH * place)
+    return measuring, time.perf_counter() - start
+
+
+def seconds(call, *arguments):
+    start = time.perf_counter()
+    call(*arguments)
+    return time.perf_counter() - start
+
+
+def times(batches):
+    net = resnet()
+    passes = {name: started(net, layers) for name, layers in layer_sets(net).items()}
+    found = {name: [] for name in ("bare forward", *passes)}
+    for place in range(FIRST_LOOK // BATCH, FIRST_LOOK // BATCH + batches):
+        images, numbers = batch_of(place), torch.arange(BATCH) + BATCH * place
+        stack = torch.cat([images, images + 0.01, images - 0.01])
+        with torch.no_grad():
+            found["bare forward"].append(seconds(net, stack))
+        for name, (measuring, _) in passes.items():
+            found[name].append(seconds(measuring.update, images, numbers))
+    bare = found["bare forward"]
+    print(f"{'':24} {'s a batch':>10} {'ratio':>7}  range         start, batches of the baseline")
+    for name, spent in found.items():
+        ratios = [one / base for one, base in zip(spent, bare, strict=True)]
+        begin = f"{passes[name][1] / statistics.median(bare):10.1f}" if name in passes else ""
+        line = f"{statistics.median(spent):10.2f} {statistics.median(ratios):7.2f}"
+        print(f"{name:24} {line}  {min(ratios):.2f} to {max(ratios):.2f}  {begin}")
+
+
+def largest_memory(images):
+    """Largest memory of this process in MB after a pass over all modules."""
+    net = resnet()
+    layers = list(layer_sets(net).values())[-1]
+    with LayerPass(net, layers=layers, deformations=[diffeomorphism(8.0)]) as measuring:
+        for start in range(0, images, BATCH):
+            measuring.update(batch_of(start), torch.arange(BATCH) + start)
+    measuring.sums()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batches", type=int, default=12, help="Batches that are timed.")
+    parser.add_argument("--memory", action="store_true", help="Measure memory, not time.")
+    parser.add_argument("--images", type=int, default=0, help="Only print the memory for so many images.")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.images:
+        print(f"{largest_memory(options.images):.0f}")
+        return
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
+    print(
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {commit.stdout.strip()}, one thread"
+    )
+    if not options.memory:
+        times(options.batches)
+        return
+    for images in (200, 2000):
+        command = [sys.executable, "-m", "benchmarks.bench_layers", "--images", str(images)]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(f"{images} images, batches of {BATCH}: {answer.stdout.strip()} MB at most")
+
+
+if __name__ == "__main__":
+    main()
