@@ -48,6 +48,11 @@ class Measurement:
         """A short table."""
         return "\n".join([*table_lines(self.frame), *self.notes])
 
+    @property
+    def remarks(self) -> list[str]:
+        """What was said of the model and the data; cautions follow from the frame."""
+        return [note for note in self.notes if note not in cautions(self.frame)]
+
     def metrics(self) -> dict[str, float]:
         """Return the numbers of the output by name, for a logger."""
         rows = self.frame[self.frame["layer"] == OUTPUT]
@@ -160,12 +165,15 @@ def table_lines(frame: pd.DataFrame) -> list[str]:
     for _, part in frame.groupby(keys, sort=False):
         first = part.iloc[0].to_dict()
         lines.append(_heading(first))
-        names = [*part["layer"]]
-        width = max(5, *map(len, names))
-        lines.append(f"{'layer':<{width}}  {'D':<26}{'G':<26}R")
-        for row in part.to_dict("records"):
-            cells = "".join(f"{interval_text(row, name):<26}" for name in "DGR")
-            lines.append(f"{row['layer']:<{width}}  {cells}".rstrip())
+        cells = [
+            [row["layer"], *(interval_text(row, name) for name in "DGR")] for row in part.to_dict("records")
+        ]
+        table = [["layer", *"DGR"], *cells]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in table
+        ]
     return lines
 
 

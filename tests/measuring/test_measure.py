@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -236,6 +237,16 @@ def test_labels_beyond_the_outputs_give_no_accuracy(net):
     data = TensorDataset(smooth_images(20), torch.full((20,), 7))
     found = measure(net, data, settings=one_px(layers=("output",)), devices=CPU).frame
     assert math.isnan(found["accuracy"].iloc[0])
+
+
+def test_data_with_other_classes_than_the_model_give_no_accuracy_but_a_word(net):
+    images = open_data(TensorDataset(smooth_images(20), torch.zeros(20, dtype=torch.int64)))
+    named = replace(images, class_names=("cat", "dog"))
+    found = measure(net, named, settings=one_px(layers=("output",)), devices=CPU)
+    assert math.isnan(found.frame["accuracy"].iloc[0])
+    assert "The data have 2 classes and the model 3 outputs" in str(found)
+    known = measure(net, replace(images, class_names=("cat", "dog", "eel")), settings=one_px(), devices=CPU)
+    assert 0 <= known.frame["accuracy"].iloc[0] <= 1
 
 
 def test_a_protocol_fixes_what_it_names_and_stands_beside_the_numbers(net, labelled):
