@@ -281,7 +281,15 @@ class MeasureExperiment(Experiment):
         source = self.choices[label].model
         for cell in cells:
             row = rows[cell["deformation"], cell["cutoff"], cell["layer"]]
-            yield cell, {**row, **cell, "source": source, "notes": " ".join(ready.notes)}
+            yield (
+                cell,
+                {
+                    **row,
+                    **cell,
+                    "source": source,
+                    "notes": " ".join(found.remarks),
+                },
+            )
 
 
 def _choice(label: str, options: Mapping[str, Any]) -> ModelChoice:

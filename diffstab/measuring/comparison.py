@@ -87,7 +87,8 @@ def _values(frame: pd.DataFrame) -> dict[str, float]:
 def ranking(frame: pd.DataFrame, pairs: pd.DataFrame, *, quantity: str = "R") -> pd.DataFrame:
     """Rank the outputs of models, the most stable first; what the images do not tell apart shares a rank.
 
-    A model shares the rank of the best one of the group above it unless the interval of their difference leaves 0 out.
+    The rank of a model is one more than the number of models whose value is smaller, with an interval of the paired
+    difference that leaves out 0.
 
     Args:
         frame: Rows of the outputs, one per model and deformation.
@@ -98,24 +99,22 @@ def ranking(frame: pd.DataFrame, pairs: pd.DataFrame, *, quantity: str = "R") ->
         Columns deformation, cutoff, rank, model, the quantity with its interval, accuracy.
     """
     rows = []
+    kept = ("model", quantity, f"{quantity}_low", f"{quantity}_high", "accuracy")
     for key, part in frame.groupby(_BY, sort=False):
-        ordered = part.sort_values(quantity)
-        apart = _apart(_rows_of(pairs, key), quantity)
-        leader, rank = "", 0
-        for place, row in enumerate(ordered.to_dict("records"), start=1):
-            if not leader or frozenset((leader, row["model"])) in apart:
-                leader, rank = row["model"], place
-            names = ("model", quantity, f"{quantity}_low", f"{quantity}_high", "accuracy")
-            rows.append({**dict(zip(_BY, key, strict=True)), "rank": rank, **{n: row[n] for n in names}})
-    return pd.DataFrame(rows)
+        better = list(_better(_rows_of(pairs, key), quantity))
+        for row in part.to_dict("records"):
+            rank = 1 + sum(worse == row["model"] for _, worse in better)
+            told: dict[str, Any] = {name: row[name] for name in kept}
+            rows.append({**dict(zip(_BY, key, strict=True)), "rank": rank, **told})
+    found = pd.DataFrame(rows)
+    order = found.groupby(_BY, sort=False).ngroup()
+    return found.assign(_order=order).sort_values(["_order", "rank", quantity]).drop(columns="_order")
 
 
-def _apart(pairs: pd.DataFrame, quantity: str) -> set[frozenset[str]]:
-    """Return the pairs whose interval leaves out 0."""
-    return set(_told_apart(pairs, quantity))
-
-
-def _told_apart(pairs: pd.DataFrame, quantity: str) -> Iterator[frozenset[str]]:
+def _better(pairs: pd.DataFrame, quantity: str) -> Iterator[tuple[str, str]]:
+    """Yield (model of the smaller value, other model) of the pairs that the images tell apart."""
     for row in pairs.to_dict("records"):
-        if row[f"{quantity}_difference_low"] > 0 or row[f"{quantity}_difference_high"] < 0:
-            yield frozenset((row["model_a"], row["model_b"]))
+        if row[f"{quantity}_difference_high"] < 0:
+            yield row["model_a"], row["model_b"]
+        elif row[f"{quantity}_difference_low"] > 0:
+            yield row["model_b"], row["model_a"]

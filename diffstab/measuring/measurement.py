@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,11 @@ class Measurement:
     def __str__(self) -> str:
         """A short table."""
         return "\n".join([*table_lines(self.frame), *self.notes])
+
+    @property
+    def remarks(self) -> list[str]:
+        """What was said of the model and the data; cautions follow from the frame."""
+        return [note for note in self.notes if note not in cautions(self.frame)]
 
     def metrics(self) -> dict[str, float]:
         """Return the numbers of the output by name, for a logger."""
@@ -118,12 +124,12 @@ class Comparison:
     def __str__(self) -> str:
         """The ranking, and the paired differences and ratios of R."""
         ranks = [
-            f"{row['rank']}. {row['model']}: R = {_interval(row, 'R')} ({_deformation(row)})"
+            f"{row['rank']}. {row['model']}: R = {interval_text(row, 'R')} ({deformation_text(row)})"
             for row in self.ranking.to_dict("records")
         ]
         pairs = [
-            f"{row['model_a']} against {row['model_b']}: R differs by {_interval(row, 'R_difference')}, "
-            f"ratio {_interval(row, 'R_ratio')} ({_deformation(row)})"
+            f"{row['model_a']} against {row['model_b']}: R differs by {interval_text(row, 'R_difference')}, "
+            f"ratio {interval_text(row, 'R_ratio')} ({deformation_text(row)})"
             for row in self.pairs.to_dict("records")
         ]
         return "\n".join([*ranks, *pairs])
@@ -140,7 +146,7 @@ def cautions(frame: pd.DataFrame) -> list[str]:
         found.append("A twentieth of the images carries more than half of D or G: take more images.")
     bad = output[output.get("is_admissible", pd.Series(1.0, output.index)) == 0]
     if len(bad):
-        listed = "; ".join(dict.fromkeys(_deformation(row) for row in bad.to_dict("records")))
+        listed = "; ".join(dict.fromkeys(deformation_text(row) for row in bad.to_dict("records")))
         found.append(
             f"Outside the admissible temperatures (fields fold, or move less than half a pixel): {listed}."
         )
@@ -159,17 +165,20 @@ def table_lines(frame: pd.DataFrame) -> list[str]:
     for _, part in frame.groupby(keys, sort=False):
         first = part.iloc[0].to_dict()
         lines.append(_heading(first))
-        names = [*part["layer"]]
-        width = max(5, *map(len, names))
-        lines.append(f"{'layer':<{width}}  {'D':<26}{'G':<26}R")
-        for row in part.to_dict("records"):
-            cells = "".join(f"{_interval(row, name):<26}" for name in "DGR")
-            lines.append(f"{row['layer']:<{width}}  {cells}".rstrip())
+        cells = [
+            [row["layer"], *(interval_text(row, name) for name in "DGR")] for row in part.to_dict("records")
+        ]
+        table = [["layer", *"DGR"], *cells]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in table
+        ]
     return lines
 
 
 def _heading(row: Row) -> str:
-    parts = [str(row.get("model", "")), _deformation(row), f"{row['images']} images of {row['dataset']}"]
+    parts = [str(row.get("model", "")), deformation_text(row), f"{row['images']} images of {row['dataset']}"]
     if row["accuracy"] == row["accuracy"]:
         parts.append(f"accuracy {100 * row['accuracy']:.1f} %")
     if row.get("protocol"):
@@ -177,11 +186,15 @@ def _heading(row: Row) -> str:
     return ", ".join(parts)
 
 
-def _deformation(row: Row) -> str:
+def deformation_text(row: Row) -> str:
+    """Return the deformation of a row in words."""
     return parse_amount(str(row["deformation"]), cutoff=int(row["cutoff"])).label
 
 
-def _interval(row: Row, name: str) -> str:
+def interval_text(row: Row, name: str) -> str:
+    """Return a number of a row with its interval; a dash where it is undefined."""
+    if not math.isfinite(row[name]):
+        return "–"
     return f"{row[name]:.3g} [{row[f'{name}_low']:.3g}, {row[f'{name}_high']:.3g}]"
 
 

@@ -20,9 +20,9 @@ from diffstab.measuring.forecast import (
     free_bytes,
     seconds_per_batch,
 )
-from diffstab.measuring.images import ImageSet, check_count, read_batch
+from diffstab.measuring.images import UNKNOWN, ImageSet, check_count, read_batch
 from diffstab.measuring.measurement import Measurement
-from diffstab.measuring.rows import image_frame, layer_rows
+from diffstab.measuring.rows import classes_agree, image_frame, layer_rows
 from diffstab.measuring.running import measured_state, trainer_of
 from diffstab.measuring.settings import DeviceSettings, PassSettings, Protocol, protocol, under_protocol
 from diffstab.measuring.task import PassPlan, Subject, layer_pass
@@ -245,6 +245,12 @@ def finish(
         path=path,
         trainer=trainer,
     )
+    notes = ready.notes
+    if state.classes and not classes_agree(state, ready.images):
+        state = state._replace(labels=torch.full_like(state.labels, UNKNOWN))
+        count = len(ready.images.class_names)
+        said = f"The data have {count} classes and the model {state.classes} outputs, so there is no accuracy"
+        notes = (*notes, f"{said}: name the model's classes in their order (--classes).")
     amounts, statistic = ready.settings.amounts, ready.protocol.statistic if ready.protocol else "mean"
     told = {
         "model": ready.subject.name,
@@ -259,7 +265,7 @@ def finish(
     }
     rows = layer_rows(state, ready.plan, amounts, size=ready.size, statistic=statistic)
     found = Measurement.of(
-        [{**told, **row} for row in rows], image_frame(state, ready.plan, amounts, ready.images), ready.notes
+        [{**told, **row} for row in rows], image_frame(state, ready.plan, amounts, ready.images), notes
     )
     for one in trainer.loggers:
         one.log_metrics(found.metrics())

@@ -111,6 +111,11 @@ def accuracy(state: PassState, confidence: float = 0.95) -> dict[str, float]:
     }
 
 
+def classes_agree(state: PassState, images: ImageSet) -> bool:
+    """Whether the data name as many classes as the output tells apart, or do not name any."""
+    return not images.class_names or len(images.class_names) == state.classes
+
+
 def image_frame(
     state: PassState, plan: PassPlan, amounts: Sequence[Amount], images: ImageSet
 ) -> pd.DataFrame:
@@ -127,7 +132,9 @@ def image_frame(
         "label": state.labels.tolist(),
         "class": _names(state.labels, images.class_names),
         "prediction": state.predictions.tolist(),
-        "predicted_class": _names(state.predictions, images.class_names),
+        "predicted_class": _names(
+            state.predictions, images.class_names if classes_agree(state, images) else ()
+        ),
     }
     parts = []
     for place, amount in enumerate(amounts):

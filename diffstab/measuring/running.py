@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
-from diffstab.errors import ArgumentError, ResultsError
+from diffstab.errors import ArgumentError, FoldingWarning, ResultsError
 from diffstab.measuring.images import ImageSet
 from diffstab.measuring.settings import LEAST_IMAGES, MOST_FIELDS, DeviceSettings
 from diffstab.measuring.state import PassState, load_state
@@ -111,7 +112,9 @@ def measured_state(
         _check_sent(task)
     place = _device(subject.module)
     try:
-        with quiet_lightning():
+        with quiet_lightning(), warnings.catch_warnings():
+            # What folds is told by `cautions`, beside the numbers.
+            warnings.simplefilter("ignore", FoldingWarning)
             trainer.test(task, verbose=False)
     finally:
         task.close()

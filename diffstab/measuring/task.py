@@ -16,7 +16,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, FoldingWarning
 from diffstab.measuring.images import UNKNOWN, Gate, ImageBatch, ImageSet, NumberedImage, read_batch
 from diffstab.measuring.state import PassState, joined, save_state, with_more_fields
 from diffstab.stability import LayerPass
@@ -241,6 +241,7 @@ def _arrived(content: bytes) -> MeasureTask:
     for name in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*deprecated")
+    warnings.simplefilter("ignore", FoldingWarning)
     task = MeasureTask.__new__(MeasureTask)
     task.__dict__.update(pickle.loads(content))
     return task

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from torch.utils.data import TensorDataset
 
 from diffstab.errors import ArgumentError
 from diffstab.measuring import DeviceSettings, PassSettings, compare_models, measure, open_data
+from diffstab.measuring.comparison import ranking
 from diffstab.measuring.forecast import fitting_batch
 from diffstab.measuring.measurement import cautions
 from diffstab.measuring.one_call import finish, forecast, loaded_model, prepare, state_path
@@ -38,8 +40,6 @@ NUMBERS = [
     "denominator",
     "accuracy",
 ]
-
-pytestmark = pytest.mark.filterwarnings("ignore::diffstab.errors.FoldingWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -172,6 +172,16 @@ def test_models_are_compared_on_the_same_images(labelled):
         assert pairs.loc[("a", "same"), f"{name}_difference"] == 0
     ranks = result.ranking.set_index("model")["rank"]
     assert ranks["a"] == ranks["same"]
+    clearly = pd.DataFrame({"deformation": "1px", "cutoff": 3, "model": [*"xyz"], "R": [3.0, 1.0, 2.0]})
+    clearly = clearly.assign(R_low=clearly["R"], R_high=clearly["R"], accuracy=0.5)
+    # x is above y for sure; z is told apart from none.
+    ends = {("x", "y"): (1.0, 3.0), ("x", "z"): (-1.0, 3.0), ("y", "z"): (-2.0, 0.5)}
+    told = [
+        {"model_a": a, "model_b": b, "R_difference_low": low, "R_difference_high": high}
+        for (a, b), (low, high) in ends.items()
+    ]
+    order = ranking(clearly, pd.DataFrame(told).assign(deformation="1px", cutoff=3))
+    assert list(zip(order["model"], order["rank"])) == [("y", 1), ("z", 1), ("x", 2)]
     assert "a against b" in str(result)
     with pytest.raises(ArgumentError, match="models must be measured on the same images"):
         compare_models(
@@ -227,6 +237,16 @@ def test_labels_beyond_the_outputs_give_no_accuracy(net):
     data = TensorDataset(smooth_images(20), torch.full((20,), 7))
     found = measure(net, data, settings=one_px(layers=("output",)), devices=CPU).frame
     assert math.isnan(found["accuracy"].iloc[0])
+
+
+def test_data_with_other_classes_than_the_model_give_no_accuracy_but_a_word(net):
+    images = open_data(TensorDataset(smooth_images(20), torch.zeros(20, dtype=torch.int64)))
+    named = replace(images, class_names=("cat", "dog"))
+    found = measure(net, named, settings=one_px(layers=("output",)), devices=CPU)
+    assert math.isnan(found.frame["accuracy"].iloc[0])
+    assert "The data have 2 classes and the model 3 outputs" in str(found)
+    known = measure(net, replace(images, class_names=("cat", "dog", "eel")), settings=one_px(), devices=CPU)
+    assert 0 <= known.frame["accuracy"].iloc[0] <= 1
 
 
 def test_a_protocol_fixes_what_it_names_and_stands_beside_the_numbers(net, labelled):

@@ -12,9 +12,9 @@ import pandas as pd
 
 from diffstab import __version__
 from diffstab.experiments.measure import image_tables
-from diffstab.measuring.amounts import DIFFEOMORPHISM, parse_amount
+from diffstab.measuring.amounts import DIFFEOMORPHISM
 from diffstab.measuring.comparison import compared, ranking
-from diffstab.measuring.measurement import Comparison
+from diffstab.measuring.measurement import Comparison, deformation_text, interval_text
 from diffstab.measuring.measurement import cautions as measured_cautions
 from diffstab.measuring.rows import OUTPUT, Row
 from diffstab.report.document import Table, TableCell
@@ -100,12 +100,12 @@ def answer(runs: Runs) -> str:
     if len(rows) == 1:
         than = "less" if first["R"] < 1 else "more"
         text = (
-            f"At {deformation_text(first)} the output of {first['model']} has R = {interval(first, 'R')}: it reacts "
-            f"{than} to deformations than to noise of the same size (D = {interval(first, 'D')}, "
-            f"G = {interval(first, 'G')})."
+            f"At {deformation_text(first)} the output of {first['model']} has R = {interval_text(first, 'R')}: it "
+            f"reacts {than} to deformations than to noise of the same size (D = {interval_text(first, 'D')}, "
+            f"G = {interval_text(first, 'G')})."
         )
         return f"{text} {_accuracy(first)}".strip()
-    parts = [f"{row['model']} {interval(row, 'R')}" for row in rows.sort_values("R").to_dict("records")]
+    parts = [f"{row['model']} {interval_text(row, 'R')}" for row in rows.sort_values("R").to_dict("records")]
     return f"R of the outputs at {deformation_text(first)}, the most stable first: {'; '.join(parts)}. {_tied(runs)}"
 
 
@@ -113,10 +113,10 @@ def _tied(runs: Runs) -> str:
     found = comparison_of(runs.folders[0], first_rows(runs.frame))
     if found is None:
         return ""
-    ties = found.ranking[found.ranking["rank"] == 1]["model"]
-    if len(ties) > 1:
-        return f"These images do not tell {' and '.join(ties)} apart."
-    return f"{ties.iloc[0]} is more stable than each of the others, on the same images and deformations."
+    first = [str(model) for model in found.ranking.loc[found.ranking["rank"] == 1, "model"]]
+    if len(first) > 1:
+        return f"These images do not tell {listed(first)} apart."
+    return f"{first[0]} is more stable than the others, on the same images and deformations."
 
 
 def _accuracy(row: Row) -> str:
@@ -164,7 +164,7 @@ def _key_cell(row: Row, key: str) -> TableCell:
 
 
 def _number_cells(row: Row, *, with_accuracy: bool) -> list[TableCell]:
-    cells = [TableCell(interval(row, name), float(row[name])) for name in "DGR"]
+    cells = [TableCell(interval_text(row, name), float(row[name])) for name in "DGR"]
     cells.append(_plain_cell(row.get("floor", np.nan)))
     if with_accuracy:
         text = f"{100 * row['accuracy']:.1f} %" if np.isfinite(row["accuracy"]) else "–"
@@ -186,7 +186,7 @@ def rankings(runs: Runs) -> Iterator[Table]:
             TableCell(deformation_text(row), deformation_text(row)),
             TableCell(str(row["rank"]), float(row["rank"])),
             TableCell(row["model"], row["model"]),
-            TableCell(interval(row, "R"), float(row["R"])),
+            TableCell(interval_text(row, "R"), float(row["R"])),
         ]
         for row in found.ranking.to_dict("records")
     ]
@@ -194,25 +194,29 @@ def rankings(runs: Runs) -> Iterator[Table]:
 
 
 def pairs(runs: Runs) -> Iterator[Table]:
-    """Paired differences and ratios."""
+    """Paired ratios and differences."""
     found = comparison_of(runs.folders[0], runs.frame)
     if found is None:
         return
-    names = [f"{name}_{what}" for name in "DGR" for what in ("difference", "ratio")]
-    lines = []
-    for row in found.pairs.to_dict("records"):
-        heads = [deformation_text(row), row["model_a"], row["model_b"]]
-        numbers = [TableCell(interval(row, name), float(row[name])) for name in names]
-        lines.append([*(TableCell(text, text) for text in heads), *numbers])
-    headers = ["Deformation", "a", "b", *(f"{name} {what}" for name in "DGR" for what in ("a − b", "a / b"))]
-    yield Table("Two by two, over the same resamples of the images [95 % interval]", headers, lines, "pairs")
+    for what, sign in (("ratio", "a / b"), ("difference", "a − b")):
+        lines = [_pair_cells(row, what) for row in found.pairs.to_dict("records")]
+        headers = ["Deformation", "a", "b", *(f"{name}: {sign}" for name in "DGR")]
+        caption = f"Two by two, {sign}, over the same resamples of the images [95 % interval]"
+        yield Table(caption, headers, lines, f"pairs-{what}")
+
+
+def _pair_cells(row: Row, what: str) -> list[TableCell]:
+    heads = [deformation_text(row), row["model_a"], row["model_b"]]
+    names = [f"{name}_{what}" for name in "DGR"]
+    numbers = [TableCell(interval_text(row, name), float(row[name])) for name in names]
+    return [*(TableCell(text, text) for text in heads), *numbers]
 
 
 def comparison_says(runs: Runs) -> Sequence[str]:
     """How models are compared."""
     return [
         "All models saw the same images, deformations and noise, so that differences are known better than each number "
-        "alone. Models share a rank where the interval of the difference of their R holds 0."
+        "alone. The rank of a model is one more than the number of models that are more stable beyond that interval."
     ]
 
 
@@ -314,15 +318,3 @@ def methods(runs: Runs) -> Sequence[str]:
         f"{row['fields_per_image']} of each per image, as {_STATISTICS[str(row['statistic'])]}; "
         "brackets are 95 % bootstrap intervals over images.”",
     ]
-
-
-def deformation_text(row: Row) -> str:
-    """Return a deformation in words."""
-    return parse_amount(str(row["deformation"]), cutoff=int(row["cutoff"])).label
-
-
-def interval(row: Row, name: str) -> str:
-    """Return a number with its interval."""
-    if not np.isfinite(row[name]):
-        return "–"
-    return f"{row[name]:.3g} [{row[f'{name}_low']:.3g}, {row[f'{name}_high']:.3g}]"

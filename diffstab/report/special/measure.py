@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from diffstab.measuring.amounts import DIFFEOMORPHISM
+from diffstab.measuring.measurement import deformation_text, interval_text
 from diffstab.measuring.pictures import draw_depth, draw_plane
 from diffstab.measuring.rows import OUTPUT
 from diffstab.report.document import Picture
-from diffstab.report.pages.measure import deformation_text, first_rows, interval
+from diffstab.report.pages.measure import first_rows
 from diffstab.report.rendering import file_stem, render
 from diffstab.report.runs import Runs
 from diffstab.report.special import read_arrays
@@ -53,7 +54,9 @@ def _ends(rows: pd.DataFrame) -> str:
     texts = []
     for label, part in rows.groupby("model", sort=False):
         first, last = part.iloc[0], part.iloc[-1]
-        values = f"{interval(first, 'R')} at {first['layer']}, {interval(last, 'R')} at {last['layer']}"
+        values = (
+            f"{interval_text(first, 'R')} at {first['layer']}, {interval_text(last, 'R')} at {last['layer']}"
+        )
         texts.append(f"{label}: R is {values}.")
     return " ".join(texts)
 
@@ -67,7 +70,7 @@ def plane_pictures(runs: Runs) -> Iterator[Picture]:
         stem = f"measure_plane-{file_stem(str(label))}"
         rendered = render(partial(_draw_plane, rows=part), size_inches=(5.4, 3.8))
         caption = f"{label}: R of the output; the strip is that of the admissible temperatures."
-        texts = [f"{deformation_text(row)}: {interval(row, 'R')}" for row in part.to_dict("records")]
+        texts = [f"{deformation_text(row)}: {interval_text(row, 'R')}" for row in part.to_dict("records")]
         yield Picture(stem, rendered, caption, f"{caption} {'; '.join(texts)}.")
 
 
