@@ -56,6 +56,7 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench_plateau
 	$(BIN)/python -m benchmarks.bench_records
 	$(BIN)/python -m benchmarks.bench_sweep
+	$(BIN)/python -m benchmarks.bench_layers
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffstab needs Python 3.11 or later: make PYTHON=python3.11 ...")'

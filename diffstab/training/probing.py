@@ -208,7 +208,7 @@ class KeptBatches:
                 )
                 numbers = counted.numbers(trainer, "val", count=len(images), dataloader_idx=place).number
                 yield place, images.clone()
-                if self.settings.images is not None and int(numbers[-1]) >= self.settings.images - 1:
+                if self.settings.images is not None and (numbers >= self.settings.images - 1).any():
                     break
 
 

@@ -68,6 +68,10 @@ def measured(folder, processes):
     # Fewer test images than three processes; the full batch by gradient descent.
     fit("full batch", task("gd", outputs=1), Digits(size=8, n_train=25, n_test=2), quiet)
 
+    probe = StabilityProbe(delta_px=0.5, every="log", images=20)
+    Trainer(**quiet, max_epochs=1, callbacks=[probe]).fit(task(xi=0.0), Digits(**batches))
+    found["log-spaced schedule"] = probe.history[-1]
+
     data = Digits(**batches)
     data.setup()
     pairs = zip(data.test_images, data.test_labels, strict=True)

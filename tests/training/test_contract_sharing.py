@@ -13,7 +13,12 @@ from tests.references.processes import measured
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINED = ("mini-batches", "with bars", "full batch")
-MEASURED = ("torch's loader", "torch's loader in each process", "noise of the batch")
+MEASURED = (
+    "torch's loader",
+    "torch's loader in each process",
+    "noise of the batch",
+    "log-spaced schedule",
+)
 
 pytestmark = [
     pytest.mark.contract,
