@@ -52,7 +52,7 @@ _Loader.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+0123456789."))
 class _Dumper(yaml.SafeDumper):
     """Quotes what the loader would take for more than text."""
 
-    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers  # type: ignore[misc]
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 
 
 def dump_yaml(value: Any) -> str:
