@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
-import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from diffstab.experiments.classes import class_at
 from diffstab.experiments.unit import Cell, Experiment, Workplace
-from diffstab.results import parse_yaml, write_atomically
+from diffstab.results import dump_yaml, parse_yaml, write_atomically
 from diffstab.results.scratch import scratch_folder
 from diffstab.training.lightning import ProjectCLI, run_lightning
 from diffstab.training.terminal import quiet_lightning
@@ -76,7 +75,7 @@ class FitExperiment(Experiment):
         # What a killed process has left there is not gone on with.
         shutil.rmtree(place, ignore_errors=True)
         with scratch_folder() as folder, quiet_lightning():
-            text = yaml.safe_dump(_logging_to(place, self.config))
+            text = dump_yaml(_logging_to(place, self.config))
             asked = write_atomically(folder / "config.yaml", text.encode())
             options = {"command_line": _Measured, "tell": workplace.tell, **self.lightning()}
             numbers: dict[str, Any] = run_lightning(["fit", "--config", str(asked)], **options).numbers
@@ -100,7 +99,8 @@ class SphereFitExperiment(FitExperiment):
 
 
 def _logging_to(place: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    options = {"save_dir": str(place.parent), "name": "", "version": place.name}
+    # Not as the version: that may be a number, and the name of a record may be of digits alone.
+    options = {"save_dir": str(place.parent), "name": place.name, "version": ""}
     logger = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": options}
     own = {"logger": logger, "default_root_dir": str(place), "enable_progress_bar": False}
     return {**config, "trainer": {**config["trainer"], **own, "enable_model_summary": False}}

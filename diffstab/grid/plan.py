@@ -21,6 +21,7 @@ from diffstab.results import (
     RecordStore,
     canonical_json,
     check_folder,
+    dump_yaml,
     flatten,
     parse_yaml,
     write_atomically,
@@ -261,8 +262,7 @@ def open_plan(plan: Plan, folder: str | Path) -> Records:
     store = RecordStore(folder, _common(plan), grid_keys=plan.base.grid_keys())
     (plan.batches[0].experiment if plan.batches else plan.base).begin(store.folder)
     if plan.written:
-        text = yaml.safe_dump(dict(plan.written), sort_keys=False, allow_unicode=True)
-        write_atomically(store.folder / PLAN, text.encode())
+        write_atomically(store.folder / PLAN, dump_yaml(dict(plan.written)).encode())
     rows = [{**run._asdict(), "coordinates": canonical_json(run.coordinates)} for run in plan.runs]
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows), buffer)

@@ -8,7 +8,7 @@ from diffstab.results.provenance import Provenance, provenance
 from diffstab.results.records import Records, read_records
 from diffstab.results.store import GRID_KEYS, RecordStore, check_folder, record_key, stored_config
 from diffstab.results.times import run_seconds, wall_seconds
-from diffstab.results.yaml_text import parse_yaml
+from diffstab.results.yaml_text import dump_yaml, parse_yaml
 
 __all__ = [
     "GRID_KEYS",
@@ -20,6 +20,7 @@ __all__ = [
     "canonical_json",
     "check_folder",
     "config_hash",
+    "dump_yaml",
     "flatten",
     "parse_yaml",
     "provenance",

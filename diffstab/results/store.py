@@ -10,7 +10,7 @@ from diffstab.errors import ResultsError
 from diffstab.results.atomic import write_atomically
 from diffstab.results.hashing import canonical_json, config_hash, flatten, plain
 from diffstab.results.records import Records
-from diffstab.results.yaml_text import parse_yaml
+from diffstab.results.yaml_text import dump_yaml, parse_yaml
 from diffstab.streams import SCHEME
 
 GRID_KEYS = ("n_train", "seeds", "methods")
@@ -74,8 +74,7 @@ class RecordStore(Records):
         if path.exists() and canonical_json(stored_config(path)) == canonical_json(self.config):
             return
         self._made("records")
-        text = yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
-        write_atomically(path, text.encode())
+        write_atomically(path, dump_yaml(self.config).encode())
 
 
 def check_folder(

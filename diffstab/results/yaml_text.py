@@ -1,4 +1,4 @@
-"""The one reading of YAML: of configurations, sweeps, profiles and stored files, as the command line reads values."""
+"""The one reading and writing of YAML: configurations, sweeps, profiles, stored files, as on the command line."""
 
 import re
 from typing import Any, ClassVar
@@ -47,6 +47,21 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 _Loader.add_implicit_resolver(_FLOAT_TAG, _FLOAT, list("-+0123456789."))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what the loader would take for more than text."""
+
+    yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
+
+
+def dump_yaml(value: Any) -> str:
+    """Return the YAML text of a plain value, which `parse_yaml` turns into the same.
+
+    Text that looks like a number there, `1e6` or the name of a record, is quoted; PyYAML's own dumper leaves it bare.
+    """
+    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def parse_yaml(text: str | bytes, *, name: object = "") -> Any:

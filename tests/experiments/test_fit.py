@@ -11,6 +11,7 @@ import yaml
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.fit import FITS, FitExperiment
+from diffstab.experiments.unit import Workplace
 from diffstab.grid.batch import Observer, run_batch
 from diffstab.grid.options import parse as parse_options
 from diffstab.grid.plan import make_batch
@@ -87,3 +88,12 @@ def test_a_run_repeats_to_the_bit(place):
     numbers = ["train_loss", "val_loss", "val_error", "val_D", "val_R", "steps"]
     one, other = (run(parse(), place / name)[numbers] for name in ("a", "b"))
     pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+@pytest.mark.parametrize("key", ["4e12345678901234", "1234567890123456"])
+def test_a_name_that_looks_like_a_number_names_a_folder_all_the_same(key, place):
+    experiment = parse("--trainer.max_epochs=1")
+    (cell,) = experiment.cells()
+    experiment.run(cell, None, Workplace(place, {cell: key}, lambda _: None))
+    assert (place / FITS / key / "checkpoints" / "final.ckpt").is_file()
+    assert [path.name for path in (place / FITS).iterdir()] == [key]

@@ -4,7 +4,7 @@ import jsonargparse
 import pytest
 import yaml
 
-from diffstab.results.yaml_text import parse_yaml
+from diffstab.results.yaml_text import dump_yaml, parse_yaml
 
 SCALARS = """
 1e-6 1E5 1e+3 1. 1.5e3 .5 .5e-3 -1e-6 +1e2 1_000 1_0e3 0x1f 010 1:30 1:30.5 2024-01-01 yes null ~ inf .inf nan .nan
@@ -16,6 +16,13 @@ SCALARS = """
 def test_values_are_those_of_the_command_line(text):
     # Written out, as nan is unlike itself and 1 like 1.0.
     assert repr(parse_yaml(text)) == repr(jsonargparse.get_loader("yaml")(text))
+
+
+@pytest.mark.parametrize("text", [*SCALARS.split(), "", "4e123456789012", "1234567890123e45", "a: b", "é\n"])
+def test_text_that_is_written_is_read_as_text(text):
+    """The name of a record may be 16 digits with one e among them, which is a number to the command line."""
+    value = {"a": [text, 1e-6, 1, None, True], text: "x"}
+    assert parse_yaml(dump_yaml(value)) == value
 
 
 def test_numbers_need_no_point():
