@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from diffstab.errors import ArgumentError
 from diffstab.report.catalogue import NamedFigure
@@ -20,6 +20,8 @@ from diffstab.report.summaries import MEAN, STATISTICS
 from diffstab.report.tables import is_recorded
 from diffstab.report.words import WORDS, ordered, value_text
 from diffstab.results import parse_yaml
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,7 @@ def read_page(path: Path, code: ModuleType) -> Page:
     data["figures"] = {name: _figure(name, one, code) for name, one in data.get("figures", {}).items()}
     data["tables"] = {name: _listing(name, one, code) for name, one in data.get("tables", {}).items()}
     data["chapters"] = [_made(Chapter, one) for one in data.get("chapters", ())]
-    page: Page = _made(Page, data | {"code": code})
-    return page
+    return _made(Page, data | {"code": code})
 
 
 def _figure(name: str, data: Mapping[str, Any], code: ModuleType) -> NamedFigure:
@@ -127,17 +128,13 @@ def _figure(name: str, data: Mapping[str, Any], code: ModuleType) -> NamedFigure
 
 def _layer(statistic: str, mark: str, options: Mapping[str, Any] | None = None) -> Layer:
     chosen = {"statistic": _named(STATISTICS, statistic), "mark": _named(MARKS, mark)}
-    made: Layer = _made(Layer, chosen | dict(options or {}))
-    return made
+    return _made(Layer, chosen | dict(options or {}))
 
 
 def _listing(name: str, data: Mapping[str, Any], code: ModuleType) -> Listing:
     options = {key: one for key, one in data.items() if key != "before"}
     options["entries"] = tuple(_entry(one, data.get("before", "")) for one in data["entries"])
-    made: Listing = _made(
-        Listing, _with_function(options, code) | {"name": name, "rows": tuple(data["rows"])}
-    )
-    return made
+    return _made(Listing, _with_function(options, code) | {"name": name, "rows": tuple(data["rows"])})
 
 
 def _entry(data: Any, before: str) -> Entry:
@@ -147,11 +144,10 @@ def _entry(data: Any, before: str) -> Entry:
     count, _, name = data["name"].partition(" ")
     if count in COUNTS and (name or count == "draws"):
         found = COUNTS[count](name) if name else COUNTS[count]("seed")
-        return _made(Entry, {**vars(found), **data, "name": found.name})  # type: ignore[no-any-return]
+        return _made(Entry, {**vars(found), **data, "name": found.name})
     chosen = {"statistic": _named(STATISTICS, data["statistic"]) if "statistic" in data else MEAN}
     earlier = {"before": before + data["name"] if before else ""}
-    made: Entry = _made(Entry, {**data, **chosen, **earlier})
-    return made
+    return _made(Entry, {**data, **chosen, **earlier})
 
 
 def function_of(code: ModuleType, name: str) -> Callable[..., Any]:
@@ -178,8 +174,8 @@ def _named(known: Mapping[str, Any], name: str) -> Any:
     return known[name]
 
 
-def _made(kind: type[Any], options: Mapping[str, Any]) -> Any:
-    known = [one.name for one in fields(kind)]
+def _made(kind: type[_T], options: Mapping[str, Any]) -> _T:
+    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     if unknown := set(options) - set(known):
         raise ArgumentError("setting", f"be one of {', '.join(known)}", ", ".join(sorted(unknown)))
     return kind(**options)

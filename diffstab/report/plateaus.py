@@ -35,10 +35,10 @@ _NUMBERS = (
     "pruned_loss",
 )
 _DEPTHS = {1: "one hidden layer", 2: "two hidden layers"}
+_START = ("start", "start_low", "start_high", "is_seen", "smallest", "start_text")
+"""Columns of starts that are read where there is none."""
 _FAR = 10.0
 """Losses above so many times the worst of the best nets are not drawn."""
-_START = ["start", "start_low", "start_high", "tighter", "looser", "is_seen", "smallest", "start_text"]
-_START += ["below", "failed", "tried", "worst"]
 
 
 def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
@@ -190,15 +190,17 @@ def starts(frame: pd.DataFrame, by: str = "case") -> pd.DataFrame:
             for seed, runs in part[part["optimiser"] == name].groupby("seed"):
                 if np.isfinite(runs["loss"]).any():
                     rows.append({by: title, "optimiser": name, "seed": seed, **_start(runs)})
-    found = pd.DataFrame(rows, columns=[by, "optimiser", "seed", "tolerance", *_START])
-    return found if rows else found.astype({"seed": "int64", "start": "float64"})
+    return pd.DataFrame(rows) if rows else given.iloc[:0].assign(**dict.fromkeys(_START, np.nan))
 
 
 def _start(runs: pd.DataFrame) -> dict[str, Any]:
     # A restart without a record is one that found no net; the page counts these.
     table = runs.pivot_table(index="width", columns="restart", values="loss", aggfunc="min", dropna=False)
     table = table.astype("float64").fillna(np.inf)
-    widths, tolerance = [int(width) for width in table.index], float(runs["tolerance"].iloc[0])
+    widths, tolerance = (
+        [int(width) for width in table.index],
+        float(runs["tolerance"].iloc[0]),
+    )
     generator = stream(0, "resamples of restarts")
     losses = torch.from_numpy(table.to_numpy().copy())
     found = plateau_start(widths, losses, tolerance=tolerance, generator=generator)
@@ -207,20 +209,21 @@ def _start(runs: pd.DataFrame) -> dict[str, Any]:
     failed = heights[heights > tolerance]
     has_interval = np.isfinite(found.low) and found.high > found.low
     text = f"{found.width}{f' [{found.low:g}, {found.high:g}]' if has_interval else ''}"
-    text += "" if found.reached else " (not seen: too few wider nets)"
-    start = (
-        found.width,
-        found.low,
-        found.high,
-        found.tighter,
-        found.looser,
-        found.reached,
-        found.floor,
-        text,
-    )
-    below = float(relative_heights(found.best[index - 1], found.floor)) if index else np.nan
-    rest = (below, len(failed), len(heights), float(failed.max()) if len(failed) else np.nan)
-    return {"tolerance": tolerance, **dict(zip(_START, (*start, *rest), strict=True))}
+    return {
+        "tolerance": tolerance,
+        "start": found.width,
+        "start_low": found.low,
+        "start_high": found.high,
+        "tighter": found.tighter,
+        "looser": found.looser,
+        "is_seen": found.reached,
+        "smallest": found.floor,
+        "start_text": text + ("" if found.reached else " (not seen: too few wider nets)"),
+        "below": float(relative_heights(found.best[index - 1], found.floor)) if index else np.nan,
+        "failed": len(failed),
+        "tried": len(heights),
+        "worst": float(failed.max()) if len(failed) else np.nan,
+    }
 
 
 def earliest(found: pd.DataFrame, by: str = "case") -> pd.DataFrame:

@@ -119,6 +119,16 @@ def test_every_page_begins_with_question_words_variation_answer_and_one_figure(k
     assert not re.search(r">\s*nan\b", html)
 
 
+def test_a_page_without_a_file_answers_for_each_line_of_its_figure(folders):
+    runs = runs_of(folders["sandpile"])
+    said = pages.page_of("sandpile").call("answer", runs)
+    last = runs.frame[runs.frame["n_train"] == 20].groupby("method")["slope"].mean()
+    dry, wet = re.fullmatch(
+        r"At n = 20 the mean slope is ([\d.]+) \[.*\] for dry and ([\d.]+) \[.*\] for wet\.", said
+    ).groups()
+    assert (float(dry), float(wet)) == pytest.approx((last["dry"], last["wet"]), abs=0.05)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_words_are_defined_and_symbols_mean_one_thing(kind, folders):
     runs = runs_of(folders[kind])

@@ -17,7 +17,8 @@ from diffstab.report.plots import Layer, Plot
 from diffstab.report.runs import Runs, data_sets
 from diffstab.report.scales import Scale
 from diffstab.report.summaries import EVERY, MEAN, mean_text
-from diffstab.report.words import column_of
+from diffstab.report.tables import grouped
+from diffstab.report.words import column_of, listed, value_text
 from diffstab.results.schema import describe, is_axis
 
 _MOST = 6
@@ -94,10 +95,16 @@ def numbers(runs: Runs) -> Sequence[Table]:
 
 
 def answer(runs: Runs) -> str:
-    """The first measurement at the end of the first axis."""
+    """The first measurement at the end of the first axis, of each colour."""
     plot = _plot(runs.frame)
     if not plot.y:
         return "No column of measurements varies."
-    last = runs.frame[runs.frame[plot.x] == runs.frame[plot.x].max()]
-    noun, where = column_of(plot.y[0]).noun, f"at the largest {column_of(plot.x).noun}"
-    return f"The mean {noun} {where} is {mean_text(last, plot.y[0])}."
+    name, frame, lead = plot.y[0], runs.frame, "The"
+    if plot.x != "seed":
+        frame = frame[frame[plot.x] == frame[plot.x].max()]
+        lead = f"At {value_text(plot.x, frame[plot.x].iloc[0], named=True)} the"
+    texts = [mean_text(frame, name)]
+    if plot.colour in frame and frame[plot.colour].nunique() > 1:
+        parts = grouped(frame, [plot.colour])
+        texts = [f"{mean_text(part, name)} for {value_text(plot.colour, value)}" for (value,), part in parts]
+    return f"{lead} mean {column_of(name).noun} is {listed(texts)}."
