@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from diffstab.errors import ArgumentError
 from diffstab.measuring.rows import samples_of
-from diffstab.stability.bootstrap import paired_intervals
-from diffstab.stability.measures import stability_from_numerators
+from diffstab.stability.bootstrap import Samples, StabilityInterval, paired_intervals
+from diffstab.stability.measures import Stability, median, stability_from_numerators
 from diffstab.streams import stream
 
 _QUANTITIES = (("D", "deformation"), ("G", "noise"), ("R", "relative"))
@@ -20,7 +21,12 @@ _BY = ["deformation", "cutoff"]
 
 
 def compared(
-    frames: Mapping[str, pd.DataFrame], *, bootstrap: int = 1000, confidence: float = 0.95, seed: int = 0
+    frames: Mapping[str, pd.DataFrame],
+    *,
+    bootstrap: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+    statistic: str = "mean",
 ) -> pd.DataFrame:
     """Compare the outputs of models, two by two, over the same resamples of their common images.
 
@@ -29,6 +35,7 @@ def compared(
         bootstrap: Resamples.
         confidence: Of the intervals.
         seed: Of the resamples.
+        statistic: "mean" or "median" over images, that of the numbers that are compared.
 
     Returns:
         A row per deformation and pair: model_a, model_b, for each X of D, G and R the difference X_difference = a - b,
@@ -44,7 +51,14 @@ def compared(
             if list(part_a["number"]) != list(part_b["number"]):
                 received = f"{len(part_a)} images of {a} and {len(part_b)} of {b}"
                 raise ArgumentError("models", "be measured on the same images", received)
-            columns = _paired(part_a, part_b, bootstrap=bootstrap, confidence=confidence, seed=seed)
+            intervals = paired_intervals(
+                samples_of(part_a),
+                samples_of(part_b),
+                resamples=bootstrap,
+                confidence=confidence,
+                generator=stream(seed, "bootstrap of pairs"),
+            )
+            columns = _paired(part_a, part_b, *intervals, statistic=statistic)
             rows.append({"model_a": a, "model_b": b, **dict(zip(_BY, key, strict=True)), **columns})
     return pd.DataFrame(rows)
 
@@ -54,17 +68,18 @@ def _rows_of(frame: pd.DataFrame, key: Any) -> pd.DataFrame:
 
 
 def _paired(
-    a: pd.DataFrame, b: pd.DataFrame, *, bootstrap: int, confidence: float, seed: int
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    difference: StabilityInterval,
+    ratio: StabilityInterval,
+    *,
+    statistic: str,
 ) -> dict[str, float]:
-    sides = [samples_of(one) for one in (a, b)]
-    generator = stream(seed, "bootstrap of pairs")
-    difference, ratio = paired_intervals(
-        *sides, resamples=bootstrap, confidence=confidence, generator=generator
-    )
-    values = [_values(one) for one in (a, b)]
+    values = [_stability(samples_of(one)) for one in (a, b)]
     row: dict[str, float] = {"images": len(a)}
-    for column, name in _QUANTITIES:
-        first, second = values[0][column], values[1][column]
+    for column, quantity in _QUANTITIES:
+        name = quantity if statistic == "mean" else f"{quantity}_median"
+        first, second = (float(getattr(one, name)) for one in values)
         row[f"{column}_difference"] = first - second
         row[f"{column}_ratio"] = first / second if second else np.nan
         for end in ("low", "high"):
@@ -73,15 +88,11 @@ def _paired(
     return row
 
 
-def _values(frame: pd.DataFrame) -> dict[str, float]:
-    samples = samples_of(frame)
-    count = len(frame)
-    denominator = 2 * samples.spread.sum() / (count - 1)
-    means = [samples.deformation_squares.mean(), samples.noise_squares.mean()]
-    import torch
-
-    found = stability_from_numerators(torch.stack(means), torch.stack(means), denominator)
-    return {column: float(getattr(found, name)) for column, name in _QUANTITIES}
+def _stability(samples: Samples) -> Stability:
+    denominator = 2 * samples.spread.sum() / (len(samples.spread) - 1)
+    changes = torch.stack([samples.deformation_squares, samples.noise_squares])
+    medians = torch.stack([median(one) for one in changes])
+    return stability_from_numerators(changes.mean(dim=1), medians, denominator)
 
 
 def ranking(frame: pd.DataFrame, pairs: pd.DataFrame, *, quantity: str = "R") -> pd.DataFrame:

@@ -102,7 +102,11 @@ def compare_models(measurements: Mapping[str, Measurement], *, seed: int = 0) ->
     Raises:
         ArgumentError: They are of other images.
     """
-    pairs = compared({label: one.images for label, one in measurements.items()}, seed=seed)
+    statistics = {str(one.frame["statistic"].iloc[0]) for one in measurements.values()}
+    if len(statistics) > 1:
+        raise ArgumentError("measurements", "be of one protocol", "means and medians")
+    images = {label: one.images for label, one in measurements.items()}
+    pairs = compared(images, seed=seed, statistic=statistics.pop())
     outputs = [
         one.frame[one.frame["layer"] == OUTPUT].assign(model=label) for label, one in measurements.items()
     ]

@@ -158,6 +158,21 @@ def test_images_are_chosen_evenly_and_known_by_their_number(net, labelled):
         np.testing.assert_allclose(some[name], every.loc[some["number"], name], rtol=1e-5)
 
 
+def test_medians_are_compared_as_medians(labelled):
+    found = {
+        label: measure(small_net(seed), labelled, devices=CPU, protocol_name="2021")
+        for label, seed in (("a", 0), ("b", 1))
+    }
+    (row,) = compare_models(found).pairs.to_dict("records")
+    outputs = [one.frame.set_index("layer").loc["output"] for one in found.values()]
+    for name in "DGR":
+        assert outputs[0][name] == outputs[0][f"{name}_median"]
+        assert row[f"{name}_difference"] == pytest.approx(outputs[0][name] - outputs[1][name])
+        assert row[f"{name}_difference_low"] <= row[f"{name}_difference"] <= row[f"{name}_difference_high"]
+    with pytest.raises(ArgumentError, match="measurements must be of one protocol"):
+        compare_models({"a": found["a"], "mean": measure(small_net(1), labelled, devices=CPU)})
+
+
 def test_models_are_compared_on_the_same_images(labelled):
     nets = {"a": small_net(0), "b": small_net(1), "same": small_net(0)}
     found = {label: measure(net, labelled, settings=one_px(), devices=CPU) for label, net in nets.items()}

@@ -60,7 +60,10 @@ def comparison_of(folder: Path, frame: pd.DataFrame) -> Comparison | None:
     ]
     if len(same) < 2:
         return None
-    pairs = compared({label: tables[label] for label in same}, seed=int(frame["seed"].iloc[0]))
+    first = frame.iloc[0]
+    pairs = compared(
+        {label: tables[label] for label in same}, seed=int(first["seed"]), statistic=first["statistic"]
+    )
     return Comparison(pairs, ranking(outputs[outputs["model"].isin(same)], pairs))
 
 
