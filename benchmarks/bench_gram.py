@@ -10,7 +10,6 @@ baseline's time, at most 2.5 Gram matrices of memory beyond the inputs.
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from benchmarks.rounds import compared, in_turn
 from diffstab.kernels import ntk, random_feature_kernel
 
 TIME_TARGET, MEMORY_TARGET = 3.0, 2.5
@@ -70,18 +70,10 @@ def report(count: int, dimensions: int, repeats: int) -> None:
     memory = {name: memory_in_fresh_process(name, count, dimensions) for name in CASES}
     x, y = points(count, dimensions)
     print(f"{count} x {count} at {dimensions} dimensions, float64, {torch.get_num_threads()} thread(s)")
-    times: dict[str, list[float]] = {name: [] for name in CASES}
-    for _ in range(repeats):  # round robin, so that a busy machine slows all cases alike
-        for name, past in times.items():
-            past.append(seconds(name, x, y))
-    base = statistics.median(times["baseline, x against y"])
-    for name, past in times.items():
-        median = statistics.median(past)
-        print(
-            f"{name:30s} {median:8.2f} s ({min(past):.2f} to {max(past):.2f}), "
-            f"{median / base:5.2f} x baseline (target {TIME_TARGET}), "
-            f"{memory[name]:5.2f} Gram matrices (target {MEMORY_TARGET})"
-        )
+    times = in_turn(CASES, lambda name: seconds(name, x, y), repeats)
+    for name, text in compared(times, "baseline, x against y").items():
+        share = f"{memory[name]:5.2f} Gram matrices (target {MEMORY_TARGET})"
+        print(f"{name:30s} {text} (target {TIME_TARGET}), {share}")
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ Targets: fit and prediction in at most 60 s, at most 3 training matrices (n x n)
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from benchmarks.rounds import compared, in_turn
 from diffstab.kernels import NTKRegressor, ntk
 from diffstab.results import provenance
 from diffstab.sphere import TeacherTarget, uniform_points
@@ -77,20 +77,17 @@ def report(count: int, tests: int, dimension: int, repeats: int) -> None:
     origin = provenance()
     commit = f"{origin['git_commit']}{' (dirty)' if origin['git_dirty'] else ''}"
     print(f"commit {commit}; {origin['hardware']}, torch {torch.__version__}", flush=True)
-    times: dict[str, list[float]] = {name: [] for name in CASES}
     predictions: dict[str, np.ndarray] = {}
-    for _ in range(repeats):  # round robin, so that a busy machine slows all cases alike
-        for name, past in times.items():
-            start = time.perf_counter()
-            predictions[name] = CASES[name](*data)
-            past.append(time.perf_counter() - start)
-    base = statistics.median(times["baseline, LU"])
-    for name, past in times.items():
-        median = statistics.median(past)
-        print(
-            f"{name:26s} {median:7.2f} s ({min(past):.2f} to {max(past):.2f}; target {TIME_TARGET_S:.0f}), "
-            f"{median / base:5.2f} x baseline, {memory[name]:5.2f} matrices (target {MEMORY_TARGET:.0f})"
-        )
+
+    def seconds(name: str) -> float:
+        start = time.perf_counter()
+        predictions[name] = CASES[name](*data)
+        return time.perf_counter() - start
+
+    times = in_turn(CASES, seconds, repeats)
+    for name, text in compared(times, "baseline, LU").items():
+        share = f"{memory[name]:5.2f} matrices (target {MEMORY_TARGET:.0f})"
+        print(f"{name:26s} {text} (target {TIME_TARGET_S:.0f} s), {share}")
     difference = np.abs(predictions["NTKRegressor, no ridge"] - predictions["baseline, LU"]).max()
     print(f"largest difference of the predictions without ridge: {difference:.1e}")
 

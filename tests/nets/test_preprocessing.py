@@ -89,15 +89,15 @@ def test_it_says_what_it_does():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"std": 0.0}, "std must be positive"),
-        ({"std": (1, -1, 1)}, "std must be positive"),
-        ({"mean": (1, 2), "std": (1, 2, 3)}, "one number for each channel"),
-        ({"mean": ()}, "finite numbers"),
-        ({"scale": -1}, "scale must be positive"),
-        ({"resize": (1, 2, 3)}, "resize must be one or two whole numbers"),
-        ({"crop": 0.5}, "crop must be one or two whole numbers"),
-        ({"channels": "gbr"}, "channels must be rgb or bgr"),
-        ({"interpolation": "nearest"}, "interpolation must be bilinear or bicubic"),
+        pytest.param({"std": 0.0}, "std must be positive"),
+        pytest.param({"std": (1, -1, 1)}, "std must be positive"),
+        pytest.param({"mean": (1, 2), "std": (1, 2, 3)}, "one number for each channel"),
+        pytest.param({"mean": ()}, "finite numbers"),
+        pytest.param({"scale": -1}, "scale must be positive"),
+        pytest.param({"resize": (1, 2, 3)}, "resize must be one or two whole numbers"),
+        pytest.param({"crop": 0.5}, "crop must be one or two whole numbers"),
+        pytest.param({"channels": "gbr"}, "channels must be rgb or bgr"),
+        pytest.param({"interpolation": "nearest"}, "interpolation must be bilinear or bicubic"),
     ],
 )
 def test_values_out_of_range(options, match):
