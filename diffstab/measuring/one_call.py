@@ -28,10 +28,9 @@ from diffstab.measuring.settings import DeviceSettings, PassSettings, Protocol, 
 from diffstab.measuring.task import PassPlan, Subject, layer_pass
 from diffstab.nets import LoadedModel, default_layers, load_model, matching_layers, output_part
 from diffstab.nets.weights import weights_hash
-from diffstab.results import canonical_json
+from diffstab.results import config_hash
 from diffstab.stability.draws import NumberedDraws
 from diffstab.stability.layer_pass import FIRST_LOOK
-from diffstab.streams import integer_seed
 
 _EXAMPLES = 3
 _AT_ONCE = 64
@@ -218,8 +217,8 @@ def state_path(folder: Path, ready: Preparation) -> Path:
         ready.images.name,
         ready.size,
     ]
-    name = integer_seed(0, canonical_json([str(part) for part in told]), below=2**60)
-    return folder / "unfinished" / f"{ready.subject.name}-{name:x}.pt"
+    name = config_hash({"told": [str(part) for part in told]})
+    return folder / "unfinished" / f"{ready.subject.name}-{name}.pt"
 
 
 def finish(

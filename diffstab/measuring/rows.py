@@ -13,10 +13,9 @@ from torch import Tensor
 from diffstab.measuring.amounts import Amount
 from diffstab.measuring.images import UNKNOWN, ImageSet
 from diffstab.measuring.state import PassState
-from diffstab.measuring.task import PassPlan
+from diffstab.measuring.task import PassPlan, interval_of
 from diffstab.stability import StabilitySums
-from diffstab.stability.bootstrap import Samples, bootstrap_interval, top_share
-from diffstab.streams import stream
+from diffstab.stability.bootstrap import Samples, top_share
 
 Row = Any
 """A row of a table: gives its values by the names of the columns."""
@@ -66,12 +65,7 @@ def stability_columns(sums: StabilitySums, plan: PassPlan, *, statistic: str = "
     """Return D, G and R with their intervals, medians and parts; NaN for a layer that is constant."""
     estimate = sums.ratios()
     samples = Samples.of(sums)
-    ends = bootstrap_interval(
-        samples,
-        resamples=plan.bootstrap,
-        confidence=plan.confidence,
-        generator=stream(plan.seed, "bootstrap"),
-    )
+    ends = interval_of(sums, plan)
     row: dict[str, float] = {}
     for column, name in _QUANTITIES:
         own = name if statistic == "mean" else f"{name}_median"

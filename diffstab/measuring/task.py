@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 from diffstab.errors import ArgumentError, FoldingWarning
 from diffstab.measuring.images import UNKNOWN, Gate, ImageBatch, ImageSet, NumberedImage, read_batch
 from diffstab.measuring.state import PassState, joined, save_state, with_more_fields
-from diffstab.stability import LayerPass
-from diffstab.stability.bootstrap import Samples, bootstrap_interval
+from diffstab.stability import LayerPass, StabilitySums
+from diffstab.stability.bootstrap import Samples, StabilityInterval, bootstrap_interval
 from diffstab.stability.draws import NumberedDraws
 from diffstab.streams import stream
 
@@ -254,15 +254,20 @@ def half_width(state: PassState, plan: PassPlan) -> float:
     widths = []
     for place in range(len(plan.deformations)):
         one = state.sums(place, plan.layers[-1])
-        interval = bootstrap_interval(
-            Samples.of(one),
-            resamples=plan.bootstrap,
-            confidence=plan.confidence,
-            generator=stream(plan.seed, "bootstrap"),
-        )
+        interval = interval_of(one, plan)
         width = (interval.high.relative - interval.low.relative) / (2 * one.ratios().relative)
         widths.append(float(width))
     return max(widths)
+
+
+def interval_of(sums: StabilitySums, plan: PassPlan) -> StabilityInterval:
+    """Return the interval over images of each number of a layer."""
+    return bootstrap_interval(
+        Samples.of(sums),
+        resamples=plan.bootstrap,
+        confidence=plan.confidence,
+        generator=stream(plan.seed, "bootstrap of layers"),
+    )
 
 
 def layer_pass(subject: Subject, plan: PassPlan, *, block: int = 0, look: Tensor | None = None) -> LayerPass:

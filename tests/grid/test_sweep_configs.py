@@ -17,6 +17,7 @@ RUNS = {
     "fit_digits": 6,
     "forces_depth": 9,
     "mnist_alpha": 63,
+    "mnist_nets": 18,
     "plateau_penalty": 135,
     "sphere_dimensions": 84,
 }
