@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,34 +25,52 @@ def draw_depth(ax: Axes, rows: pd.DataFrame, quantities: str = "DGR") -> Axes:
         rows: Of one model and one deformation.
         quantities: Which of the three.
     """
+    ordered = rows.sort_values("layer_index")
+    _draw(ax, ordered, list(ordered["layer"]), quantities, is_joined=len(rows) > 1)
+    ax.set_xlabel("Layer, in the order of running")
+    return ax
+
+
+def draw_models(ax: Axes, rows: pd.DataFrame, quantities: str = "DGR") -> Axes:
+    """Draw D, G and R of models side by side, with their intervals and the floor of D.
+
+    Args:
+        ax: Where.
+        rows: Of one layer and one deformation, a row per model.
+        quantities: Which of the three.
+    """
+    _draw(ax, rows, list(rows["model"]), quantities, is_joined=False)
+    ax.set_xlim(-0.5, len(rows) - 0.5)
+    return ax
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, names: Sequence[str], quantities: str, *, is_joined: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    rows = rows.sort_values("layer_index")
     x = np.arange(len(rows))
     for name in quantities:
-        _curve(ax, x, rows, name)
+        _curve(ax, x, rows, name, linestyle="-" if is_joined else "none")
     if "D" in quantities and "floor" in rows and rows["floor"].notna().any():
-        style: dict[str, Any] = {"color": COLOURS["D"], "linestyle": ":", "linewidth": 1.2}
-        ax.plot(x, rows["floor"], label="floor of D", **style)
+        style: dict[str, Any] = {"color": COLOURS["D"], "linewidth": 1.2}
+        shape = {"linestyle": ":"} if is_joined else {"linestyle": "none", "marker": "_", "markersize": 10}
+        ax.plot(x, rows["floor"], label="floor of D", **style, **shape)
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_xticks(x, [_short(name) for name in rows["layer"]], rotation=60, ha="right")
-    ax.set_xlabel("Layer, in the order of running")
+    ax.set_xticks(x, [_short(name) for name in names], rotation=60, ha="right")
     ax.set_ylabel(", ".join(quantities))
     low, high = ax.get_ylim()
     ax.set_ylim(low, high * (high / low) ** 0.15)  # room for the legend
     ax.legend(frameon=False, loc="upper left", ncols=4, columnspacing=1.2, handlelength=1.4)
-    return ax
 
 
-def _curve(ax: Axes, x: np.ndarray, rows: pd.DataFrame, name: str) -> None:
+def _curve(ax: Axes, x: np.ndarray, rows: pd.DataFrame, name: str, *, linestyle: str) -> None:
     y = rows[name].to_numpy(dtype=np.float64)
     low, high = (rows[f"{name}_{end}"].to_numpy(dtype=np.float64) for end in ("low", "high"))
     ax.vlines(x, low, high, color=COLOURS[name], linewidth=1.2, alpha=0.7)
     style: dict[str, Any] = {"color": COLOURS[name], "marker": _MARKERS[name], "markersize": 4}
-    ax.plot(x, y, label=name, linewidth=1.4, **style)
+    ax.plot(x, y, label=name, linewidth=1.4, linestyle=linestyle, **style)
 
 
 def _short(name: str) -> str:

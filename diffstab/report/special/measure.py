@@ -10,7 +10,7 @@ import pandas as pd
 
 from diffstab.measuring.amounts import DIFFEOMORPHISM
 from diffstab.measuring.measurement import deformation_text, interval_text
-from diffstab.measuring.pictures import draw_depth, draw_plane
+from diffstab.measuring.pictures import draw_depth, draw_models, draw_plane
 from diffstab.measuring.rows import OUTPUT
 from diffstab.report.document import Picture
 from diffstab.report.pages.measure import first_rows
@@ -26,6 +26,9 @@ _DISPLAYED = 160
 def depth_pictures(runs: Runs) -> Iterator[Picture]:
     """D, G and R against depth, a panel for each model, under the deformation that stands for all."""
     rows = first_rows(runs.frame)
+    if rows["layer"].nunique() == 1:
+        yield _outputs_picture(rows)
+        return
     models = list(dict.fromkeys(rows["model"]))[:_MOST_MODELS]
     columns = min(len(models), 2)
     lines = -(-len(models) // columns)
@@ -48,6 +51,18 @@ def depth_pictures(runs: Runs) -> Iterator[Picture]:
         "images. Where R falls, the model becomes blind to deformations; dotted: D of interpolation alone."
     )
     yield Picture("measure_depth", rendered, caption, f"{caption} {_ends(rows)}", wide=columns > 1)
+
+
+def _outputs_picture(rows: pd.DataFrame) -> Picture:
+    """D, G and R of the models side by side, where one layer alone was measured."""
+    size = (max(4.0, 1.6 + 0.7 * len(rows)), 4.2)
+    rendered = render(lambda axes: draw_models(axes[0, 0], rows), size_inches=size)
+    caption = (
+        f"The {rows['layer'].iloc[0]} of the models, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
+        "images, dashes the D of interpolation alone."
+    )
+    told = "; ".join(f"{row['model']}: R = {interval_text(row, 'R')}" for row in rows.to_dict("records"))
+    return Picture("measure_depth", rendered, caption, f"{caption} {told}.")
 
 
 def _ends(rows: pd.DataFrame) -> str:
