@@ -212,3 +212,15 @@ def test_a_sweep_takes_it_as_any_experiment(there):
     request = parse(MeasureExperiment, [*options, "--accelerator=cpu", "--layers=[output]", "--results=out"])
     run_grid(request.experiment, request.folder)
     assert len(read_records("out")) == 1
+
+
+def test_outputs_alone_stand_side_by_side(there):
+    """Of one layer there is no depth to draw: the models are what is compared."""
+    models = ["--model", "narrow=theirs_of_measure:Net", "--model", "wide=theirs_of_measure:Net"]
+    sizes = ["--init-args", "{width: 4}", "--init-args", "{width: 8}"]
+    rest = ["--data", "photos", "--accelerator", "cpu", "--layers", "output", "--results", "outputs"]
+    assert main(["measure", *models, *sizes, *rest]) == 0
+    page = (there / "outputs" / "report" / "index.html").read_text()
+    assert "The output of the models" in page
+    assert "narrow: R = " in page
+    assert "wide: R = " in page
