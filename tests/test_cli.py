@@ -184,8 +184,7 @@ def test_a_bad_option_is_told_and_status_2(place, capsys, options, message):
 
 
 def test_an_unknown_option_in_yaml_is_told(place, capsys):
-    config = yaml.safe_load(FIT_CONFIGS[0].read_text())
-    config["model"]["bogus"] = 3
+    config = {"include": str(FIT_CONFIGS[0]), "model": {"bogus": 3}}
     (place / "bad.yaml").write_text(yaml.safe_dump(config))
     assert main(["fit", "--config", "bad.yaml"]) == 2
     assert "does not accept option 'model.bogus'" in capsys.readouterr().err
@@ -257,7 +256,8 @@ def test_a_checkpoint_is_tested_and_predicts(place, capsys):
         for text in (shown, again)
     ]
     assert numbers[0] == numbers[1]
-    assert {"loss", "error", "D", "G", "R"} == numbers[0].keys()
+    ends = {f"{name}_{end}" for name in "DGR" for end in ("low", "high")}
+    assert {"loss", "error", "D", "G", "R", *ends} == numbers[0].keys()
     assert main(["predict", *options]) == 0
     path = Path(capsys.readouterr().out.splitlines()[-1])
     assert np.load(path)["outputs"].shape == (50,)

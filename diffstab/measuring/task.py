@@ -266,7 +266,7 @@ def interval_of(sums: StabilitySums, plan: PassPlan) -> StabilityInterval:
         Samples.of(sums),
         resamples=plan.bootstrap,
         confidence=plan.confidence,
-        generator=stream(plan.seed, "bootstrap of a measurement"),
+        generator=stream(plan.seed, "bootstrap of measured layers"),
     )
 
 

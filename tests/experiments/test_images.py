@@ -14,7 +14,7 @@ from diffstab.experiments.classes import build_data
 from diffstab.experiments.image_columns import error_rate
 from diffstab.experiments.images import ImageExperiment, Method, NetChoice, StabilityChoice
 from diffstab.experiments.unit import Cell
-from diffstab.grid import running
+from diffstab.grid import batch
 from diffstab.grid.options import parse
 from diffstab.grid.running import run_grid
 from diffstab.results import read_records
@@ -293,9 +293,9 @@ def test_options_given_in_line_do_not_name_the_folder(monkeypatch):
 
 def test_records_name_the_commit_that_the_process_started_with(tmp_path, monkeypatch):
     commits = iter(["started", "moved on", "moved on"])
-    here = running.provenance()
-    monkeypatch.setattr(running, "provenance", lambda: {**here, "git_commit": next(commits)})
-    running._origin.cache_clear()
+    here = batch.provenance()
+    monkeypatch.setattr(batch, "provenance", lambda: {**here, "git_commit": next(commits)})
+    batch._origin.cache_clear()
     run_grid(tiny(seeds=[0]), tmp_path, console=QUIET)
     assert set(read_records(tmp_path)["git_commit"]) == {"started"}
-    running._origin.cache_clear()
+    batch._origin.cache_clear()
