@@ -23,8 +23,10 @@ _ENDS = ("", "_low", "_high")
 NUMBERS = tuple(f"{name}{end}" for name in ("accuracy", "D", "G", "R") for end in _ENDS)
 """What is measured of a model, and made again."""
 
-_TOLD = ("floor", "delta_px", "cutoff", "images", "dataset", "protocol", "statistic", "weights_hash", "git_commit", "git_dirty",
-         "versions", "hardware")  # fmt: skip
+_TOLD = (
+    *("floor", "delta_px", "cutoff", "images", "dataset", "protocol", "statistic", "weights_hash"),
+    *("git_commit", "git_dirty", "versions", "hardware"),
+)
 _FLOATS = (*NUMBERS, "floor", "delta_px", "published_error")
 TOLERANCE = 1e-5
 """Relative difference of numbers that are made again elsewhere."""
