@@ -52,7 +52,7 @@ def test_its_metadata(wheel):
     assert told.get_all("Project-URL")
     plain = [Requirement(line).name for line in told.get_all("Requires-Dist") if "extra ==" not in line]
     assert not {"wandb", "wandb-workspaces", "distributed", "dask-jobqueue", "cryptography"} & set(plain)
-    assert set(told.get_all("Provides-Extra")) == {"all", "dashboards", "grids", "wandb"}
+    assert set(told.get_all("Provides-Extra")) == {"all", "dashboards", "grids", "models", "wandb"}
     assert "Typing :: Typed" in told.get_all("Classifier")
     text = told.get_payload()
     links = [part.split(")")[0] for part in text.split("](")[1:]]
