@@ -6,7 +6,11 @@ The metrics are loaded when first asked for: torchmetrics takes seconds to impor
 from typing import TYPE_CHECKING
 
 from diffstab.lazy import lazily
+from diffstab.stability.attack import Attacks, AttackSettings, Ballots, attack
 from diffstab.stability.bootstrap import Samples, StabilityInterval, bootstrap_interval
+from diffstab.stability.certify import Certificates, Share, certificates, certify
+from diffstab.stability.certify_fields import WhitenedSpan
+from diffstab.stability.certify_votes import CertifySettings, share_bounds
 from diffstab.stability.deformations import (
     Deform,
     Deformation,
@@ -48,6 +52,11 @@ if TYPE_CHECKING:
 _METRICS = ("DeformationStability", "NoiseStability", "RelativeStability", "stability_metrics")
 
 __all__ = [
+    "AttackSettings",
+    "Attacks",
+    "Ballots",
+    "Certificates",
+    "CertifySettings",
     "Deform",
     "Deformation",
     "DeformationStability",
@@ -62,12 +71,17 @@ __all__ = [
     "Probes",
     "RelativeStability",
     "Samples",
+    "Share",
     "Stability",
     "StabilityInterval",
     "StabilityReport",
     "StabilitySums",
+    "WhitenedSpan",
     "add_noise",
+    "attack",
     "bootstrap_interval",
+    "certificates",
+    "certify",
     "change_norms",
     "diffeomorphism",
     "draw_pairs",
@@ -90,6 +104,7 @@ __all__ = [
     "rotate",
     "rotate_towards",
     "scale",
+    "share_bounds",
     "squared_changes",
     "stability",
     "stability_metrics",

@@ -110,7 +110,13 @@ def images_again(batch: int) -> int:
 
 
 def tell_if_unsteady(
-    outputs: Tensor, alone: Tensor, again: Callable[[], Tensor], *, smallest: float, what: str
+    outputs: Tensor,
+    alone: Tensor,
+    again: Callable[[], Tensor],
+    *,
+    smallest: float,
+    what: str,
+    consequence: str = "D, G and R contain that",
 ) -> None:
     """Warn if outputs change between two calls, or with the images beside them in the batch.
 
@@ -123,6 +129,7 @@ def tell_if_unsteady(
         again: Evaluates them once more.
         smallest: The smaller mean squared change of the outputs, by deformation or noise.
         what: Name of what is called, for the warning.
+        consequence: What that does to the result, for the warning.
 
     Warns:
         UnsteadyPredictorWarning: They change.
@@ -137,7 +144,7 @@ def tell_if_unsteady(
     else:
         reason = "with the other images of the batch"
         way_out = "Is something averaged over the batch? With batch_size=1 each image is alone."
-    message = f"The output of {what} changes {reason}: D, G and R contain that. {way_out}"
+    message = f"The output of {what} changes {reason}: {consequence}. {way_out}"
     warnings.warn(message, UnsteadyPredictorWarning, stacklevel=3)
 
 
