@@ -26,6 +26,7 @@ _PLAIN = (
     *("data", "size", "images", "noise", "fields_per_image", "seed", "until", "protocol", "confidence"),
     *("accelerator", "devices", "strategy", "precision", "batch_size", "readers"),
 )
+_CERTIFICATE = {"certify_images": "images", "certify_draws": "draws", "sigma": "sigma"}
 _EPILOG = """
 An option of a model that is given once counts for all models; else it is given for each, in their order (none for
 one without it).
@@ -68,6 +69,7 @@ def main(args: Sequence[str], track: Callable[[str], MakeObserver]) -> int:
         _tell_forecast(experiment)
         return 0
     _run(request, track)
+    experiment.certify(folder)
     return _tell(experiment, folder, as_json=options.json)
 
 
@@ -150,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_model_options(parser)
     _add_measuring_options(parser)
+    _add_certificate_options(parser)
     _add_running_options(parser)
     return parser
 
@@ -197,6 +200,15 @@ def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--confidence", help="of the intervals (0.95)")
 
 
+def _add_certificate_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("certificates")
+    group.add_argument("--certify", action="store_true", help="certify the smoothed classifier")
+    group.add_argument("--attack", action="store_true", help="attack it, and the model itself, too")
+    group.add_argument(*_spelled("certify_images"), help="images that are certified (100)")
+    group.add_argument(*_spelled("certify_draws"), help="draws for each image and each tried field (1000)")
+    group.add_argument("--sigma", help="smoothing noise, in units of the first displacement (1)")
+
+
 def _add_running_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("running")
     group.add_argument("--accelerator", help="cpu, gpu, auto, ... as of Lightning's Trainer (auto)")
@@ -227,6 +239,13 @@ def _flags(options: argparse.Namespace) -> list[str]:
     flags += [f"--models={json.dumps(models)}"] if models else []
     flags += [f"--wandb={options.wandb}"] if options.wandb else []
     flags += ["--init=true"] if options.init else []
+    for name in ("certify", "attack"):
+        flags += [f"--certificate.{name}=true"] if getattr(options, name) else []
+    flags += [
+        f"--certificate.{name}={value}"
+        for option, name in _CERTIFICATE.items()
+        if (value := getattr(options, option)) is not None
+    ]
     for name in _LISTS:
         if (given := getattr(options, name)) is not None:
             values = [value for text in given for value in re.split(r"[,\s]+", text.strip("[] ")) if value]

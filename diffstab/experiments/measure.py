@@ -24,6 +24,7 @@ from diffstab.measuring.images import ImageSet
 from diffstab.measuring.measurement import Measurement
 from diffstab.measuring.one_call import Preparation, finish, prepare, state_path
 from diffstab.measuring.rows import layer_label
+from diffstab.measuring.sandwich import SandwichSettings, write_sandwich
 from diffstab.measuring.settings import DeviceSettings, PassSettings, parse_share
 from diffstab.nets.model_options import ModelChoice
 from diffstab.results import canonical_json, write_atomically
@@ -86,6 +87,7 @@ class MeasureExperiment(Experiment):
         precision: "32-true", "bf16-mixed", "64-true", ...
         batch_size: Images in a batch; None chooses by the free memory.
         readers: Processes that read images, per device.
+        certificate: Whether and how models are certified and attacked, beside the measurement.
         facts: Filled in by the command: layers and hash of the weights of each model.
     """
 
@@ -97,7 +99,7 @@ class MeasureExperiment(Experiment):
         Axis("cutoffs", "cutoff", "c", is_place=False),
         Axis("layers", "layer", is_place=False),
     )
-    free = ("accelerator", "devices", "strategy", "batch_size", "readers", "facts", "init")
+    free = ("accelerator", "devices", "strategy", "batch_size", "readers", "facts", "init", "certificate")
     together = True
     curve = "layer_index"
     measures = ("R", "D", "G")
@@ -127,6 +129,7 @@ class MeasureExperiment(Experiment):
     precision: int | str = "32-true"
     batch_size: int | None = None
     readers: int = 0
+    certificate: SandwichSettings = field(default_factory=SandwichSettings)
     facts: dict[str, Facts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -289,6 +292,14 @@ class MeasureExperiment(Experiment):
                     "source": source,
                     "notes": " ".join(found.remarks),
                 },
+            )
+
+    def certify(self, folder: Path) -> None:
+        """Certify the models, if that is asked for; what is in the folder already is not made again."""
+        for label in self.choices if self.certificate.certify else ():
+            ready = self.ready(label)
+            write_sandwich(
+                folder, ready, self.certificate, self.device_settings, stem=safe_name(ready.subject.name)
             )
 
 

@@ -102,6 +102,15 @@ class Attacks(NamedTuple):
     found: Ballots
     alpha: float
 
+    @staticmethod
+    def joined(parts: Sequence["Attacks"]) -> "Attacks":
+        """Those of several sets of images, one after another."""
+        clean, random, found = (
+            _joined([getattr(part, name) for part in parts]) for name in ("clean", "random", "found")
+        )
+        fields = torch.cat([part.fields for part in parts], dim=1)
+        return Attacks(parts[0].norms, fields, clean, random, found, parts[0].alpha)
+
     def random_accuracy(self) -> list[Share]:
         """Accuracy under a random field of each norm."""
         return [self._at(self.random, k).accuracy(self.alpha) for k in range(len(self.norms))]
@@ -171,18 +180,14 @@ def attack(
     ascent = _Ascent(smoothed, search)
     in_a_batch = max(1, settings.batch_size // ascent.versions)
     with smoothed.running():
-        parts = [
-            _attacked(ascent, *part)
-            for part in zip(
-                *(torch.split(one, in_a_batch) for one in (images, labels.cpu(), places)), strict=True
-            )
-        ]
-    fields = torch.cat([part.fields for part in parts], dim=1)
-    clean, random, found = (
-        _joined([getattr(part, name) for part in parts]) for name in ("clean", "random", "found")
-    )
-    coefficients = smoothed.span.coefficients(fields)
-    return Attacks(tuple(search.norms), coefficients, clean, random, found, settings.alpha)
+        return Attacks.joined(
+            [
+                _attacked(ascent, *part)
+                for part in zip(
+                    *(torch.split(one, in_a_batch) for one in (images, labels.cpu(), places)), strict=True
+                )
+            ]
+        )
 
 
 class _Ascent:
@@ -259,14 +264,7 @@ class _Ascent:
         return Ballots(right, other, draws)
 
 
-class _Part(NamedTuple):
-    fields: Tensor
-    clean: Ballots
-    random: Ballots
-    found: Ballots
-
-
-def _attacked(ascent: _Ascent, images: Tensor, labels: Tensor, numbers: Tensor) -> _Part:
+def _attacked(ascent: _Ascent, images: Tensor, labels: Tensor, numbers: Tensor) -> Attacks:
     """Attack a batch of images at all norms."""
     directions, noise = ascent.directions(numbers), ascent.noise(numbers)
     clean = ascent.ballots(images, labels, numbers, torch.zeros_like(directions[:, 0]))
@@ -280,7 +278,10 @@ def _attacked(ascent: _Ascent, images: Tensor, labels: Tensor, numbers: Tensor) 
         fields.append(ascent.worst(images, labels, starts, noise, norm))
         random.append(ascent.ballots(images, labels, numbers, directions[:, 0] * norm))
         found.append(ascent.ballots(images, labels, numbers, fields[-1]))
-    return _Part(torch.stack(fields), clean, _stacked(random), _stacked(found))
+    coefficients = ascent.smoothed.span.coefficients(torch.stack(fields))
+    alpha = ascent.smoothed.settings.alpha
+    norms = tuple(ascent.search.norms)
+    return Attacks(norms, coefficients, clean, _stacked(random), _stacked(found), alpha)
 
 
 def _check_label(label: int, classes: int) -> None:
