@@ -19,6 +19,7 @@ from diffstab.stability.deformations import (
 )
 from diffstab.stability.draws import DrawSummary, numbered_pairs
 from diffstab.stability.estimate import layer_stability, measure_stability, stability_of
+from diffstab.stability.hierarchies import FeatureMoves, SynonymExchange
 from diffstab.stability.layer_pass import LayerPass
 from diffstab.stability.layers import fcn_layer_outputs, layer_outputs
 from diffstab.stability.measures import Moments, Stability, output_moments, squared_changes
@@ -53,6 +54,7 @@ __all__ = [
     "DeformationStability",
     "Deformed",
     "DrawSummary",
+    "FeatureMoves",
     "LayerPass",
     "Moments",
     "NoiseStability",
@@ -66,6 +68,7 @@ __all__ = [
     "StabilityInterval",
     "StabilityReport",
     "StabilitySums",
+    "SynonymExchange",
     "add_noise",
     "bootstrap_interval",
     "change_norms",
