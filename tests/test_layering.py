@@ -13,7 +13,7 @@ LEVELS = [
     {"completion", "extras", "helptext", "image_files", "progress", "shipped"},
     {"streams"},
     {"results"},
-    {"diffeo", "nets"},
+    {"diffeo", "nets", "tasks"},
     {"kernels"},
     {"stability", "sparsity", "sphere", "l2"},
     {"solvers"},
@@ -63,7 +63,7 @@ def is_allowed(name, package, room):
     if top != "diffstab" or inner not in LEVEL:
         return True
     if package == "datamodules":
-        return inner in {"errors", "image_files", "streams", "sphere", "l2"}
+        return inner in {"errors", "image_files", "streams", "sphere", "l2", "tasks"}
     return inner == room or LEVEL[inner] < LEVEL.get(room, 0)
 
 

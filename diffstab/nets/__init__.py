@@ -14,6 +14,7 @@ from diffstab.nets.outputs import OutputPart, output_part
 from diffstab.nets.preprocessing import Preprocessing
 from diffstab.nets.resnet import ResNet
 from diffstab.nets.tangent import Tangent, fcn_tangent
+from diffstab.nets.tree import TreeNet
 from diffstab.nets.vgg import VGG
 from diffstab.nets.weights import weights_hash
 
@@ -34,6 +35,7 @@ __all__ = [
     "Preprocessing",
     "ResNet",
     "Tangent",
+    "TreeNet",
     "default_layers",
     "fcn_tangent",
     "layer_table",

@@ -23,6 +23,7 @@ from diffstab.stability.deformations import (
 )
 from diffstab.stability.draws import DrawSummary, numbered_pairs
 from diffstab.stability.estimate import layer_stability, measure_stability, stability_of
+from diffstab.stability.hierarchies import FeatureMoves, SynonymExchange
 from diffstab.stability.layer_pass import LayerPass
 from diffstab.stability.layers import fcn_layer_outputs, layer_outputs
 from diffstab.stability.measures import Moments, Stability, output_moments, squared_changes
@@ -62,6 +63,7 @@ __all__ = [
     "DeformationStability",
     "Deformed",
     "DrawSummary",
+    "FeatureMoves",
     "LayerPass",
     "Moments",
     "NoiseStability",
@@ -76,6 +78,7 @@ __all__ = [
     "StabilityInterval",
     "StabilityReport",
     "StabilitySums",
+    "SynonymExchange",
     "WhitenedSpan",
     "add_noise",
     "attack",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,16 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
-from diffstab.stability import Probes, diffeomorphism, noise_norms, numbered_pairs
+from diffstab.stability import (
+    Deformation,
+    FeatureMoves,
+    Probes,
+    SynonymExchange,
+    diffeomorphism,
+    noise_norms,
+    numbered_pairs,
+)
+from diffstab.tasks import Hierarchy
 from diffstab.training.probing import KeptBatches, ProbePasses, ProbeSettings
 
 _KEPT = 256  # images that a log-spaced schedule keeps, if no number is given
@@ -67,6 +77,8 @@ class StabilityProbe(Callback):
         every: "validation" measures at each validation. "log" measures during training before the first step, after 1,
             2, 4, 8, ... steps and at the end, on `images` images (256 by default) of the validation data, which it
             keeps, and not at validations.
+        deform: Another deformation, in place of `delta_px` and `cutoff`.
+        name: Put behind the letters of what is logged, so that several probes can be told apart: `val_D_NAME`.
         transform: Finds the images (n, C, H, W) in a batch of another kind.
         output: Picks the tensor (n, ...) from what the module returns.
         bootstrap: Number of resamples for the intervals; 0 leaves them out.
@@ -90,6 +102,8 @@ class StabilityProbe(Callback):
         layers: Sequence[str] = ("output",),
         images: int | None = None,
         every: Literal["validation", "log"] = "validation",
+        deform: Deformation | None = None,
+        name: str = "",
         transform: Callable[[Any], Tensor] | None = None,
         output: Callable[[Any], Tensor] | None = None,
         bootstrap: int = 1000,
@@ -108,7 +122,8 @@ class StabilityProbe(Callback):
             raise ArgumentError("every", 'be "validation" or "log"', repr(every))
         self.every: Literal["validation", "log"] = every
         self.settings = ProbeSettings(
-            deform=diffeomorphism(delta_px, cutoff),
+            deform=diffeomorphism(delta_px, cutoff) if deform is None else deform,
+            name=name,
             noise=noise,
             fields_per_image=fields_per_image,
             layers=[layers] if isinstance(layers, str) else list(layers),
@@ -217,3 +232,38 @@ class StabilityProbe(Callback):
         # Not by `log`, which keeps the numbers of some steps only (log_every_n_steps).
         for logger in trainer.loggers:
             logger.log_metrics(numbers, step=step)
+
+
+class HierarchyProbe(StabilityProbe):
+    """A `StabilityProbe` for `datamodules.RandomHierarchy`: the sensitivity to synonyms, or to moves of features.
+
+    Logged are `val_D_synonyms` (the sources call it S) or `val_D_moves`, with G and R. Rules come from the data module.
+
+    Args:
+        change: "synonyms" exchanges each tuple of the lowest level, "moves" moves each feature in its slot, which takes
+            `empty` places.
+        options: Arguments of `StabilityProbe`, but for `deform` and `name`; `delta_px` and `cutoff` are not used.
+
+    Raises:
+        ArgumentError: If the change has no such name; at work, if the data are no random hierarchy.
+    """
+
+    def __init__(self, change: Literal["synonyms", "moves"] = "synonyms", **options: Any) -> None:
+        if change not in _CHANGES:
+            raise ArgumentError("change", f"be one of {', '.join(_CHANGES)}", repr(change))
+        super().__init__(name=change, deform=None, **options)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Take the rules from the data module."""
+        data = getattr(trainer, "datamodule", None)
+        hierarchy = getattr(data, "hierarchy", None)
+        if not isinstance(hierarchy, Hierarchy):
+            way_out = "Use datamodules.RandomHierarchy."
+            raise ArgumentError("data", "have the rules of a hierarchy", type(data).__name__, way_out)
+        self.settings = replace(self.settings, deform=_CHANGES[self.settings.name](hierarchy=hierarchy))
+
+
+_CHANGES: dict[str, type[SynonymExchange | FeatureMoves]] = {
+    "synonyms": SynonymExchange,
+    "moves": FeatureMoves,
+}

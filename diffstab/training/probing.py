@@ -23,6 +23,7 @@ from diffstab.stability import (
     bootstrap_interval,
     gathered,
 )
+from diffstab.stability.deformations import Diffeomorphism
 from diffstab.streams import integer_seed, stream
 from diffstab.training.numbering import Numbering, Numbers, Stage, suffix
 from diffstab.training.processes import summed
@@ -37,6 +38,7 @@ class ProbeSettings:
     """What is measured: see `diffstab.training.callbacks.StabilityProbe`."""
 
     deform: Deformation
+    name: str
     noise: str | float
     fields_per_image: int
     layers: Sequence[str]
@@ -53,7 +55,7 @@ class ProbeSettings:
     def images_of(self, batch: Any) -> Tensor:
         """The images of a batch, which can be deformed."""
         images = images_of(batch) if self.transform is None else self.transform(batch)
-        check_probed(images)
+        check_probed(images, least=_SIDE if isinstance(self.deform, Diffeomorphism) else 1)
         return images
 
     def measuring(self, module: LightningModule, loader: int) -> LayerPass:
@@ -129,7 +131,8 @@ class ProbePasses:
 
     def _of_layer(self, sums: StabilitySums | None) -> dict[str, float]:
         """D, G and R with the ends of their intervals, NaN where they are undefined."""
-        kinds = ("", "_low", "_high") if self.settings.bootstrap else ("",)
+        name = f"_{self.settings.name}" if self.settings.name else ""
+        kinds = (name, f"{name}_low", f"{name}_high") if self.settings.bootstrap else (name,)
         if sums is None or not bool(sums.denominator > 0):
             return {letter + kind: math.nan for kind in kinds for letter in _LETTERS}
         interval = bootstrap_interval(
@@ -219,8 +222,8 @@ def measured_as_trained(trainer: Trainer) -> Iterator[None]:
         yield
 
 
-def check_probed(images: Tensor) -> None:
-    """Raise an ArgumentError unless images are a floating (n, C, H, W) that a deformation can move."""
+def check_probed(images: Tensor, *, least: int) -> None:
+    """Raise an ArgumentError unless images are a floating (n, C, H, W) with sides of at least some pixels."""
     if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
         received = (
             f"{images.dtype} of shape {tuple(images.shape)}"
@@ -231,8 +234,11 @@ def check_probed(images: Tensor) -> None:
         raise ArgumentError(
             "images of StabilityProbe", "be floating, of shape (n, C, H, W)", received, way_out
         )
-    if min(images.shape[2:]) < _SIDE:
+    if min(images.shape[2:]) < least:
         way_out = "Fields are zero on the border."
         raise ArgumentError(
-            "images of StabilityProbe", "have at least 3 x 3 pixels", tuple(images.shape), way_out
+            "images of StabilityProbe",
+            f"have at least {least} x {least} pixels",
+            tuple(images.shape),
+            way_out,
         )

@@ -10,19 +10,23 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from datamodules import Digits
+from datamodules import Digits, RandomHierarchy
 from diffstab.errors import ArgumentError
-from diffstab.nets import FCN
+from diffstab.nets import FCN, TreeNet
+from diffstab.nets.initial import initial_weights
 from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.stability import (
+    FeatureMoves,
+    SynonymExchange,
     diffeomorphism,
     layer_stability,
     measure_stability,
     numbered_pairs,
+    random_rotation,
     stability_of,
 )
 from diffstab.streams import integer_seed
-from diffstab.training.callbacks import FinalCheckpoint, StabilityProbe, run_folder
+from diffstab.training.callbacks import FinalCheckpoint, HierarchyProbe, StabilityProbe, run_folder
 from diffstab.training.samples import images_of
 from diffstab.training.task import Task
 
@@ -333,3 +337,42 @@ def test_no_checkpoints_no_last_one(tmp_path, digits):
 def test_the_folder_of_a_run(logger, expected):
     run = SimpleNamespace(logger=logger, default_root_dir="root")
     assert run_folder(run).as_posix() == expected
+
+
+def test_another_deformation_and_a_name(tmp_path, digits):
+    probe = StabilityProbe(deform=random_rotation(5.0), name="rotation", bootstrap=0, seed=3)
+    (logged,) = trainer(tmp_path, probe, StabilityProbe(delta_px=0.5)).validate(
+        task(xi=0.0), digits, verbose=False
+    )
+    model = task(xi=0.0)
+    seed = integer_seed(3, "validation probes", 0, below=2**63)
+    expected = measure_stability(
+        model, digits.test_images, deform=random_rotation(5.0), bootstrap=0, seed=seed
+    )
+    assert logged["val_D_rotation"] == pytest.approx(float(expected.estimate.deformation), rel=1e-5)
+    assert logged["val_D"] != logged["val_D_rotation"]
+    assert {"val_D_low", "val_R"} <= logged.keys()
+    assert "val_D_rotation_low" not in logged
+
+
+def test_probes_of_a_hierarchy_take_its_rules_from_the_data(tmp_path):
+    data = RandomHierarchy(empty=1, n_train=20, n_test=40, pool=100)
+    with initial_weights(0):
+        net = TreeNet(patch=4, width=10)
+    model = Task(net, xi=0.0, loss="cross_entropy", optimiser=OptimiserSettings(name="adam"))
+    probes = [HierarchyProbe("synonyms", seed=1), HierarchyProbe("moves", seed=1, bootstrap=0)]
+    (logged,) = trainer(tmp_path, *probes).validate(model, data, verbose=False)
+    seed = integer_seed(1, "validation probes", 0, below=2**63)
+    for name, kind in (("synonyms", SynonymExchange), ("moves", FeatureMoves)):
+        change = kind(hierarchy=data.hierarchy)
+        found = measure_stability(model, data.test_images, deform=change, bootstrap=0, seed=seed).estimate
+        assert logged[f"val_D_{name}"] == pytest.approx(float(found.deformation), rel=1e-5)
+        assert logged[f"val_R_{name}"] == pytest.approx(float(found.relative), rel=1e-5)
+    assert logged["val_D_synonyms_low"] <= logged["val_D_synonyms"] <= logged["val_D_synonyms_high"]
+
+
+def test_probes_of_a_hierarchy_refuse_other_data_and_other_changes(tmp_path, digits):
+    with pytest.raises(ArgumentError, match="change must be one of synonyms, moves, got 'words'"):
+        HierarchyProbe("words")
+    with pytest.raises(ArgumentError, match="data must have the rules of a hierarchy, got Digits"):
+        trainer(tmp_path, HierarchyProbe()).validate(task(xi=0.0), digits, verbose=False)
