@@ -140,6 +140,14 @@ class ImageSet(Dataset[NumberedImage]):
         except DiffstabError as error:
             return str(error)
 
+    def batch(self, numbers: Tensor) -> ImageBatch:
+        """Read some images, which must have one shape.
+
+        Raises:
+            DiffstabError: One of them cannot be read, or they differ in shape.
+        """
+        return read_batch(self.__getitems__(numbers.tolist()))
+
     def with_classes(self, names: Sequence[str]) -> ImageSet:
         """Return the same images with labels that count in the order of the given names of classes.
 

@@ -20,13 +20,14 @@ from diffstab.measuring.forecast import (
     free_bytes,
     seconds_per_batch,
 )
-from diffstab.measuring.images import UNKNOWN, ImageSet, check_count, read_batch
+from diffstab.measuring.images import UNKNOWN, ImageSet, check_count
 from diffstab.measuring.measurement import Measurement
 from diffstab.measuring.rows import classes_agree, image_frame, layer_rows
 from diffstab.measuring.running import measured_state, trainer_of
 from diffstab.measuring.settings import DeviceSettings, PassSettings, Protocol, protocol, under_protocol
 from diffstab.measuring.task import PassPlan, Subject, layer_pass
 from diffstab.nets import LoadedModel, default_layers, load_model, matching_layers, output_part
+from diffstab.nets.layers import runs_apart
 from diffstab.nets.preprocessing import Preprocessing
 from diffstab.nets.weights import weights_hash
 from diffstab.results import config_hash
@@ -120,16 +121,18 @@ def prepare(
 ) -> Preparation:
     """Return what a measurement needs, with everything checked that can be before it runs."""
     loaded = loaded_model(model)
-    example = torch.stack([images.read(number).image for number in range(min(_EXAMPLES, len(images)))])
+    check_count(None, len(images))
+    example = images.batch(torch.arange(min(_EXAMPLES, len(images)))).images
     chosen = protocol(protocol_name, channels=example.shape[1]) if protocol_name is not None else None
     if chosen is not None:
         settings = under_protocol(settings, chosen, available=len(images))
     count = check_count(settings.images, len(images))
     size = (int(example.shape[2]), int(example.shape[3]))
-    part = output_part(output or None) if output else None
     _check_maps(loaded, settings, size)
     names = layer_names(loaded, settings.layers, example, output=output)
-    subject = Subject(loaded.module, loaded.preprocessing, part, name or loaded.name, loaded.weights_hash)
+    subject = Subject(
+        loaded.module, loaded.preprocessing, output_part(output), name or loaded.name, loaded.weights_hash
+    )
     plan = PassPlan(
         tuple(names),
         tuple(amount.deformation(size) for amount in settings.amounts),
@@ -164,7 +167,7 @@ def mean_norm(plan: PassPlan, images: ImageSet, order: Tensor) -> float:
     total = 0.0
     # By no loader: those of several processes share the images.
     for numbers in torch.split(order, _AT_ONCE):
-        batch = read_batch(images.__getitems__(numbers.tolist()))
+        batch = images.batch(numbers)
         total += draws.mean_norms(batch.images, batch.numbers)[0] * len(batch)
     return total / len(order)
 
@@ -177,7 +180,7 @@ def loaded_model(model: Any) -> LoadedModel:
         return load_model(model)
     if not callable(model) or isinstance(model, type):
         raise ArgumentError("model", "be a module, a function of images, or the text of one", repr(model))
-    is_module = isinstance(model, nn.Module)
+    is_module = isinstance(model, nn.Module) and not isinstance(model, torch.jit.ScriptModule)
     found = weights_hash(model.state_dict()) if is_module else ""
     name = type(model).__name__ if is_module else getattr(model, "__name__", type(model).__name__)
     return LoadedModel(model, name, "an object", weights_hash=found, has_layers=is_module)
@@ -186,7 +189,7 @@ def loaded_model(model: Any) -> LoadedModel:
 def layer_names(
     loaded: LoadedModel, patterns: Sequence[str], images: Tensor, *, output: str = ""
 ) -> list[str]:
-    """Return the names of the measured layers, the output "" as the last.
+    """Return the names of the measured layers, the output "" as the last; each run of a layer has its own.
 
     Args:
         loaded: The model.
@@ -212,7 +215,8 @@ def layer_names(
         names += default_layers(loaded.module, example, output=part)
     if others:
         names += matching_layers(loaded.module, others, example=example, output=part)
-    return [*(name for name in dict.fromkeys(names) if name), ""]
+    chosen = [*(name for name in dict.fromkeys(names) if name), ""]
+    return runs_apart(chosen, loaded.module, example)
 
 
 def state_path(folder: Path, ready: Preparation) -> Path:
@@ -307,8 +311,7 @@ def image_bytes(ready: Preparation) -> float:
 
 
 def _first_images(ready: Preparation, count: int) -> Tensor:
-    numbers = ready.order[:count].tolist()
-    return torch.stack([ready.images.read(number).image for number in numbers])
+    return ready.images.batch(ready.order[:count]).images
 
 
 def forecast(ready: Preparation, devices: DeviceSettings) -> Forecast:

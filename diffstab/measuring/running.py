@@ -124,7 +124,7 @@ def measured_state(
     plan = replace(plan, rounds=_open_rounds(order, plan, before))
     if before is not None and (not plan.rounds or is_narrow(before, plan)):
         return before
-    look = torch.stack([images.read(number).image for number in order[:FIRST_LOOK].tolist()])
+    look = images.batch(order[:FIRST_LOOK]).images
     is_gpu = trainer.strategy.root_device.type == "cuda"
     serving = Serving(images, batch_size, devices.workers, is_gpu, look)
     task = MeasureTask(subject, plan, serving, path=path, before=before)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -61,7 +62,7 @@ class PassPlan:
     """What a pass does.
 
     Attributes:
-        layers: Names of layers, the output under "".
+        layers: Names of layers, the output under ""; name#1, name#2, ... for the runs of a module.
         deformations: As `LayerPass` takes them.
         rounds: Of images, in their order.
         settings: What is drawn and how much of it; `noise` as `LayerPass` takes it, `fields_per_image` in each block.
@@ -73,6 +74,11 @@ class PassPlan:
     rounds: tuple[Round, ...]
     settings: PassSettings
     floor: bool = True
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the measured modules: of one that runs several times, the layers are name#1, name#2, ..."""
+        return tuple(dict.fromkeys(re.sub(r"#\d+$", "", name) for name in self.layers))
 
 
 class Serving(NamedTuple):
@@ -298,7 +304,7 @@ def layer_pass(subject: Subject, plan: PassPlan, *, block: int = 0, look: Tensor
     settings = plan.settings
     return LayerPass(
         subject.module,
-        layers=plan.layers,
+        layers=plan.modules,
         deformations=plan.deformations,
         seed=settings.seed,
         noise=settings.noise,

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, DataError, DiffstabError
 from diffstab.measuring import DeviceSettings, PassSettings, measure, open_data
 from diffstab.measuring.one_call import batch_size, prepare, state_path
 from diffstab.measuring.running import trainer_of
@@ -116,3 +116,69 @@ def test_batches_on_the_cpu_do_not_grow_with_the_memory_of_the_machine(monkeypat
         monkeypatch.setattr("diffstab.measuring.one_call.image_bytes", lambda _: 2.0**25)
         sizes.append(batch_size(ready, devices, trainer))
     assert sizes == [1, 32, 32]
+
+
+class _Twice(nn.Module):
+    """One layer that runs twice."""
+
+    def __init__(self):
+        super().__init__()
+        with initial_weights(0):
+            self.net, self.same = small_net(), nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return self.net(self.same(self.same(x).tanh()))
+
+
+def test_runs_of_a_module_are_rows_of_their_own():
+    net, images = _Twice(), smooth_images(40)
+    settings = PassSettings(deltas=("0.4px",), layers=("same*",))
+    rows = measure(net, images, settings=settings, devices=CPU).frame.set_index("layer")
+    assert list(rows.index) == ["same#1", "same#2", "output"]
+    first = measure(net.same, images, settings=ONE, devices=CPU).frame.iloc[0]
+    second = nn.Sequential(net.same, nn.Tanh(), net.same)
+    for name, expected in (
+        ("same#1", first),
+        ("same#2", measure(second, images, settings=ONE, devices=CPU).frame.iloc[0]),
+    ):
+        assert rows.loc[name, "D"] == pytest.approx(expected["D"], rel=1e-5)
+        assert rows.loc[name, "G"] == pytest.approx(expected["G"], rel=1e-5)
+
+
+def test_images_of_several_sizes_or_none_are_refused_at_once():
+    several = [torch.rand(1, side, side, generator=torch.Generator().manual_seed(0)) for side in (8, 9)]
+    with pytest.raises(DiffstabError, match="size must be given when images differ in size"):
+        measure(small_net(), several, settings=ONE, devices=CPU)
+    with pytest.raises(DataError, match="fewer than two images"):
+        measure(small_net(), torch.zeros(0, 1, 8, 8), settings=ONE, devices=CPU)
+
+
+@pytest.mark.parametrize("kind", ["lazy", "meta"])
+def test_a_model_without_weights_is_refused(kind):
+    with initial_weights(0):
+        net = nn.Sequential(nn.Flatten(), nn.LazyLinear(3)) if kind == "lazy" else small_net().to("meta")
+    with pytest.raises(ArgumentError, match=r"model must have its weights, got '.*' without any"):
+        measure(net, smooth_images(20), settings=ONE, devices=CPU)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*deprecated")
+def test_the_output_of_a_script_is_measured_and_layers_are_refused():
+    with initial_weights(0):
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    script = torch.jit.script(net)
+    settings = PassSettings(deltas=("0.4px",))
+    found = measure(script, smooth_images(20), settings=settings, devices=CPU).frame
+    plain = measure(net, smooth_images(20), settings=ONE, devices=CPU).frame
+    assert found["R"].tolist() == pytest.approx(plain["R"].tolist(), rel=1e-6)
+    with pytest.raises(ArgumentError, match="layers must be left out for an object"):
+        measure(script, smooth_images(20), settings=replace(settings, layers=("1",)), devices=CPU)
+
+
+def test_the_parts_of_an_output_are_named():
+    def model(x):
+        return x.flatten(1), {"logits": x.flatten(1)}
+
+    match = r"output must be a tensor, got tuple of Tensor, dict\. Name one of them: 0, 1"
+    with pytest.raises(ArgumentError, match=match):
+        measure(model, smooth_images(20), settings=ONE, devices=CPU)
+    assert len(measure(model, smooth_images(20), settings=ONE, devices=CPU, output="1.logits").frame) == 1
