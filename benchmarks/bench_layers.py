@@ -5,7 +5,7 @@ batches [x; tau x; x + eta] and keeps nothing. Against it stand passes of `Layer
 over the output alone, one layer for each block, and all modules (leaves and blocks). Baseline and passes take turns
 batch by batch, so that a change in the machine's load meets all; the table has the median time of a batch, and the
 median and the range of the ratio. What a pass does once, at its start, is told apart. ``--memory`` shows the largest
-memory of processes that measure 200 and 2,000 images.
+memory of fresh processes that measure 200 and 2,000 images by `measure`, all modules, and their ratio.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import time
 import torch
 from torch import nn
 
+from diffstab.measuring import DeviceSettings, PassSettings, measure
 from diffstab.stability import LayerPass, diffeomorphism
 from diffstab.stability.layer_pass import FIRST_LOOK
 
@@ -42,6 +43,19 @@ def batch_of(place):
     generator = torch.Generator().manual_seed(place)
     images = torch.rand(BATCH, 3, SIDE // 8, SIDE // 8, generator=generator)
     return nn.functional.interpolate(images, size=SIDE, mode="bilinear")
+
+
+class Made(torch.utils.data.Dataset):
+    """So many images, made when they are asked for."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, number):
+        return batch_of(number)[0], number % 10
 
 
 def started(net, layers):
@@ -81,12 +95,9 @@ def times(batches):
 
 def largest_memory(images):
     """Largest memory of this process in MB after a pass over all modules."""
-    net = resnet()
-    layers = list(layer_sets(net).values())[-1]
-    with LayerPass(net, layers=layers, deformations=[diffeomorphism(8.0)]) as measuring:
-        for start in range(0, images, BATCH):
-            measuring.update(batch_of(start), torch.arange(BATCH) + start)
-    measuring.sums()
+    settings = PassSettings(deltas=("8px",), layers=("*",), bootstrap=100)
+    found = measure(resnet(), Made(images), settings=settings, devices=DeviceSettings("cpu"))
+    assert len(found.images) == images
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -109,10 +120,13 @@ def main():
     if not options.memory:
         times(options.batches)
         return
+    megabytes = []
     for images in (200, 2000):
         command = [sys.executable, "-m", "benchmarks.bench_layers", "--images", str(images)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
-        print(f"{images} images, batches of {BATCH}: {answer.stdout.strip()} MB at most")
+        megabytes.append(float(answer.stdout.split()[-1]))
+        print(f"{images} images: {megabytes[-1]:.0f} MB at most")
+    print(f"ratio {megabytes[1] / megabytes[0]:.3f}")
 
 
 if __name__ == "__main__":

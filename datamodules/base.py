@@ -10,7 +10,7 @@ from torch import nn
 
 from datamodules.augmentation import made_augmentation
 from datamodules.batches import EpochOrder, TensorBatches
-from datamodules.normalisation import Normalisation, normalised, statistics
+from datamodules.normalisation import Normalisation, Statistics, normalised, statistics
 from datamodules.splits import Source, Split, balanced_order
 from diffstab.errors import ArgumentError, DataError
 from diffstab.streams import stream
@@ -133,6 +133,15 @@ class ImageDataModule(lightning.LightningDataModule):
         self.n_classes = len(self.class_names)
         _, channels, height, width = self.train_images.shape
         self.image_shape = (channels, height, width)
+
+    def moments(self) -> Statistics:
+        """Read the moments of the whole training split, which the normalisation takes.
+
+        Raises:
+            DataError: Files are missing or damaged.
+        """
+        source = self.read()
+        return statistics(source.train.images, white=source.white, size=self.size)
 
     def _check_shapes(self, source: Source) -> None:
         """Refuse splits that no predictor could take both of."""

@@ -89,7 +89,7 @@ def decoded(path: Path, *, mode: Literal["RGB", "L"], size: int | None) -> Pixel
         with Image.open(path) as image:
             bits = _bits_per_channel(image)
             image.load()
-            pixels = image if bits > 8 else _on_white(ImageOps.exif_transpose(image)).convert(mode)
+            pixels = image if bits > 8 else on_white(ImageOps.exif_transpose(image)).convert(mode)
     except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged files
         raise DataError(
             f"{path.name} is no readable image: {error}", path, "Replace or remove it."
@@ -102,7 +102,7 @@ def decoded(path: Path, *, mode: Literal["RGB", "L"], size: int | None) -> Pixel
     return np.asarray(pixels).reshape(pixels.height, pixels.width, -1)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
+def on_white(image: Image.Image) -> Image.Image:
     """Lay an image with transparent parts on white; others stay as they are."""
     if not image.has_transparency_data:
         return image

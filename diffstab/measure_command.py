@@ -58,6 +58,7 @@ def main(args: Sequence[str], track: Callable[[str], MakeObserver]) -> int:
     options = _parser().parse_args(args)
     from diffstab.experiments.measure import MeasureExperiment
     from diffstab.grid.options import parse
+    from diffstab.measuring.ranks import say_next
 
     request = parse(MeasureExperiment, _flags(options))
     experiment = request.experiment
@@ -68,9 +69,27 @@ def main(args: Sequence[str], track: Callable[[str], MakeObserver]) -> int:
     if options.dry_run:
         _tell_forecast(experiment)
         return 0
+    if not _leads(experiment):
+        return 0
     _run(request, track)
+    say_next(None)
     experiment.certify(folder)
     return _tell(experiment, folder, as_json=options.json)
+
+
+def _leads(experiment: MeasureExperiment) -> bool:
+    """Whether this process is alone or the first of torchrun's; another one does its share here, until all is done."""
+    from diffstab.experiments.measure import follow
+    from diffstab.measuring.ranks import started_together
+    from diffstab.measuring.running import trainer_of
+
+    ranks = started_together()
+    if not ranks:
+        return True
+    trainer_of(experiment.device_settings, is_shown=False)  # the processes meet
+    if ranks.own:
+        follow(experiment)
+    return ranks.own == 0
 
 
 def _run(request: Request, track: Callable[[str], MakeObserver]) -> None:
@@ -135,9 +154,14 @@ def _rows(frame: Any) -> Any:
 def default_folder(experiment: MeasureExperiment) -> Path:
     """Return the results folder of an experiment that names none: the same for the same command."""
     from diffstab.experiments.measure import safe_name
+    from diffstab.results.store import LATER
 
     config = experiment.resolved()
-    told = {name: value for name, value in config.items() if name not in experiment.free}
+    told = {
+        name: value
+        for name, value in config.items()
+        if name not in experiment.free and (name not in LATER or value != LATER[name])
+    }
     labels = safe_name("_".join(experiment.models))[:40]
     return Path("results") / f"measure_{labels}_{config_hash(told)[:6]}"
 
@@ -160,7 +184,10 @@ def _parser() -> argparse.ArgumentParser:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("models")
     own: dict[str, Any] = {"action": "append"}
-    what = "package.module:Class or factory, torchvision:NAME, timm:NAME, or a file; LABEL=... names it"
+    what = (
+        "package.module:Class or factory, torchvision:NAME, timm:NAME, a file, or a folder of `diffstab fit`"
+    )
+    what += "; LABEL=... names it"
     group.add_argument("--model", help=f"{what}. May be repeated: all see the same images", **own)
     group.add_argument("--weights", help="file of weights, or a name of torchvision's (DEFAULT)", **own)
     group.add_argument(*_spelled("init_args"), help="arguments of the class, as '{depth: 20}'", **own)
@@ -180,6 +207,7 @@ def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
         "--data", help="folder of images, datamodules.NAME, or package.module:function of a loader"
     )
     group.add_argument("--size", help="side that images are resized and cut to before deformation, pixels")
+    group.add_argument("--grey", action="store_true", help="turn colours into grey levels, one channel")
     group.add_argument(
         "--images", help="number of images, drawn evenly over the classes; all of them if left out"
     )
@@ -194,6 +222,7 @@ def _add_measuring_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(*_spelled("fields_per_image"), help="deformations and noise draws of each image (1)")
     group.add_argument("--seed", help="of images, deformations and noise (0)")
     group.add_argument("--until", help="stop when the interval of R is that narrow: 5%%")
+    group.add_argument("--equivariant", action="store_true", help="E of maps, too: D without mere moving")
     group.add_argument(
         "--protocol", help="1 or 2021: fixes deformation, noise, statistic, number of images, seed"
     )
@@ -238,7 +267,7 @@ def _flags(options: argparse.Namespace) -> list[str]:
     models = _models(options)
     flags += [f"--models={json.dumps(models)}"] if models else []
     flags += [f"--wandb={options.wandb}"] if options.wandb else []
-    flags += ["--init=true"] if options.init else []
+    flags += [f"--{name}=true" for name in ("init", "grey", "equivariant") if getattr(options, name)]
     for name in ("certify", "attack"):
         flags += [f"--certificate.{name}=true"] if getattr(options, name) else []
     flags += [

@@ -21,40 +21,6 @@ from diffstab.kernels import (
     ntk,
     random_feature_kernel,
 )
-from diffstab.l2 import (
-    FrankWolfeSettings,
-    Inverse,
-    L2Problem,
-    balance,
-    class_separation,
-    constrained_forces,
-    constraint_violation,
-    covariance_loss,
-    covariances_of,
-    draw_weights,
-    factorise,
-    forward,
-    minimise_covariances,
-    plateau_start,
-    principal_planes,
-    project,
-    rank_bounds,
-    reduce_rows,
-    reduced_inputs,
-    representation_cost,
-    representation_loss,
-    shrink,
-    stationarity,
-    train_representations,
-    train_shrinking,
-    train_widths,
-    weight_loss,
-    weights_of,
-    widen,
-)
-from diffstab.l2.descent import DescentSettings
-from diffstab.l2.projected import ProjectedSettings
-from diffstab.l2.prune import prune
 from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.kernel_flow import fit_kernel_flow
@@ -107,42 +73,10 @@ from diffstab.stability import (
     rotate_towards,
     stability_of,
 )
-from tests.references.elsewhere import DEVICE, Elsewhere, Far, FarGenerator, moved
+from tests.references.elsewhere import DEVICE, Elsewhere, Far, FarGenerator
+from tests.references.places import CPU, Place, check_same
 
-CPU = torch.device("cpu")
 FEW = StopRule(max_steps=3)
-
-
-class Place:
-    """Inputs of one size and seed, on a device, and a generator of its own device."""
-
-    def __init__(self, device, generator_device):
-        self.device, self.generator_device = device, generator_device
-        self._source = torch.Generator().manual_seed(1)
-
-    def normal(self, *shape, dtype=torch.float64):
-        return torch.randn(*shape, generator=self._source, dtype=dtype).to(self.device)
-
-    def images(self):
-        return self.normal(6, 1, 8, 8, dtype=torch.float32)
-
-    def points(self, count=12, dimension=3):
-        points = torch.randn(count, dimension, generator=self._source, dtype=torch.float64)
-        return (points / points.norm(dim=1, keepdim=True)).to(self.device)
-
-    def generator(self):
-        return (FarGenerator if self.generator_device == DEVICE else torch.Generator)().manual_seed(2)
-
-    def net(self, inputs=64, dtype=torch.float32):
-        net = FCN(inputs, (5,), activation="relu", generator=torch.Generator().manual_seed(3), dtype=dtype)
-        return moved(net) if self.device == DEVICE else net
-
-    def problem(self, **options):
-        inputs, targets = self.normal(3, 6), self.normal(2, 6)
-        return L2Problem(inputs, targets, **({"penalty": 1e-2, "depth": 2, "bias": 0.0} | options))
-
-    def weights(self, problem):
-        return draw_weights(problem, 5, generator=torch.Generator().manual_seed(4))
 
 
 def _warped(p):
@@ -218,21 +152,6 @@ def _sparsity(p):
     return torch.tensor(float(sparsity_report(p.normal(9, 4), p.normal(1, 9), p.normal(7, 4)).n_atoms))
 
 
-def _pair(p, call):
-    problem = p.problem()
-    z = forward(problem, p.weights(problem))
-    return call(problem, z[0], covariances_of(problem, z)[0], p.generator())
-
-
-def _of_net(call, **options):
-    def case(p):
-        problem = p.problem(**options)
-        return call(problem, p.weights(problem))
-
-    return case
-
-
-QUICK = DescentSettings(adam_steps=5, finish_steps=5)
 SPHERE = SphereTraining(width=6, max_steps=5)
 
 CASES = {
@@ -330,92 +249,13 @@ CASES = {
         ZonalSum(p.points(), p.normal(12), torch.ones(5, dtype=torch.float64).to(p.device))
     ),
     "estimated_power": lambda p: estimated_power_per_degree(p.points(), p.normal(12), 4).power,
-    "draw_weights": lambda p: draw_weights(p.problem(), 4, generator=p.generator())[0],
-    "forward": _of_net(lambda problem, weights: forward(problem, weights)[-1]),
-    "weight_loss": _of_net(weight_loss),
-    "representation_loss": _of_net(
-        lambda problem, weights: representation_loss(problem, forward(problem, weights))
-    ),
-    "covariance_loss": _of_net(
-        lambda problem, weights: covariance_loss(
-            problem, covariances_of(problem, z := forward(problem, weights)), z[-1]
-        )
-    ),
-    "weights_of": _of_net(lambda problem, weights: weights_of(problem, forward(problem, weights))[0]),
-    "constraint_violation": _of_net(
-        lambda problem, weights: constraint_violation(problem, forward(problem, weights))
-    ),
-    "project": _of_net(lambda problem, weights: project(problem, forward(problem, weights))[0]),
-    "constrained_forces": _of_net(
-        lambda problem, weights: constrained_forces(problem, forward(problem, weights), inverse=Inverse())[0][
-            0
-        ]
-    ),
-    "stationarity": _of_net(
-        lambda problem, weights: torch.tensor(float(stationarity(problem, weights).relative))
-    ),
-    "widen": _of_net(lambda problem, weights: widen(problem, weights, 8)[0]),
-    "balance": _of_net(lambda problem, weights: balance(problem, weights)[0]),
-    "shrink": _of_net(lambda problem, weights: shrink(problem, weights, 3)[0]),
-    "prune": _of_net(lambda problem, weights: prune(problem, weights, angle_deg=20.0).weights[0]),
-    "train_widths": lambda p: train_widths(p.problem(), [2, 3], restarts=2, seed=0, settings=QUICK)[
-        0
-    ].weights[0],
-    "train_shrinking": lambda p: train_shrinking(p.problem(), [3, 2], restarts=2, seed=0, settings=QUICK)[
-        0
-    ].weights[0],
-    "representation_cost": lambda p: representation_cost(
-        p.problem(penalty=0.0), [7], restarts=1, seed=0, settings=QUICK
-    )[0].weights[0],
-    "train_representations": lambda p: train_representations(
-        p.problem(), [3], restarts=2, seed=0, settings=ProjectedSettings(steps=5, projected_steps=3)
-    )[0].weights[0],
-    "minimise_covariances": lambda p: torch.tensor(
-        minimise_covariances(p.problem(), generator=p.generator(), settings=FrankWolfeSettings(rounds=2)).loss
-    ),
-    "minimise_covariances searched": lambda p: torch.tensor(
-        minimise_covariances(
-            p.problem(bias=0.5, depth=3),
-            generator=p.generator(),
-            settings=FrankWolfeSettings(rounds=1, starts=9, polish_steps=5, restarts=1),
-        ).loss
-    ),
-    "factorise": lambda p: _pair(
-        p,
-        lambda problem, z, pair, g: (
-            factorise(problem, pair, 12, restarts=3, tolerance=1e-4, generator=g).abs().sum()
-        ),
-    ),
-    "rank_bounds": lambda p: _pair(
-        p,
-        lambda problem, z, pair, g: torch.tensor(
-            float(rank_bounds(problem, pair, representations=z, generator=g).upper)
-        ),
-    ),
-    "reduce_rows": lambda p: _pair(p, lambda problem, z, pair, g: reduce_rows(problem, z)),
-    "reduced_inputs": lambda p: reduced_inputs(p.normal(8, 5))[0],
-    "principal_planes": lambda p: principal_planes(p.normal(4, 7))[0],
-    "class_separation": lambda p: torch.tensor(
-        class_separation(p.normal(4, 6), torch.tensor([0, 0, 0, 1, 1, 1]).to(p.device))
-    ),
-    "plateau_start": lambda p: torch.tensor(
-        float(plateau_start([1, 2, 3], p.normal(3, 4).abs(), generator=p.generator()).width)
-    ),
 }
-
-
-def plain(value):
-    """A tensor of either device on the CPU."""
-    return value.detach().cpu() if isinstance(value, torch.Tensor) else value
 
 
 @pytest.mark.parametrize("generators", [CPU, DEVICE], ids=["drawn-here", "drawn-there"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_function_gives_there_what_it_gives_here(name, generators):
-    expected = CASES[name](Place(CPU, CPU))
-    with Elsewhere():
-        found = plain(CASES[name](Place(DEVICE, generators)))
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12, equal_nan=True)
+    check_same(CASES[name], generators)
 
 
 def test_the_other_device_keeps_its_tensors_apart():

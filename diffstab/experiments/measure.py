@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from diffstab.errors import ArgumentError
+from diffstab.errors import ArgumentError, ResultsError
 from diffstab.experiments.unit import Axis, Cell, Experiment, Workplace
 from diffstab.measuring.amounts import Amount
 from diffstab.measuring.data import open_data
@@ -23,9 +23,11 @@ from diffstab.measuring.examples import example_arrays
 from diffstab.measuring.images import ImageSet
 from diffstab.measuring.measurement import Measurement
 from diffstab.measuring.one_call import Preparation, finish, prepare, state_path
+from diffstab.measuring.ranks import next_labels, say_next, started_together
 from diffstab.measuring.rows import layer_label
 from diffstab.measuring.sandwich import SandwichSettings, write_sandwich
 from diffstab.measuring.settings import DeviceSettings, PassSettings, parse_share
+from diffstab.nets.fitted import is_fitted
 from diffstab.nets.model_options import ModelChoice
 from diffstab.results import canonical_json, write_atomically
 
@@ -64,6 +66,7 @@ class MeasureExperiment(Experiment):
             or without init_args; package.module:function of a DataLoader.
         size: Side in pixels of the square that images are resized and cut to before they are deformed; None keeps
             theirs.
+        grey: Whether colour images are turned into grey levels, one channel, before they are deformed.
         classes: Names of the classes in the order of the model's outputs, where the data have others or fewer; none is
             the alphabetical order of the data's own.
         images: Number of images, drawn as even over the classes as it can be; None for all.
@@ -78,6 +81,8 @@ class MeasureExperiment(Experiment):
         fields_per_image: Deformations and noise draws of each image.
         seed: Of the choice of images, deformations, noise and resamples.
         until: Stop once the interval of the output's R is within this share of R, "5%" say.
+        equivariant: Measure E = <|f(tau x) - tau f(x)|^2> over the denominator of D, too, where a layer's output is a
+            map of the image.
         protocol: "1" or "2021" fixes deformations, noise, statistic, images and seed; None is one's own choice.
         bootstrap: Resamples of the images behind each interval.
         confidence: Of the intervals.
@@ -108,6 +113,7 @@ class MeasureExperiment(Experiment):
     init: bool = False
     data: str | dict[str, Any] = ""
     size: int | None = None
+    grey: bool = False
     classes: list[str] = field(default_factory=list)
     images: int | None = None
     deltas: list[float | str] = field(default_factory=lambda: ["1px"])
@@ -120,6 +126,7 @@ class MeasureExperiment(Experiment):
     fields_per_image: int = 1
     seed: int = 0
     until: float | str | None = None
+    equivariant: bool = False
     protocol: int | str | None = None
     bootstrap: int = 1000
     confidence: float = 0.95
@@ -144,21 +151,13 @@ class MeasureExperiment(Experiment):
     @property
     def pass_settings(self) -> PassSettings:
         """Deformations and images, before a protocol fixes some of it."""
-        return PassSettings(
-            deltas=tuple(self.deltas),
-            cutoffs=tuple(self.cutoffs),
-            rotations=tuple(self.rotations),
-            translations=tuple(self.translations),
-            scalings=tuple(self.scalings),
-            layers=tuple(self.layers),
-            images=self.images,
-            seed=self.seed,
-            noise=self.noise,
-            fields_per_image=self.fields_per_image,
-            until=None if self.until is None else parse_share(self.until, argument="until"),
-            bootstrap=self.bootstrap,
-            confidence=self.confidence,
-        )
+        given = {one.name: getattr(self, one.name) for one in fields(PassSettings)}
+        settings: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        if self.until is not None:
+            settings["until"] = parse_share(self.until, argument="until")
+        return PassSettings(**settings)
 
     @property
     def device_settings(self) -> DeviceSettings:
@@ -176,7 +175,7 @@ class MeasureExperiment(Experiment):
         if not self.init:
             return found
         for label, choice in list(found.items()):
-            if choice.weights is None:
+            if choice.weights is None and not is_fitted(choice.model):
                 way_out = "Without weights, it is measured at initialisation anyway."
                 raise ArgumentError("init", "go with models that have weights", label, way_out)
             found[f"{label}{UNTRAINED}"] = replace(choice, untrained=True)
@@ -205,7 +204,7 @@ class MeasureExperiment(Experiment):
             raise ArgumentError(
                 "data", "be given", "none", "--data FOLDER, with a subfolder for each class, say."
             )
-        found = open_data(self.data, size=self.size, images=self.images)
+        found = open_data(self.data, size=self.size, images=self.images, grey=self.grey)
         return found.with_classes(self.classes) if self.classes else found
 
     def settled(self) -> MeasureExperiment:
@@ -213,11 +212,10 @@ class MeasureExperiment(Experiment):
         facts = {label: self.facts_of(label) for label in self.choices}
         fixed: dict[str, Any] = {}
         if self.protocol is not None:
-            settings = self.ready(next(iter(self.choices))).settings
-            names = ("deltas", "cutoffs", "rotations", "translations", "scalings")
-            fixed = {name: list(getattr(settings, name)) for name in names}
-            for name in ("images", "noise", "fields_per_image", "seed", "until"):
-                fixed[name] = getattr(settings, name)
+            given = vars(self.ready(next(iter(self.choices))).settings)
+            fixed = {
+                name: list(value) if isinstance(value, tuple) else value for name, value in given.items()
+            }
         return replace(self, facts=facts, **fixed)
 
     def facts_of(self, label: str) -> Facts:
@@ -274,7 +272,13 @@ class MeasureExperiment(Experiment):
         if is_shown:
             say = f"{label}: {len(ready.order)} images, {ready.versions} versions of each"
             Console(stderr=True).print(say, markup=False, highlight=False)
-        found = finish(ready, devices=self.device_settings, path=path, is_shown=is_shown)
+        say_next(label)
+        try:
+            found = finish(ready, devices=self.device_settings, path=path, is_shown=is_shown)
+        except Exception as error:
+            if started_together():  # the others still wait for this process: no further model can be measured
+                raise ResultsError(f"{label}: {error}") from error
+            raise
         workplace.tell(found.metrics())
         write_tables(workplace.folder, key, label, found)
         write_examples(workplace.folder, key, ready, found.images)
@@ -301,6 +305,14 @@ class MeasureExperiment(Experiment):
             write_sandwich(
                 folder, ready, self.certificate, self.device_settings, stem=safe_name(ready.subject.name)
             )
+
+
+def follow(experiment: MeasureExperiment) -> None:
+    """Measure the share of this process of each model that the first process of torchrun measures."""
+    for label in next_labels():
+        ready = experiment.ready(label)
+        path = state_path(Path(), ready)  # the first process keeps what is found
+        finish(ready, devices=experiment.device_settings, path=path, is_shown=False)
 
 
 def _choice(label: str, options: Mapping[str, Any]) -> ModelChoice:

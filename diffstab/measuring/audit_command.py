@@ -34,7 +34,7 @@ def main(args: Sequence[str]) -> int:
     """
     options = _parser().parse_args(args)
     loaded = model_choice(options).load()
-    data = open_data(options.data, size=options.size, images=options.images or _IMAGES)
+    data = open_data(options.data, size=options.size, images=options.images or _IMAGES, grey=options.grey)
     images, labels = _some(data, options.images)
     report = audit(
         loaded, images, labels, output=options.output, train_size=_size(options.train_size), batch_size=50
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", type=int, help="side in pixels of the square that images are cut to as they are read"
     )
+    parser.add_argument("--grey", action="store_true", help="turn colours into grey levels, one channel")
     parser.add_argument(
         *("--train_size", "--train-size"),
         type=int,

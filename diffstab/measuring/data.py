@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +16,16 @@ from torch.utils.data import DataLoader, IterableDataset
 from diffstab.errors import ArgumentError, DataError
 from diffstab.image_files import decoded, image_files, is_left_behind
 from diffstab.measuring.images import UNKNOWN, ImageSet
+from diffstab.nets.factories import factory_at
 
 _KINDS = (
     "a folder of images, a data module (class_path and init_args), or package.module:function of a DataLoader"
 )
 
 
-def open_data(spec: Any, *, size: int | None = None, images: int | None = None) -> ImageSet:
+def open_data(
+    spec: Any, *, size: int | None = None, images: int | None = None, grey: bool = False
+) -> ImageSet:
     """Return the images that a description, or an object, stands for.
 
     Args:
@@ -34,13 +35,14 @@ def open_data(spec: Any, *, size: int | None = None, images: int | None = None) 
             a function that makes one. Or such an object itself; a tensor (n, C, H, W).
         size: Side in pixels of the square that images are resized and cut to; needed where they differ in size.
         images: Most images that are read of a loader that cannot be asked for an image by its number.
+        grey: Whether colours are turned into grey levels, one channel, for models of such.
 
     Raises:
         ArgumentError: The description fits nothing.
         DataError: The folder is missing or holds no image.
     """
     found = _opened(spec, images)
-    return replace(found, size=size) if size is not None else found
+    return replace(found, size=found.size if size is None else size, grey=grey or found.grey)
 
 
 def _opened(spec: Any, images: int | None) -> ImageSet:
@@ -62,25 +64,8 @@ def _named(spec: str | Path, images: int | None) -> ImageSet:
         module, _, name = str(spec).rpartition(".")
     if not module or not name or "/" in str(spec):
         raise ArgumentError("data", f"be {_KINDS}", repr(str(spec)), "There is no such folder.")
-    found = imported(module, name, argument="data")
+    found = factory_at(f"{module}:{name}", argument="data")
     return _object(_made({"class_path": found}) if isinstance(found, type) else found, name, images)
-
-
-def imported(module: str, name: str, *, argument: str) -> Any:
-    """Return what stands under a name in a module; modules of the folder at work are found too.
-
-    Raises:
-        ArgumentError: It cannot be imported.
-    """
-    here = str(Path.cwd())
-    sys.path.append(here)
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        received = f"{module}:{name} ({error})"
-        raise ArgumentError(argument, "be importable", received) from error
-    finally:
-        sys.path.remove(here)
 
 
 def _made(spec: Mapping[str, Any]) -> Any:
@@ -91,7 +76,7 @@ def _made(spec: Mapping[str, Any]) -> Any:
     cls = spec["class_path"]
     if isinstance(cls, str):
         module, _, name = cls.replace(":", ".").rpartition(".")
-        cls = imported(module, name, argument="data")
+        cls = factory_at(f"{module}:{name}", argument="data")
     options = dict(spec.get("init_args") or {})
     if any(base.__name__ == "ImageDataModule" for base in getattr(cls, "__mro__", ())):
         options = {"labels": "classes", "normalisation": "none", **options}

@@ -54,7 +54,7 @@ def bytes_per_image(module: object, example: Tensor, *, layers: int, versions: i
         layers: Number of measured layers.
         versions: Of an image that are passed through at once.
     """
-    if not isinstance(module, nn.Module):
+    if not isinstance(module, nn.Module) or isinstance(module, torch.jit.ScriptModule):
         return _UNKNOWN_BYTES
     sizes: list[int] = []
     with _watched(module, sizes), torch.no_grad():

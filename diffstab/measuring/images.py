@@ -15,6 +15,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from diffstab.errors import ArgumentError, DataError, DiffstabError
+from diffstab.image_files import on_white
 from diffstab.streams import stream
 
 UNKNOWN = -1
@@ -22,6 +23,7 @@ UNKNOWN = -1
 
 _IMAGE_KEYS = ("image", "images", "img", "pixel_values")
 _LABEL_KEYS = ("label", "labels", "target", "targets")
+_LUMA = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's mode "L"
 _ROUNDING = 1e-3  # of decoders that interpolate
 _MODEL_S_WORK = "Mean and standard deviation belong to the model's preprocessing, after the deformation."
 
@@ -96,6 +98,7 @@ class ImageSet(Dataset[NumberedImage]):
         class_names: By number of the class; empty where nobody knows.
         paths: File of each image; empty for none.
         size: Side in pixels: the shorter side is resized to it, and the square in the middle kept. None keeps sizes.
+        grey: Whether colours are turned into grey levels, one channel.
     """
 
     items: Any
@@ -104,6 +107,7 @@ class ImageSet(Dataset[NumberedImage]):
     class_names: tuple[str, ...] = ()
     paths: Sequence[str] = ()
     size: int | None = None
+    grey: bool = False
 
     def __post_init__(self) -> None:
         if self.size is not None and self.size < 3:
@@ -121,6 +125,8 @@ class ImageSet(Dataset[NumberedImage]):
         image, label = _parts(self.items[number])
         path = self.paths[number] if len(self.paths) else ""
         pixels = _in_unit_range(image, path or f"image {number} of {self.name}")
+        if self.grey and len(pixels) == 3:
+            pixels = torch.tensordot(_LUMA, pixels, dims=1)[None]
         known = label if self.labels is None else int(self.labels[number])
         return NumberedImage(_resized(pixels, self.size), known, number, path)
 
@@ -133,6 +139,14 @@ class ImageSet(Dataset[NumberedImage]):
             return ImageBatch([self.read(number) for number in numbers])
         except DiffstabError as error:
             return str(error)
+
+    def batch(self, numbers: Tensor) -> ImageBatch:
+        """Read some images, which must have one shape.
+
+        Raises:
+            DiffstabError: One of them cannot be read, or they differ in shape.
+        """
+        return read_batch(self.__getitems__(numbers.tolist()))
 
     def with_classes(self, names: Sequence[str]) -> ImageSet:
         """Return the same images with labels that count in the order of the given names of classes.
@@ -258,7 +272,10 @@ def _label(value: Any) -> int:
 def _in_unit_range(image: Any, what: str) -> Tensor:
     """Return an image as (C, H, W) float32 in [0, 1]."""
     if isinstance(image, Image.Image):
-        image = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+        if image.mode.startswith(("I", "F")):  # Pillow would cut them to white without a word
+            received = f"Pillow's mode {image.mode} ({what})"
+            raise ArgumentError("data", "serve images of 8 bits, or floating in [0, 1]", received)
+        image = np.asarray(image if image.mode == "L" else on_white(image).convert("RGB"))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8:
         stored = image[:, :, None] if image.ndim == 2 else image
         image = torch.tensor(stored).permute(2, 0, 1)  # a copy: Pillow's arrays are read-only

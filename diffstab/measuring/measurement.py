@@ -76,7 +76,7 @@ class Measurement:
             rows = rows[rows[name] == (value or rows[name].iloc[0])]
             if rows.empty:
                 raise ArgumentError(name, f"be one of {sorted(set(self.frame[name]))}", repr(value))
-        return draw_depth(_axes(ax), rows)
+        return draw_depth(_axes(ax), rows, quantities(rows))
 
     def plot_plane(self, ax: Axes | None = None, *, quantity: str = "R", layer: str = OUTPUT) -> Axes:
         """Draw a quantity over displacement and cut-off.
@@ -154,6 +154,9 @@ def cautions(frame: pd.DataFrame) -> list[str]:
         found.append(
             f"Outside the admissible temperatures (fields fold, or move less than half a pixel): {listed}."
         )
+    if "E" in frame:
+        unmapped = list(dict.fromkeys(frame.loc[frame["E"].isna() & (frame["denominator"] > 0), "layer"]))
+        found += [f"No maps of the image, so without E: {', '.join(unmapped)}."] if unmapped else []
     if "floor" in frame:
         near = frame[frame["D_low"] <= 2 * frame["floor"]]
         if len(near):
@@ -169,16 +172,22 @@ def table_lines(frame: pd.DataFrame) -> list[str]:
     for _, part in frame.groupby(keys, sort=False):
         first = part.iloc[0].to_dict()
         lines.append(_heading(first))
+        names = quantities(part)
         cells = [
-            [row["layer"], *(interval_text(row, name) for name in "DGR")] for row in part.to_dict("records")
+            [row["layer"], *(interval_text(row, name) for name in names)] for row in part.to_dict("records")
         ]
-        table = [["layer", *"DGR"], *cells]
+        table = [["layer", *names], *cells]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines += [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in table
         ]
     return lines
+
+
+def quantities(frame: pd.DataFrame) -> str:
+    """Return the letters of what was measured: D, G and R, and E where it was asked for."""
+    return "DGRE" if "E" in frame and frame["E"].notna().any() else "DGR"
 
 
 def _heading(row: Row) -> str:

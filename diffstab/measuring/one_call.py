@@ -20,19 +20,23 @@ from diffstab.measuring.forecast import (
     free_bytes,
     seconds_per_batch,
 )
-from diffstab.measuring.images import UNKNOWN, ImageSet, check_count, read_batch
+from diffstab.measuring.images import UNKNOWN, ImageSet, check_count
 from diffstab.measuring.measurement import Measurement
 from diffstab.measuring.rows import classes_agree, image_frame, layer_rows
 from diffstab.measuring.running import measured_state, trainer_of
 from diffstab.measuring.settings import DeviceSettings, PassSettings, Protocol, protocol, under_protocol
 from diffstab.measuring.task import PassPlan, Subject, layer_pass
 from diffstab.nets import LoadedModel, default_layers, load_model, matching_layers, output_part
+from diffstab.nets.layers import runs_apart
+from diffstab.nets.preprocessing import Preprocessing
 from diffstab.nets.weights import weights_hash
 from diffstab.results import config_hash
 from diffstab.stability.draws import NumberedDraws
 from diffstab.stability.layer_pass import FIRST_LOOK
 
 _EXAMPLES = 3
+_ENOUGH_FREE = 4 * 2**30
+"""Free memory of the CPU that is made use of, bytes for each process: batches take a quarter."""
 _AT_ONCE = 64
 
 
@@ -64,7 +68,7 @@ class Preparation:
     def versions(self) -> int:
         """Versions of an image that pass through the model."""
         of_a_field = 3 if self.plan.floor else 2
-        return 1 + of_a_field * len(self.plan.deformations) * self.plan.fields_per_image
+        return 1 + of_a_field * len(self.plan.deformations) * self.settings.fields_per_image
 
 
 def measure(
@@ -117,30 +121,36 @@ def prepare(
 ) -> Preparation:
     """Return what a measurement needs, with everything checked that can be before it runs."""
     loaded = loaded_model(model)
-    example = torch.stack([images.read(number).image for number in range(min(_EXAMPLES, len(images)))])
+    check_count(None, len(images))
+    example = images.batch(torch.arange(min(_EXAMPLES, len(images)))).images
     chosen = protocol(protocol_name, channels=example.shape[1]) if protocol_name is not None else None
     if chosen is not None:
         settings = under_protocol(settings, chosen, available=len(images))
     count = check_count(settings.images, len(images))
     size = (int(example.shape[2]), int(example.shape[3]))
-    part = output_part(output or None) if output else None
+    _check_maps(loaded, settings, size)
     names = layer_names(loaded, settings.layers, example, output=output)
-    subject = Subject(loaded.module, loaded.preprocessing, part, name or loaded.name, loaded.weights_hash)
+    subject = Subject(
+        loaded.module, loaded.preprocessing, output_part(output), name or loaded.name, loaded.weights_hash
+    )
     plan = PassPlan(
         tuple(names),
         tuple(amount.deformation(size) for amount in settings.amounts),
         (),
-        seed=settings.seed,
-        noise=settings.noise,
-        fields_per_image=settings.fields_per_image,
-        until=settings.until,
-        bootstrap=settings.bootstrap,
-        confidence=settings.confidence,
+        settings,
     )
     order = images.order(settings.seed)[:count]
     if settings.noise == "batch":
-        plan = replace(plan, noise=mean_norm(plan, images, order))
+        plan = replace(plan, settings=replace(settings, noise=mean_norm(plan, images, order)))
     return Preparation(subject, images, settings, plan, order, size, chosen, tuple(loaded.notes))
+
+
+def _check_maps(loaded: LoadedModel, settings: PassSettings, size: tuple[int, int]) -> None:
+    """Refuse E where the model sees a part of the image: its maps do not move as the whole image does."""
+    done = loaded.preprocessing
+    if settings.equivariant and isinstance(done, Preprocessing) and not done.takes_all(size):
+        way_out = "Give resize and crop the same height and width."
+        raise ArgumentError("equivariant", "go without a crop of the images", done, way_out)
 
 
 def mean_norm(plan: PassPlan, images: ImageSet, order: Tensor) -> float:
@@ -152,11 +162,12 @@ def mean_norm(plan: PassPlan, images: ImageSet, order: Tensor) -> float:
     if len(plan.deformations) > 1:
         received = f'"batch" with {len(plan.deformations)} deformations'
         raise ArgumentError("noise", 'be "matched" or a norm for several deformations', received)
-    draws = NumberedDraws(
-        plan.deformations, seed=plan.seed, noise="batch", fields_per_image=plan.fields_per_image
-    )
+    seed, fields = plan.settings.seed, plan.settings.fields_per_image
+    draws = NumberedDraws(plan.deformations, seed=seed, noise="batch", fields_per_image=fields)
     total = 0.0
-    for batch in map(read_batch, images.loader(order, batch_size=_AT_ONCE)):
+    # By no loader: those of several processes share the images.
+    for numbers in torch.split(order, _AT_ONCE):
+        batch = images.batch(numbers)
         total += draws.mean_norms(batch.images, batch.numbers)[0] * len(batch)
     return total / len(order)
 
@@ -167,9 +178,9 @@ def loaded_model(model: Any) -> LoadedModel:
         return model
     if isinstance(model, str):
         return load_model(model)
-    if not callable(model):
+    if not callable(model) or isinstance(model, type):
         raise ArgumentError("model", "be a module, a function of images, or the text of one", repr(model))
-    is_module = isinstance(model, nn.Module)
+    is_module = isinstance(model, nn.Module) and not isinstance(model, torch.jit.ScriptModule)
     found = weights_hash(model.state_dict()) if is_module else ""
     name = type(model).__name__ if is_module else getattr(model, "__name__", type(model).__name__)
     return LoadedModel(model, name, "an object", weights_hash=found, has_layers=is_module)
@@ -178,7 +189,7 @@ def loaded_model(model: Any) -> LoadedModel:
 def layer_names(
     loaded: LoadedModel, patterns: Sequence[str], images: Tensor, *, output: str = ""
 ) -> list[str]:
-    """Return the names of the measured layers, the output "" as the last.
+    """Return the names of the measured layers, the output "" as the last; each run of a layer has its own.
 
     Args:
         loaded: The model.
@@ -204,7 +215,8 @@ def layer_names(
         names += default_layers(loaded.module, example, output=part)
     if others:
         names += matching_layers(loaded.module, others, example=example, output=part)
-    return [*(name for name in dict.fromkeys(names) if name), ""]
+    chosen = [*(name for name in dict.fromkeys(names) if name), ""]
+    return runs_apart(chosen, loaded.module, example)
 
 
 def state_path(folder: Path, ready: Preparation) -> Path:
@@ -215,6 +227,9 @@ def state_path(folder: Path, ready: Preparation) -> Path:
         list(ready.plan.layers),
         ready.subject.weights_hash,
         ready.images.name,
+        ready.images.grey,
+        len(ready.images),  # numbers of images stand for files
+        config_hash({"paths": [str(path) for path in ready.images.paths]}),
         ready.size,
     ]
     name = config_hash({"told": [str(part) for part in told]})
@@ -244,7 +259,7 @@ def finish(
         path=path,
         trainer=trainer,
     )
-    notes = ready.notes
+    notes = (*ready.notes, *state.warnings)
     if state.classes and not classes_agree(state, ready.images):
         state = state._replace(labels=torch.full_like(state.labels, UNKNOWN))
         count = len(ready.images.class_names)
@@ -274,13 +289,15 @@ def finish(
 
 
 def batch_size(ready: Preparation, devices: DeviceSettings, trainer: Any) -> int:
-    """Return the images of a batch: as asked for, or what a quarter of the free memory holds."""
+    """Return the images of a batch: as asked for, or what a quarter of the free memory holds (of 4 GiB on the CPU)."""
     if devices.batch_size is not None:
         return devices.batch_size
     device = trainer.strategy.root_device
     shared = trainer.world_size if device.type == "cpu" else 1
-    per_image = image_bytes(ready)
-    return fitting_batch(per_image, free_bytes(device), images=len(ready.order), processes=shared)
+    free = free_bytes(device)
+    if device.type == "cpu":  # larger batches are no faster there
+        free = min(free, shared * _ENOUGH_FREE)
+    return fitting_batch(image_bytes(ready), free, images=len(ready.order), processes=shared)
 
 
 def image_bytes(ready: Preparation) -> float:
@@ -294,8 +311,7 @@ def image_bytes(ready: Preparation) -> float:
 
 
 def _first_images(ready: Preparation, count: int) -> Tensor:
-    numbers = ready.order[:count].tolist()
-    return torch.stack([ready.images.read(number).image for number in numbers])
+    return ready.images.batch(ready.order[:count]).images
 
 
 def forecast(ready: Preparation, devices: DeviceSettings) -> Forecast:

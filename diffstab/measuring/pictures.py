@@ -12,8 +12,8 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = {"D": "#0072B2", "G": "#E69F00", "R": "#009E73"}
-_MARKERS = {"D": "o", "G": "s", "R": "^"}
+COLOURS = {"D": "#0072B2", "G": "#E69F00", "R": "#009E73", "E": "#CC79A7"}
+_MARKERS = {"D": "o", "G": "s", "R": "^", "E": "v"}
 _LONG_NAME = 24
 
 
@@ -23,7 +23,7 @@ def draw_depth(ax: Axes, rows: pd.DataFrame, quantities: str = "DGR") -> Axes:
     Args:
         ax: Where.
         rows: Of one model and one deformation.
-        quantities: Which of the three.
+        quantities: Which of D, G, R and E.
     """
     ordered = rows.sort_values("layer_index")
     _draw(ax, ordered, list(ordered["layer"]), quantities, is_joined=len(rows) > 1)
@@ -37,7 +37,7 @@ def draw_models(ax: Axes, rows: pd.DataFrame, quantities: str = "DGR") -> Axes:
     Args:
         ax: Where.
         rows: Of one layer and one deformation, a row per model.
-        quantities: Which of the three.
+        quantities: Which of D, G, R and E.
     """
     _draw(ax, rows, list(rows["model"]), quantities, is_joined=False)
     ax.set_xlim(-0.5, len(rows) - 0.5)

@@ -13,9 +13,9 @@ from torch import Tensor
 from diffstab.measuring.amounts import Amount
 from diffstab.measuring.images import UNKNOWN, ImageSet
 from diffstab.measuring.state import PassState
-from diffstab.measuring.task import PassPlan, interval_of
-from diffstab.stability import StabilitySums
-from diffstab.stability.bootstrap import Samples, top_share
+from diffstab.measuring.task import PassPlan, report_of_layer
+from diffstab.stability import StabilityReport
+from diffstab.stability.bootstrap import Samples
 
 Row = Any
 """A row of a table: gives its values by the names of the columns."""
@@ -42,7 +42,11 @@ def layer_rows(
         size: Height and width of the images.
         statistic: "mean" or "median": which of them D, G and R are.
     """
-    shared = {"images": state.images, "fields_per_image": state.fields, **accuracy(state, plan.confidence)}
+    shared = {
+        "images": state.images,
+        "fields_per_image": state.fields,
+        **accuracy(state, plan.settings.confidence),
+    }
     for place, amount in enumerate(amounts):
         drawn = state.found.draws[place]
         for index, layer in enumerate(plan.layers, start=1):
@@ -56,32 +60,41 @@ def layer_rows(
                 "folded_share": drawn.folded_share,
                 "deformation_norm": drawn.mean_deformation_norm,
                 "noise_norm": drawn.mean_noise_norm,
-                **stability_columns(state.sums(place, layer), plan, statistic=statistic),
+                **stability_columns(report_of_layer(state, plan, place, layer), statistic=statistic),
+                **(_equivariance(state, plan, place, layer, statistic) if plan.settings.equivariant else {}),
                 **shared,
             }
 
 
-def stability_columns(sums: StabilitySums, plan: PassPlan, *, statistic: str = "mean") -> dict[str, float]:
-    """Return D, G and R with their intervals, medians and parts; NaN for a layer that is constant."""
-    estimate = sums.ratios()
-    samples = Samples.of(sums)
-    ends = interval_of(sums, plan)
+def stability_columns(report: StabilityReport, *, statistic: str = "mean") -> dict[str, float]:
+    """Return D, G and R with their intervals, medians and parts."""
     row: dict[str, float] = {}
     for column, name in _QUANTITIES:
-        own = name if statistic == "mean" else f"{name}_median"
-        row[column] = float(getattr(estimate, own))
-        row[f"{column}_low"] = float(getattr(ends.low, own))
-        row[f"{column}_high"] = float(getattr(ends.high, own))
-        row[f"{column}_median"] = float(getattr(estimate, f"{name}_median"))
+        row |= _with_ends(report, name, column, statistic)
+        row[f"{column}_median"] = float(getattr(report.estimate, f"{name}_median"))
     return {
         **row,
-        "deformation_numerator": float(estimate.deformation_numerator),
-        "noise_numerator": float(estimate.noise_numerator),
-        "denominator": float(estimate.denominator),
-        "floor": float(sums.floor),
-        "deformation_top_share": top_share(samples.deformation_squares),
-        "noise_top_share": top_share(samples.noise_squares),
+        "deformation_numerator": float(report.estimate.deformation_numerator),
+        "noise_numerator": float(report.estimate.noise_numerator),
+        "denominator": float(report.estimate.denominator),
+        "floor": float(report.floor),
+        "deformation_top_share": report.deformation_top_share,
+        "noise_top_share": report.noise_top_share,
     }
+
+
+def _equivariance(
+    state: PassState, plan: PassPlan, place: int, layer: str, statistic: str
+) -> dict[str, float]:
+    """Return E of a layer with its interval; NaN where its output is no map."""
+    report = report_of_layer(state, plan, place, layer, equivariant=True)
+    return _with_ends(report, "deformation", "E", statistic)
+
+
+def _with_ends(report: StabilityReport, name: str, column: str, statistic: str) -> dict[str, float]:
+    own = name if statistic == "mean" else f"{name}_median"
+    values = {"": report.estimate, "_low": report.low, "_high": report.high}
+    return {f"{column}{end}": float(getattr(value, own)) for end, value in values.items()}
 
 
 def accuracy(state: PassState, confidence: float = 0.95) -> dict[str, float]:

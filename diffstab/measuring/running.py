@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError, FoldingWarning, ResultsError
 from diffstab.measuring.images import ImageSet
+from diffstab.measuring.ranks import Ranks, started_together
 from diffstab.measuring.settings import LEAST_IMAGES, MOST_FIELDS, DeviceSettings
 from diffstab.measuring.state import PassState, load_state
-from diffstab.measuring.task import MeasureTask, PassPlan, Round, Serving, Subject, half_width
+from diffstab.measuring.task import MeasureTask, PassPlan, Round, Serving, Subject, is_narrow
 from diffstab.stability.layer_pass import FIRST_LOOK
 from diffstab.training.devices import told_in_a_line
 from diffstab.training.terminal import quiet_lightning, show_progress
@@ -45,6 +47,8 @@ def rounds_of(order: Tensor, *, further_blocks: int = 0) -> tuple[Round, ...]:
 def trainer_of(devices: DeviceSettings, *, logger: Any = False, is_shown: bool = True) -> Trainer:
     """Return the trainer of a measurement.
 
+    Processes that torchrun has started share its work; they have met when it is returned.
+
     Args:
         devices: Where.
         logger: Any logger of Lightning; False for none.
@@ -53,25 +57,41 @@ def trainer_of(devices: DeviceSettings, *, logger: Any = False, is_shown: bool =
     Raises:
         ArgumentError: This machine has not what is asked for.
     """
+    ranks = started_together()
+    if ranks:
+        devices = _devices_of(ranks, devices)
     # A process per device is started for the measurement alone, and this one goes on after it.
-    strategy = "ddp_spawn" if devices.strategy == "ddp" else devices.strategy
+    strategy = "ddp_spawn" if devices.strategy == "ddp" and not ranks else devices.strategy
     with quiet_lightning(), told_in_a_line(ValueError, ImportError, RuntimeError, TypeError):
         trainer = Trainer(
             accelerator=devices.accelerator,
             devices=devices.devices,
             strategy=strategy,
+            num_nodes=ranks.total // ranks.here if ranks else 1,
+            # Else a batch job of Slurm with several tasks is waited for.
+            plugins=None if ranks else [LightningEnvironment()],
             precision=cast("Any", devices.precision),
             logger=logger,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=is_shown,
+            enable_progress_bar=is_shown and (not ranks or ranks.own == 0),
             use_distributed_sampler=False,
             inference_mode=False,
         )
         if trainer.world_size > 1 and devices.strategy == "auto":
             return trainer_of(replace(devices, strategy="ddp"), logger=logger, is_shown=is_shown)
+        if ranks:
+            trainer.strategy.setup_environment()
     show_progress(trainer, [])
     return trainer
+
+
+def _devices_of(ranks: Ranks, devices: DeviceSettings) -> DeviceSettings:
+    """Return one device for each process of torchrun."""
+    if str(devices.devices) not in ("1", "auto", str(ranks.here)):
+        received = f"{devices.devices} with {ranks.here} processes of torchrun on this machine"
+        raise ArgumentError("devices", "be left to torchrun", received)
+    return replace(devices, devices=ranks.here, strategy="ddp")
 
 
 def measured_state(
@@ -100,15 +120,15 @@ def measured_state(
     Returns:
         The state, from its file.
     """
-    before = load_state(path)
+    before = _first_has(path, trainer)
     plan = replace(plan, rounds=_open_rounds(order, plan, before))
-    if before is not None and (not plan.rounds or (plan.until and half_width(before, plan) <= plan.until)):
+    if before is not None and (not plan.rounds or is_narrow(before, plan)):
         return before
-    look = torch.stack([images.read(number).image for number in order[:FIRST_LOOK].tolist()])
+    look = images.batch(order[:FIRST_LOOK]).images
     is_gpu = trainer.strategy.root_device.type == "cuda"
     serving = Serving(images, batch_size, devices.workers, is_gpu, look)
     task = MeasureTask(subject, plan, serving, path=path, before=before)
-    if trainer.world_size > 1:
+    if trainer.world_size > 1 and not started_together():
         _check_sent(task)
     place = _device(subject.module)
     try:
@@ -120,16 +140,23 @@ def measured_state(
         task.close()
         if place is not None:
             subject.module.to(place)
-    state = load_state(path)
+    state = _first_has(path, trainer)
     if state is None:
         raise ResultsError(f"The processes have ended without {path}.")
     return state
 
 
+def _first_has(path: Path, trainer: Trainer) -> PassState | None:
+    """Return the state in the file of the first process, to each of those that have met."""
+    state = load_state(path) if trainer.is_global_zero else None
+    return trainer.strategy.broadcast(state)
+
+
 def _open_rounds(order: Tensor, plan: PassPlan, before: PassState | None) -> tuple[Round, ...]:
     """Return the rounds without the images that are measured already."""
-    blocks = MOST_FIELDS // plan.fields_per_image - 1 if plan.until is not None else 0
-    done = 0 if before is None else before.fields // plan.fields_per_image
+    fields = plan.settings.fields_per_image
+    blocks = MOST_FIELDS // fields - 1 if plan.settings.until is not None else 0
+    done = 0 if before is None else before.fields // fields
     seen = torch.zeros(0, dtype=torch.int64) if before is None else before.numbers
     found = []
     for one in rounds_of(order, further_blocks=blocks):

@@ -33,6 +33,7 @@ class PassSettings:
         noise: "matched", "batch" or a norm, see `diffstab.stability.add_noise`.
         fields_per_image: Deformations and noise draws of each image.
         until: Half-width of the interval of the output's R, as a share of R, at which to stop; None measures all.
+        equivariant: Measure E of layers whose output is a map, too: |f(tau x) - tau f(x)|^2 in the place of D's change.
         bootstrap: Resamples of the images behind each interval.
         confidence: Of the intervals.
 
@@ -51,6 +52,7 @@ class PassSettings:
     noise: str | float = "matched"
     fields_per_image: int = 1
     until: float | None = None
+    equivariant: bool = False
     bootstrap: int = 1000
     confidence: float = 0.95
 
@@ -63,6 +65,8 @@ class PassSettings:
             raise ArgumentError("fields_per_image", "be at least 1", self.fields_per_image)
         if self.until is not None and not 0 < self.until < 1:
             raise ArgumentError("until", "be a share between 0 and 1, 5% say", self.until)
+        if not 0 < self.confidence < 1:
+            raise ArgumentError("confidence", "lie strictly between 0 and 1", self.confidence)
         if self.bootstrap < 100:
             raise ArgumentError("bootstrap", "be at least 100", self.bootstrap)
 
@@ -161,7 +165,7 @@ def protocol(name: str | int, *, channels: int = 3) -> Protocol:
 
 
 def under_protocol(settings: PassSettings, chosen: Protocol, *, available: int) -> PassSettings:
-    """Return settings with what a protocol fixes; layers and resamples stay.
+    """Return settings with what a protocol fixes; layers, resamples and the like stay.
 
     Args:
         settings: Those asked for.
@@ -170,7 +174,8 @@ def under_protocol(settings: PassSettings, chosen: Protocol, *, available: int) 
     """
     fixed = chosen.settings
     count = min(available, fixed.images or available)
-    return replace(fixed, images=count, layers=settings.layers, bootstrap=settings.bootstrap)
+    own = {name: getattr(settings, name) for name in ("layers", "equivariant", "bootstrap", "confidence")}
+    return replace(fixed, images=count, **own)
 
 
 def parse_share(text: str | float, *, argument: str) -> float:

@@ -27,6 +27,7 @@ class PassState(NamedTuple):
         predictions: (P,) the classes that the model gives; -1 where its output names none.
         classes: Number of classes that the output tells apart; 0 where it is no vector.
         fields: Fields of each image.
+        warnings: What was found wrong with the model on the way, a sentence or two each.
     """
 
     found: PassSums
@@ -34,6 +35,7 @@ class PassState(NamedTuple):
     predictions: Tensor
     classes: int
     fields: int = 1
+    warnings: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -65,6 +67,7 @@ def joined(parts: Sequence[PassState]) -> PassState:
         torch.cat([part.predictions for part in parts])[order],
         parts[0].classes,
         parts[0].fields,
+        tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,12 +17,13 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from diffstab.errors import ArgumentError, FoldingWarning
+from diffstab.errors import ArgumentError, FoldingWarning, UnsteadyPredictorWarning
 from diffstab.measuring.images import UNKNOWN, Gate, ImageBatch, ImageSet, NumberedImage, read_batch
+from diffstab.measuring.settings import PassSettings
 from diffstab.measuring.state import PassState, joined, save_state, with_more_fields
-from diffstab.stability import LayerPass, StabilitySums
-from diffstab.stability.bootstrap import Samples, StabilityInterval, bootstrap_interval
+from diffstab.stability import LayerPass, StabilityReport
 from diffstab.stability.draws import NumberedDraws
+from diffstab.stability.reports import report_of
 from diffstab.streams import stream
 
 
@@ -60,28 +62,23 @@ class PassPlan:
     """What a pass does.
 
     Attributes:
-        layers: Names of layers, the output under "".
+        layers: Names of layers, the output under ""; name#1, name#2, ... for the runs of a module.
         deformations: As `LayerPass` takes them.
         rounds: Of images, in their order.
-        seed: Of draws and resamples.
-        noise: As `LayerPass` takes it.
-        fields_per_image: In each block.
-        until: Share of R at which to stop; None for never.
-        bootstrap: Resamples.
-        confidence: Of intervals.
+        settings: What is drawn and how much of it; `noise` as `LayerPass` takes it, `fields_per_image` in each block.
         floor: Whether what interpolation alone does is measured.
     """
 
     layers: tuple[str, ...]
     deformations: tuple[Any, ...]
     rounds: tuple[Round, ...]
-    seed: int = 0
-    noise: str | float = "matched"
-    fields_per_image: int = 1
-    until: float | None = None
-    bootstrap: int = 1000
-    confidence: float = 0.95
+    settings: PassSettings
     floor: bool = True
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Names of the measured modules: of one that runs several times, the layers are name#1, name#2, ..."""
+        return tuple(dict.fromkeys(re.sub(r"#\d+$", "", name) for name in self.layers))
 
 
 class Serving(NamedTuple):
@@ -136,6 +133,7 @@ class MeasureTask(LightningModule):
         self._pass: Any = None
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._classes = 0
+        self._told: dict[str, None] = {}
 
     def test_dataloader(self) -> list[DataLoader[NumberedImage]]:
         """Return a loader for each round; once the interval is narrow enough they serve no more."""
@@ -154,7 +152,10 @@ class MeasureTask(LightningModule):
         if not self._gate.is_open:
             return
         read = read_batch(batch)
-        outputs = self._pass.update(read.images, read.numbers)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", category=UnsteadyPredictorWarning)
+            outputs = self._pass.update(read.images, read.numbers)
+        self._note(caught)
         self._seen.append((read.numbers, read.labels, self._predicted(outputs, len(read))))
 
     def on_test_epoch_end(self) -> None:
@@ -168,6 +169,14 @@ class MeasureTask(LightningModule):
     def close(self) -> None:
         """Take the hooks off."""
         self._stack.close()
+
+    def _note(self, caught: list[warnings.WarningMessage]) -> None:
+        """Keep what stands beside the numbers: not all processes are heard. Other warnings are given."""
+        for one in caught:
+            if issubclass(one.category, UnsteadyPredictorWarning):
+                self._told[str(one.message)] = None
+            else:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
     def _begin(self) -> None:
         plan = self.plan
@@ -212,7 +221,7 @@ class MeasureTask(LightningModule):
             return  # a block of further fields counts once it is whole
         if self.global_rank == 0:
             save_state(state, self.path)
-        if plan.until is not None and half_width(state, plan) <= plan.until:
+        if is_narrow(state, plan):
             self._gate.is_open = False
         elif ends_block and not is_last:
             self._before, self._current = state, number + 1
@@ -224,8 +233,9 @@ class MeasureTask(LightningModule):
             return None
         numbers, labels, predictions = (torch.cat(column) for column in zip(*self._seen, strict=True))
         order = torch.argsort(numbers)
-        fields = self.plan.fields_per_image
-        return PassState(self._pass.result(), labels[order], predictions[order], self._classes, fields)
+        fields = self.plan.settings.fields_per_image
+        found = self._pass.result()
+        return PassState(found, labels[order], predictions[order], self._classes, fields, tuple(self._told))
 
     def _gathered(self) -> list[PassState]:
         """Return what the processes have found; each of them calls it."""
@@ -247,26 +257,38 @@ def _arrived(content: bytes) -> MeasureTask:
     return task
 
 
-def half_width(state: PassState, plan: PassPlan) -> float:
-    """Return half the width of the interval of the output's R, as a share of R: the largest over deformations."""
-    if state.images < 2:
-        return float("inf")
-    widths = []
+def is_narrow(state: PassState, plan: PassPlan) -> bool:
+    """Whether the interval of the output's R is as narrow as is asked for, under every deformation."""
+    until = plan.settings.until
+    if until is None or state.images < 2:
+        return False
     for place in range(len(plan.deformations)):
-        one = state.sums(place, plan.layers[-1])
-        interval = interval_of(one, plan)
-        width = (interval.high.relative - interval.low.relative) / (2 * one.ratios().relative)
-        widths.append(float(width))
-    return max(widths)
+        report = report_of_layer(state, plan, place, plan.layers[-1])
+        width = (report.high.relative - report.low.relative) / (2 * report.estimate.relative)
+        if not width <= until:
+            return False
+    return True
 
 
-def interval_of(sums: StabilitySums, plan: PassPlan) -> StabilityInterval:
-    """Return the interval over images of each number of a layer."""
-    return bootstrap_interval(
-        Samples.of(sums),
-        resamples=plan.bootstrap,
-        confidence=plan.confidence,
-        generator=stream(plan.seed, "bootstrap of measured layers"),
+def report_of_layer(
+    state: PassState, plan: PassPlan, place: int, layer: str, *, equivariant: bool = False
+) -> StabilityReport:
+    """Return D, G and R of a layer under a deformation with their intervals; NaN for a layer that is constant.
+
+    Args:
+        state: What was found.
+        plan: How.
+        place: Of the deformation.
+        layer: Name of the layer.
+        equivariant: Put E in the place of D.
+    """
+    sums = state.sums(place, layer)
+    return report_of(
+        sums.beside_moving() if equivariant else sums,
+        state.found.draws[place].of_probes(),
+        bootstrap=plan.settings.bootstrap,
+        confidence=plan.settings.confidence,
+        generator=stream(plan.settings.seed, "bootstrap of measured layers"),
     )
 
 
@@ -279,17 +301,19 @@ def layer_pass(subject: Subject, plan: PassPlan, *, block: int = 0, look: Tensor
         block: Number of the block: its fields are those from block * fields_per_image on.
         look: Images whose mean output outputs are counted from; None takes the first ones.
     """
+    settings = plan.settings
     return LayerPass(
         subject.module,
-        layers=plan.layers,
+        layers=plan.modules,
         deformations=plan.deformations,
-        seed=plan.seed,
-        noise=plan.noise,
-        fields_per_image=plan.fields_per_image,
+        seed=settings.seed,
+        noise=settings.noise,
+        fields_per_image=settings.fields_per_image,
         preprocessing=subject.preprocessing,
         output=subject.output,
         floor=plan.floor,
-        first_field=block * plan.fields_per_image,
+        equivariant=settings.equivariant,
+        first_field=block * settings.fields_per_image,
         look=look,
     )
 
@@ -302,5 +326,5 @@ def first_deformed(plan: PassPlan, images: Tensor, numbers: Tensor) -> Tensor:
         images: (n, C, H, W) in [0, 1].
         numbers: (n,) their places in the data set.
     """
-    draws = NumberedDraws(plan.deformations[:1], seed=plan.seed, noise=plan.noise)
+    draws = NumberedDraws(plan.deformations[:1], seed=plan.settings.seed, noise=plan.settings.noise)
     return draws.draw(images, numbers).stack[1]

@@ -33,8 +33,12 @@ class BuiltModel(NamedTuple):
     preprocessing: Preprocessing = Preprocessing()
 
 
-def factory_at(path: str) -> Any:
+def factory_at(path: str, *, argument: str = "model") -> Any:
     """Return what package.module:name names; modules are looked for in the working directory too.
+
+    Args:
+        path: What is named.
+        argument: What it is given as, for errors.
 
     Raises:
         ArgumentError: If it cannot be imported.
@@ -50,11 +54,11 @@ def factory_at(path: str) -> Any:
     except AttributeError as error:
         near = difflib.get_close_matches(name, dir(importlib.import_module(module)), n=3)
         way_out = f"Near it: {', '.join(near)}." if near else ""
-        raise ArgumentError("model", f"name something in {module}", repr(name), way_out) from error
+        raise ArgumentError(argument, f"name something in {module}", repr(name), way_out) from error
     # An import runs the user's code, which may fail in any way.
     except Exception as error:
         received = f"{path} ({type(error).__name__}: {error})"
-        raise ArgumentError("model", "be importable as package.module:name", received) from error
+        raise ArgumentError(argument, "be importable as package.module:name", received) from error
     return found
 
 

@@ -139,6 +139,23 @@ def matching_layers(
     return [name for name in order if name in chosen]
 
 
+def runs_apart(names: Sequence[str], model: nn.Module, example: Tensor) -> list[str]:
+    """Return layers with name#1, name#2, ... in the place of one that runs several times.
+
+    Args:
+        names: Of layers, "" for the output.
+        model: Any module of one input.
+        example: Preprocessed images (n, C, h, w), n >= 2.
+    """
+    runs = {info.name: info.runs for info in _record(model, example, None).infos if info.name}
+    counts = [runs.get(name.removesuffix(INPUT), 1) for name in names]
+    return [
+        f"{name}#{run}" if count > 1 else name
+        for name, count in zip(names, counts, strict=True)
+        for run in range(1, count + 1)
+    ]
+
+
 def _matches(pattern: str, names: list[str]) -> list[str]:
     if pattern == "output" and "output" not in names:
         return [""]
@@ -188,7 +205,7 @@ def _record(model: nn.Module, example: Tensor, output: Callable[[Any], Tensor] |
         except Exception as error:
             shape = " x ".join(map(str, example.shape[1:]))
             received = f"{type(error).__name__}: {' '.join(str(error).split())[:300].rstrip('.')}"
-            way_out = "Give the size and channels of its images (--input_size)."
+            way_out = "Give images of its size and channels (--input_size; to measure it, --size and --grey)."
             raise CannotRunError("model", f"run on images of {shape}", received, way_out) from error
     if record.refused is not None:
         raise record.refused

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffstab.errors import ArgumentError
 from diffstab.nets.exported import read_model_file
 from diffstab.nets.factories import BuiltModel, build, factory_at, timm_model, torchvision_model
+from diffstab.nets.fitted import fitted_model, is_fitted
 from diffstab.nets.preprocessing import Preprocessing
 from diffstab.nets.weights import WEIGHT_FILES, WeightsFile, put_weights, read_weights, weights_hash
 
@@ -71,8 +72,9 @@ def load_model(
     """Load a model. Files are read without running code that they bring along, but for TorchScript's own.
 
     Args:
-        model: "package.module:name" (a class, a factory or a model), "torchvision:resnet18", "timm:resnet18", or a
-            file: torch.export (.pt2), TorchScript, ONNX (.onnx).
+        model: "package.module:name" (a class, a factory or a model), "torchvision:resnet18", "timm:resnet18"; a file:
+            torch.export (.pt2), TorchScript, ONNX (.onnx); or the folder of a run of `diffstab fit`, or a checkpoint
+            in it.
         init_args: Arguments of the class or factory; mappings of class_path and init_args are made first. A Lightning
             module takes those that are missing from its checkpoint.
         weights: File of a state dict, alone or in that of a training (Lightning's .ckpt, say), or a name of the
@@ -89,6 +91,8 @@ def load_model(
     library, _, name = source.partition(":")
     if library in LIBRARIES and name:
         found = _of_library(library, name, options, weights=weights, untrained=untrained, seed=seed)
+    elif is_fitted(source):
+        found = _of_fit(source, options, weights=weights, untrained=untrained)
     elif _is_path(source):
         found = _of_file(source, options, weights=weights, untrained=untrained)
     elif library and name:
@@ -132,10 +136,9 @@ def _of_code(
 def _of_file(
     source: str, options: dict[str, Any], *, weights: str | Path | None, untrained: bool
 ) -> LoadedModel:
-    given = {"init_args": options or None, "weights": weights, "untrained": untrained or None}
-    for argument, value in given.items():
-        if value is not None:
-            raise ArgumentError(argument, f"be left out: the file {source} is a whole model", repr(value))
+    _check_left_out(
+        f"the file {source}", init_args=options or None, weights=weights, untrained=untrained or None
+    )
     found = read_model_file(source)
     notes = () if found.has_layers else (f"{found.kind}: only the output can be measured, no layers.",)
     if found.batch_size is not None:
@@ -153,6 +156,29 @@ def _of_file(
         batch_size=found.batch_size,
         notes=notes,
     )
+
+
+def _of_fit(
+    source: str, options: dict[str, Any], *, weights: str | Path | None, untrained: bool
+) -> LoadedModel:
+    _check_left_out(f"the run {source}", init_args=options or None, weights=weights)
+    found = fitted_model(source, untrained=untrained)
+    return LoadedModel(
+        module=found.module.eval(),
+        name=found.name,
+        source=source,
+        preprocessing=found.preprocessing,
+        weights="" if untrained else found.checkpoint.name,
+        weights_hash=weights_hash(found.module.state_dict()),
+        input_size=found.preprocessing.input_size,
+        expected=found.preprocessing,
+    )
+
+
+def _check_left_out(what: str, **given: Any) -> None:
+    for argument, value in given.items():
+        if value is not None:
+            raise ArgumentError(argument, f"be left out: {what} is a whole model", repr(value))
 
 
 def _finished(built: BuiltModel, source: str, name: str, read: WeightsFile | None) -> LoadedModel:

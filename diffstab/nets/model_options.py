@@ -19,7 +19,8 @@ class ModelChoice:
     """A model in plain values.
 
     Args:
-        model: package.module:Class or factory, torchvision:NAME, timm:NAME, or a file (.pt2, TorchScript, .onnx).
+        model: package.module:Class or factory, torchvision:NAME, timm:NAME, a file (.pt2, TorchScript, .onnx), or the
+            folder of a `diffstab fit`.
         init_args: Arguments of the class or factory.
         weights: File of weights (a state dict or a checkpoint), or a name of the library's (DEFAULT).
         untrained: Keep the initial weights, though weights are named.
@@ -77,7 +78,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a `ModelChoice` to a parser; the model itself is the first argument."""
     parser.add_argument(
         "model",
-        help="package.module:Class or factory, torchvision:NAME, timm:NAME, or a file (.pt2, TorchScript, .onnx)",
+        help="package.module:Class or factory, torchvision:NAME, timm:NAME, a file (.pt2, TorchScript, .onnx), or the "
+        "folder of a `diffstab fit`",
     )
     group = parser.add_argument_group("model")
     group.add_argument(

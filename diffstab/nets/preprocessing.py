@@ -81,6 +81,15 @@ class Preprocessing:
         size = self.crop if self.crop is not None else self.resize if isinstance(self.resize, tuple) else None
         return (size, size) if isinstance(size, int) else size
 
+    def takes_all(self, size: tuple[int, int]) -> bool:
+        """Whether all of an image (height, width) enters the model, and nothing around it."""
+        if self.crop is None:
+            return True
+        sides = self.resize if self.resize is not None else size
+        if isinstance(sides, int):
+            sides = (sides * size[0] // min(size), sides * size[1] // min(size))
+        return self.input_size == sides
+
     @property
     def is_identity(self) -> bool:
         """Whether images enter the model as they are."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from diffstab.errors import ArgumentError, DataError
 from diffstab.extras import require
@@ -121,10 +122,16 @@ def weights_hash(state: Mapping[str, Any]) -> str:
 
     Args:
         state: Tensors by name, in any order; other entries are passed over.
+
+    Raises:
+        ArgumentError: A tensor has no values (of a lazy module, or on the device meta).
     """
     digest = hashlib.sha256()
     for name, value in sorted(state.items()):
         if isinstance(value, Tensor):
+            if is_lazy(value) or value.is_meta:
+                way_out = "Run it on a few images first, on a device."
+                raise ArgumentError("model", "have its weights", f"{name!r} without any", way_out)
             tensor = value.detach().cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
             digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")

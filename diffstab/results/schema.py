@@ -81,6 +81,7 @@ _LISTED = {
     "D": Column("Sensitivity to deformations, D", "D", "D"),
     "G": Column("Sensitivity to noise, G", "G", "G"),
     "R": Column("Relative stability, R", "R", "R"),
+    "E": Column("Sensitivity to deformations beside moving, E", "E", "E"),
     "D_rotation": Column("Sensitivity to rotations, D", "D", "D"),
     "D_rotation_numerator": Column("Mean square change by rotation", "change by rotation", "Change"),
     "steps": Column("Steps", "number of steps", "Steps"),

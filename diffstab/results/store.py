@@ -14,7 +14,7 @@ from diffstab.results.yaml_text import dump_yaml, parse_yaml
 from diffstab.streams import SCHEME
 
 GRID_KEYS = ("n_train", "seeds", "methods")
-LATER: dict[str, object] = {"data.init_args.augmentation": None}
+LATER: dict[str, object] = {"data.init_args.augmentation": None, "equivariant": False, "grey": False}
 """Options that came after the first records, each with the value that leaves all as it was.
 
 With it an option takes no part in the names of records: those from before it are found.

@@ -66,8 +66,8 @@ class LayerPass:
         preprocessing: What happens to images in [0, 1] after the deformation: resizing, mean and standard deviation.
         output: Picks the tensor from what the model returns; or by name of the layer, from what layers return.
         floor: Measure what interpolation alone does, too (`StabilitySums.floor`): a version more of each image.
-        equivariant: Measure |f(tau x) - tau f(x)|^2 of layers whose output is a map, too
-            (`StabilitySums.equivariance`); not for other people's deformations.
+        equivariant: Measure |f(tau x) - tau f(x)|^2, too (`StabilitySums.equivariance`), of layers whose output is a
+            map: (C, h, w) or (h, w, C) with h : w as in the images; not for other people's deformations.
         first_field: Number of the first field: later ones are other draws for the same images.
         look: Images (n, C, H, W) whose mean output all outputs are counted from. They are measured only if they come
             by `update`. By default the first `FIRST_LOOK` images, which wait until they are all there. Passes with the
@@ -319,7 +319,7 @@ class LayerPass:
 
     def _beside_moving(self, layer: LayerSums, output: Tensor, versions: Versions) -> Tensor:
         """|f(tau x) - tau f(x)|^2 for each deformation and field, (n, deformations * fields); NaN for no map."""
-        count, (height, width) = versions.stack.shape[1], versions.stack.shape[-2:]
+        count, size = versions.stack.shape[1], (versions.stack.shape[-2], versions.stack.shape[-1])
         found = []
         for place, fields in enumerate(versions.parameters):
             for field, parameters in enumerate(fields):
@@ -327,10 +327,8 @@ class LayerPass:
                 deformation = self._draws.deformations[place]
                 move = None
                 if isinstance(deformation, Deformation) and parameters is not None:
-                    move = partial(
-                        _moved_map, deformation=deformation, parameters=parameters, size=(height, width)
-                    )
-                found.append(layer.beside_moving(output, move, images=count, version=version))
+                    move = partial(_moved_map, deformation=deformation, parameters=parameters, size=size)
+                found.append(layer.beside_moving(output, move, images=count, version=version, size=size))
         return torch.stack(found, dim=1)
 
     @staticmethod

@@ -36,14 +36,16 @@ class LayerSums:
 
     def look(self, output: Tensor, images: int) -> None:
         """Take in the output on some of the first images, of which the mean will be the shift."""
-        values = self._by_images(output, images).to(_accurate(output.device))
+        values = self._by_images(output, images)
+        self._peak = max(self._peak, float(torch.stack(values.aminmax()).abs().max()))
+        self._dtype = self._work_dtype(output)
+        values = values.to(self._dtype)
         if self._base is None:
             # Deviations from one of them: of a constant layer, the mean is the constant to the bit.
-            self._base, self._total = values[0].clone(), torch.zeros_like(values[0])
-        self._total += (values - self._base).sum(dim=0)
+            self._base = values[0].to(_accurate(output.device), copy=True)
+            self._total = torch.zeros_like(self._base)
+        self._total += (values - self._base.to(self._dtype)).sum(dim=0)
         self._seen += images
-        self._peak = max(self._peak, float(values.abs().max()))
-        self._dtype = self._work_dtype(output)
 
     def settle(self) -> None:
         """Set the shift; from here on images are counted."""
@@ -77,19 +79,26 @@ class LayerSums:
         return result.T
 
     def beside_moving(
-        self, output: Tensor, move: Callable[[Tensor], Tensor] | None, *, images: int, version: int
+        self,
+        output: Tensor,
+        move: Callable[[Tensor], Tensor] | None,
+        *,
+        images: int,
+        version: int,
+        size: tuple[int, int],
     ) -> Tensor:
-        """|f(tau x) - tau f(x)|^2 of each image, (n,), for an output that is a map (C, h, w) of it; else NaN.
+        """|f(tau x) - tau f(x)|^2 of each image, (n,), for an output that is a map of it; else NaN.
 
         Args:
             output: As of `add`.
             move: Applies the deformation to maps (n, C, h, w); None where it is not known.
             images: n.
             version: Place of tau x among the versions.
+            size: Height and width of the images.
         """
         total = output.shape[self._axis.axis] // self._axis.parts
-        values = self._axis.first(output.detach(), total, name=self.name)
-        if move is None or values.ndim != 4 or min(values.shape[2:]) < 2:
+        values = _as_maps(self._axis.first(output.detach(), total, name=self.name), size)
+        if move is None or values is None:
             return torch.full((images,), torch.nan, dtype=self._dtype, device=output.device)
         clean, moved = (
             values[place * images : (place + 1) * images].to(self._dtype) for place in (0, version)
@@ -126,6 +135,18 @@ class LayerSums:
         small = output.numel() <= _SMALL * max(1, output.shape[self._axis.axis] // self._axis.parts)
         far = self._peak > 0 and not _RANGE[0] < self._peak < _RANGE[1]
         return accurate if output.dtype == torch.float64 or small or far else torch.float32
+
+
+def _as_maps(values: Tensor, size: tuple[int, int]) -> Tensor | None:
+    """Outputs as maps (n, C, h, w): from (n, C, h, w) or (n, h, w, C) with sides as those of the images; else None."""
+    if values.ndim != 4:
+        return None
+    for order in ((0, 1, 2, 3), (0, 3, 1, 2)):
+        height, width = (values.shape[axis] for axis in order[2:])
+        # In proportion, up to a pixel.
+        if min(height, width) > 1 and abs(height * size[1] - width * size[0]) <= max(size):
+            return values.permute(order)
+    return None
 
 
 def _squares(difference: Tensor) -> Tensor:

@@ -76,6 +76,12 @@ class StabilitySums(NamedTuple):
         """
         return self._ratio_of_column(4)
 
+    def beside_moving(self) -> "StabilitySums":
+        """Sums whose D is `equivariance`: the change beside moving takes the place of the change, NaN if unknown."""
+        per_image = self.per_image.clone()
+        per_image[:, 0] = per_image[:, 4] if per_image.shape[1] > 4 else torch.nan
+        return self._replace(per_image=per_image)
+
     def _ratio_of_column(self, column: int) -> Tensor:
         if column >= self.per_image.shape[1]:
             return self.denominator * torch.nan

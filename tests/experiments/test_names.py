@@ -24,12 +24,16 @@ def test_a_record_is_named_as_ever(name):
     assert experiment.key(next(experiment.cells())) == NAMES[name]
 
 
+def _with(config, path, value):
+    """The configuration with a value at a path of keys."""
+    first, *rest = path
+    return {**config, first: _with(config[first], rest, value) if rest else value}
+
+
 def test_an_option_that_came_later_takes_no_part_where_it_changes_nothing(tmp_path):
     before = {"data": {"init_args": {"size": 8}}}
     for name, value in LATER.items():
-        *_, option = name.split(".")
-        now = {"data": {"init_args": {"size": 8, option: value}}}
-        used = {"data": {"init_args": {"size": 8, option: {"class_path": "a.B"}}}}
+        now, used = (_with(before, name.split("."), one) for one in (value, {"class_path": "a.B"}))
         keys = [record_key(config, {}, grid_keys=()) for config in (before, now, used)]
         assert keys[0] == keys[1] != keys[2]
         (tmp_path / "config.yaml").write_text("data: {init_args: {size: 8}}")

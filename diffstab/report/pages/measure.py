@@ -14,7 +14,7 @@ from diffstab import __version__
 from diffstab.experiments.measure import image_tables
 from diffstab.measuring.amounts import DIFFEOMORPHISM
 from diffstab.measuring.comparison import compared, ranking
-from diffstab.measuring.measurement import Comparison, deformation_text, interval_text
+from diffstab.measuring.measurement import Comparison, deformation_text, interval_text, quantities
 from diffstab.measuring.measurement import cautions as measured_cautions
 from diffstab.measuring.rows import OUTPUT, Row
 from diffstab.report.document import Table, TableCell
@@ -151,12 +151,13 @@ def layers(runs: Runs) -> Iterator[Table]:
 def _listing(name: str, caption: str, rows: pd.DataFrame, keys: Sequence[str]) -> Table:
     shown = [key for key in keys if key in ("layer", "deformation") or rows[key].nunique() > 1]
     headers = [{"model": "Model", "deformation": "Deformation", "layer": "Layer"}[key] for key in shown]
+    names, with_accuracy = quantities(rows), "layer" not in keys
     lines = [
-        [*(_key_cell(row, key) for key in shown), *_number_cells(row, with_accuracy="layer" not in keys)]
+        [*(_key_cell(row, key) for key in shown), *_number_cells(row, names, with_accuracy=with_accuracy)]
         for row in rows.to_dict("records")
     ]
-    last = ["Floor of D", *(["Accuracy"] if "layer" not in keys else [])]
-    return Table(caption, [*headers, "D", "G", "R", *last], lines, name)
+    last = ["Floor of D", *(["Accuracy"] if with_accuracy else [])]
+    return Table(caption, [*headers, *names, *last], lines, name)
 
 
 def _key_cell(row: Row, key: str) -> TableCell:
@@ -166,8 +167,8 @@ def _key_cell(row: Row, key: str) -> TableCell:
     return TableCell(text, text)
 
 
-def _number_cells(row: Row, *, with_accuracy: bool) -> list[TableCell]:
-    cells = [TableCell(interval_text(row, name), float(row[name])) for name in "DGR"]
+def _number_cells(row: Row, names: str, *, with_accuracy: bool) -> list[TableCell]:
+    cells = [TableCell(interval_text(row, name), float(row[name])) for name in names]
     cells.append(_plain_cell(row.get("floor", np.nan)))
     if with_accuracy:
         text = f"{100 * row['accuracy']:.1f} %" if np.isfinite(row["accuracy"]) else "–"
@@ -239,9 +240,14 @@ def plane_says(runs: Runs) -> Sequence[str]:
     ]
 
 
-def floor_says(runs: Runs) -> Sequence[str]:
-    """Which layers are listed."""
-    return ["Layers in the order in which they run; a name with :input is what goes into that module."]
+def layers_say(runs: Runs) -> Sequence[str]:
+    """Which layers are listed, and what E is."""
+    order = "Layers in the order in which they run; a name with :input is what goes into that module."
+    moving = (
+        "E is the part of D that is no mere moving: the mean of |f(τx) − τf(x)|² over the denominator of D, the map of "
+        "a layer moved by the same field. It is 0 for a map that only moves with its image."
+    )
+    return [order, moving] if "E" in quantities(runs.frame) else [order]
 
 
 def images_say(runs: Runs) -> Sequence[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from diffstab.measuring.amounts import DIFFEOMORPHISM
-from diffstab.measuring.measurement import deformation_text, interval_text
+from diffstab.measuring.measurement import deformation_text, interval_text, quantities
 from diffstab.measuring.pictures import draw_depth, draw_models, draw_plane
 from diffstab.measuring.rows import OUTPUT
 from diffstab.report.document import Picture
@@ -35,7 +35,7 @@ def depth_pictures(runs: Runs) -> Iterator[Picture]:
 
     def draw(axes: np.ndarray) -> None:
         for ax, label in zip(axes.ravel(), models):
-            draw_depth(ax, rows[rows["model"] == label])
+            draw_depth(ax, rows[rows["model"] == label], quantities(rows))
             ax.set_title(label)
         for ax in axes.ravel()[len(models) :]:
             ax.set_visible(False)
