@@ -53,6 +53,7 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench_flow
 	$(BIN)/python -m benchmarks.bench_minnorm
 	$(BIN)/python -m benchmarks.bench_ridge
+	$(BIN)/python -m benchmarks.bench_lazy
 	$(BIN)/python -m benchmarks.bench_plateau
 	$(BIN)/python -m benchmarks.bench_records
 	$(BIN)/python -m benchmarks.bench_sweep

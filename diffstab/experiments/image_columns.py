@@ -30,8 +30,13 @@ _EXAMPLE_DELTAS_PX = (0.5, 1.0, 2.0)
 
 def test_error_columns(predictor: Predictor, data: Any, confidence: float) -> dict[str, float]:
     """Return the test error with Wilson's interval for a share of that many images."""
-    count = len(data.test_labels)
-    error = error_rate(predictor, data.test_images, data.test_labels)
+    return share_columns(
+        error_rate(predictor, data.test_images, data.test_labels), len(data.test_labels), confidence
+    )
+
+
+def share_columns(error: float, count: int, confidence: float) -> dict[str, float]:
+    """Return a test error, the share of so many images, with Wilson's interval."""
     interval = binomtest(round(error * count), count).proportion_ci(confidence, method="wilson")
     return {"test_error": error, "test_error_low": interval.low, "test_error_high": interval.high}
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-_NEAR_PARALLEL = 1e-6
+_NEAR_PARALLEL = {torch.float64: 1e-6, torch.float32: 1e-3}
 """1 - |cosine| below which arccos loses digits: its error is (rounding error of the cosine) / angle."""
 
 _PAIRS_AT_ONCE = 4096
@@ -24,7 +24,7 @@ def arccosine_tile(rows: Tensor, columns: Tensor, *, depth: int, tangent: bool) 
     relative accuracy at small angles where k1 itself is 1 to rounding.
 
     Args:
-        rows: Unit vectors (or zero vectors), shape (n, d), float64.
+        rows: Unit vectors (or zero vectors), shape (n, d), float64 or float32.
         columns: The same, shape (m, d).
         depth: Number of hidden layers, at least 1.
         tangent: True for the tangent kernel t, False for the random-feature kernel.
@@ -58,7 +58,7 @@ def _gap(angle: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 def accurate_angle(cosine: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Angle of each pair: arccos, but from the chord 2 sin(angle/2) where the two are nearly parallel."""
     angle = cosine.arccos()
-    near = (cosine.abs() > 1 - _NEAR_PARALLEL).nonzero()
+    near = (cosine.abs() > 1 - _NEAR_PARALLEL[cosine.dtype]).nonzero()
     for pairs in torch.split(near, _PAIRS_AT_ONCE):
         i, j = pairs.unbind(dim=1)
         sign = cosine[i, j].sign()

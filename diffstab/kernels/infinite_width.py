@@ -27,13 +27,20 @@ _TILE = 512
 """Side of the square blocks of the Gram matrix: 2 MB each, so that all passes over one stay in the cache."""
 
 
-class _Points(NamedTuple):
+class UnitPoints(NamedTuple):
+    """Points as directions and lengths.
+
+    Attributes:
+        direction: Unit vectors, or zero vectors, shape (n, d).
+        deviation: |x|/sqrt(d), the standard deviation of the first preactivation, shape (n,).
+    """
+
     direction: Tensor
     deviation: Tensor
-    """|x|/sqrt(d): standard deviation of the first preactivation."""
 
 
-_TileKernel = Callable[[slice, slice], Tensor]
+TileKernel = Callable[[slice, slice], Tensor]
+"""Entries of the kernel at slices of rows and columns."""
 
 
 def ntk(
@@ -105,22 +112,22 @@ def _kernel(
 ) -> Tensor:
     if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or depth < 1:
         raise ArgumentError("depth", "be an integer >= 1, the number of hidden layers", repr(depth))
-    rows = _points("x", x)
-    columns = rows if y is None else _points("y", y)
+    rows = unit_points("x", x)
+    columns = rows if y is None else unit_points("y", y)
     if rows.direction.shape[1] != columns.direction.shape[1]:
         raise ArgumentError(
             "y", f"have the dimension of x, {rows.direction.shape[1]}", columns.direction.shape[1]
         )
     if activation == "relu":
-        tile = _relu_tiles(rows, columns, depth, tangent)
+        tile = relu_tiles(rows, columns, depth, tangent)
     elif activation == "softplus":
         tile = _softplus_tiles(rows, columns, depth, beta, tangent)
     else:
         raise ArgumentError("activation", "be 'relu' or 'softplus'", repr(activation))
-    return _fill(rows, columns, tile, symmetric=y is None)
+    return fill(rows, columns, tile, symmetric=y is None)
 
 
-def _points(name: str, x: Tensor) -> _Points:
+def unit_points(name: str, x: Tensor) -> UnitPoints:
     """Split checked points into directions (zero vectors stay zero) and lengths over sqrt(d)."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         received = x.dtype if isinstance(x, Tensor) else type(x).__name__
@@ -136,10 +143,12 @@ def _points(name: str, x: Tensor) -> _Points:
     if not bool(norm.isfinite().all()):
         raise ArgumentError(name, "be finite", "NaN or infinite entries, or norms that overflow")
     direction = scaled / torch.where(length > 0, length, 1.0)[:, None]
-    return _Points(direction, norm / flat.shape[1] ** 0.5)
+    return UnitPoints(direction, norm / flat.shape[1] ** 0.5)
 
 
-def _relu_tiles(rows: _Points, columns: _Points, depth: int, tangent: bool) -> _TileKernel:
+def relu_tiles(rows: UnitPoints, columns: UnitPoints, depth: int, tangent: bool) -> TileKernel:
+    """Return the relu kernel of slices of two sets of points, in the floating type of these."""
+
     def tile(i: slice, j: slice) -> Tensor:
         kernel = arccosine_tile(rows.direction[i], columns.direction[j], depth=depth, tangent=tangent)
         scale = rows.deviation[i] * 0.5**depth
@@ -148,7 +157,9 @@ def _relu_tiles(rows: _Points, columns: _Points, depth: int, tangent: bool) -> _
     return tile
 
 
-def _softplus_tiles(rows: _Points, columns: _Points, depth: int, beta: float, tangent: bool) -> _TileKernel:
+def _softplus_tiles(
+    rows: UnitPoints, columns: UnitPoints, depth: int, beta: float, tangent: bool
+) -> TileKernel:
     if not 0 < beta < float("inf"):
         raise ArgumentError("beta", "be positive and finite", beta)
     n = rows.deviation.shape[0]
@@ -165,10 +176,10 @@ def _softplus_tiles(rows: _Points, columns: _Points, depth: int, beta: float, ta
     return tile
 
 
-def _fill(rows: _Points, columns: _Points, tile: _TileKernel, *, symmetric: bool) -> Tensor:
-    """Gram matrix from its tiles; the lower ones are mirrored when it is symmetric."""
+def fill(rows: UnitPoints, columns: UnitPoints, tile: TileKernel, *, symmetric: bool) -> Tensor:
+    """Return the matrix (n, m) from its tiles; the lower ones are mirrored when it is symmetric."""
     n, m = rows.deviation.shape[0], columns.deviation.shape[0]
-    gram = torch.empty(n, m, dtype=torch.float64, device=rows.deviation.device)
+    gram = torch.empty(n, m, dtype=rows.deviation.dtype, device=rows.deviation.device)
     for i_start in range(0, n, _TILE):
         i = slice(i_start, min(i_start + _TILE, n))
         for j_start in range(i_start if symmetric else 0, m, _TILE):

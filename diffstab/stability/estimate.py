@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffstab.errors import ArgumentError, ConstantLayerWarning
 from diffstab.stability.draws import AnyDeformation
@@ -81,7 +81,7 @@ def measure_stability(
 
 
 def layer_stability(
-    net: nn.Module,
+    net: Predictor,
     images: Images,
     layers: Sequence[str] | Callable[[Tensor], Mapping[str, Tensor]],
     *,
@@ -97,7 +97,7 @@ def layer_stability(
     """Measure D, G and R of layers of a net, in one pass and without keeping the activations.
 
     Args:
-        net: As of `measure_stability`.
+        net: As the predictor of `measure_stability`; a module, where layers are given by names.
         images: Likewise.
         layers: Names as in `net.named_modules()`, "" for the output; or a callable on images that returns
             {name: output}, like `fcn_layer_outputs(net)`.

@@ -11,6 +11,7 @@ from diffstab.streams import SCHEME
 NAMES = {
     "compare": "0d4a78fda6ba0252",
     "forces": "d25a96a1e00603cf",
+    "lazy": "523c3827dcb71098",
     "plateau": "0f71475535770c91",
     "sphere curve": "481ce2e502f3c0a9",
 }
