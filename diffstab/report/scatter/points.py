@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
@@ -69,6 +70,39 @@ def read_points(sources: Sequence[str | Path], *, against: str = "R", where: str
             f"No row of {', '.join(map(str, sources))} has a positive test error and {against}."
         )
     return Points(frame[drawable].reset_index(drop=True), int((~drawable).sum()))
+
+
+def averaged(points: Points, by: Sequence[str]) -> Points:
+    """Return a point for all models that agree in some columns, several seeds of a net say: geometric means.
+
+    Args:
+        points: From `read_points`.
+        by: The columns. Of the others those stay that agree too.
+
+    Returns:
+        The means of test error, R, D and G, with the number of models behind each as `models`.
+
+    Raises:
+        ArgumentError: There is no such column.
+    """
+    check_columns("means", by, points.frame)
+    frame, numbers = points.frame, [name for name in ("error", *QUANTITIES) if name in points.frame]
+    groups = frame.groupby(list(by), sort=True)
+    positive = frame[numbers].where(frame[numbers] > 0)
+    means = np.exp(np.log(positive).groupby([frame[name] for name in by], sort=True).mean())
+    same = [name for name in frame if name not in {*numbers, *by} and (groups[name].nunique() <= 1).all()]
+    # The intervals are those of single models.
+    same = [name for name in same if not name.endswith(("_low", "_high"))]
+    found = means.join(groups[same].first()).join(groups.size().rename("models"))
+    return Points(found.reset_index(), points.left_out)
+
+
+def check_columns(argument: str, names: Sequence[str], frame: pd.DataFrame) -> None:
+    """Raise an ArgumentError unless a frame has all these columns."""
+    for name in names:
+        if name not in frame:
+            known = ", ".join(map(str, frame.columns))
+            raise ArgumentError(argument, f"be among the columns {known}", repr(name))
 
 
 def _read(source: Path, against: str) -> pd.DataFrame:
