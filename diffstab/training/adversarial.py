@@ -18,8 +18,8 @@ class AdversarialImages(Callback):
     """Trains a `Task` on the images within a radius of the training images at which its loss is largest.
 
     Each batch is moved in place before its training step: `steps` steps of length 2.5 radius / steps along the gradient
-    of each image's loss, |x' - x| kept below the radius (projected gradient ascent from x itself; nothing is drawn). The
-    net is in eval mode meanwhile. Pixels may leave the range of the images.
+    of each image's loss, |x' - x| kept below the radius (projected gradient ascent from x itself; nothing is drawn).
+    The net is in eval mode meanwhile. Pixels may leave the range of the images.
 
     Args:
         radius: Largest |x' - x|, the Euclidean norm over all pixels and channels, in units of the normalised images.
@@ -69,9 +69,7 @@ class AdversarialImages(Callback):
         images.copy_(moved)
 
 
-def worst_images(
-    losses: Callable[[Tensor], Tensor], images: Tensor, *, radius: float, steps: int
-) -> Tensor:
+def worst_images(losses: Callable[[Tensor], Tensor], images: Tensor, *, radius: float, steps: int) -> Tensor:
     """Return images of a large loss within a radius, by projected gradient ascent.
 
     Args:

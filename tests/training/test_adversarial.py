@@ -51,7 +51,9 @@ def fit(callbacks, *, xi=0.0, batch_size=20, epochs=60, rate=0.1):
     task = Task(
         net, xi=xi, loss="cross_entropy", optimiser=OptimiserSettings(name="adam", learning_rate=rate)
     )
-    data = Digits(n_train=60, n_test=200, labels="classes", size=8, normalisation="none", batch_size=batch_size)
+    data = Digits(
+        n_train=60, n_test=200, labels="classes", size=8, normalisation="none", batch_size=batch_size
+    )
     quiet = {
         "logger": False,
         "enable_checkpointing": False,
@@ -59,7 +61,12 @@ def fit(callbacks, *, xi=0.0, batch_size=20, epochs=60, rate=0.1):
         "enable_model_summary": False,
     }
     trainer = Trainer(
-        max_epochs=epochs, num_sanity_val_steps=0, limit_val_batches=0, accelerator="cpu", callbacks=callbacks, **quiet
+        max_epochs=epochs,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        accelerator="cpu",
+        callbacks=callbacks,
+        **quiet,
     )
     trainer.fit(task, data)
     return task, data

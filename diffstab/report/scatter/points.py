@@ -110,7 +110,8 @@ def _read(source: Path, against: str) -> pd.DataFrame:
         frame = read_records(source)
     else:
         try:
-            frame = pd.read_csv(source)
+            # A name, though some are numbers: conditions on it read the same whatever others stand in the file.
+            frame = pd.read_csv(source, dtype={"protocol": str})
         except (OSError, ValueError) as error:
             raise ResultsError(f"{source} cannot be read as comma-separated values ({error}).") from error
     if "layer" in frame:
