@@ -11,6 +11,7 @@ from datamodules import Digits
 from diffstab.cli import main
 from diffstab.errors import ArgumentError
 from diffstab.nets import CNN, FCN
+from diffstab.nets.initial import initial_weights
 from diffstab.zoo.rows import read_table
 from diffstab.zoo.training import named, train
 
@@ -39,6 +40,7 @@ FIXED = {
     "data.init_args.labels": "classes",
     "data.init_args.normalisation": "none",
     "data.init_args.batch_size": 15,
+    "model.net": FCN_NET,
     "model.xi": 0.0,
     "model.loss": "cross_entropy",
     "model.optimiser.name": "adam",
@@ -48,9 +50,12 @@ FIXED = {
 
 
 def write_sweep(path, swept, **changes):
-    parameters = {name: {"value": value} for name, value in {**FIXED, **changes}.items() if name not in swept}
+    flags = [
+        f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in FIXED.items()
+    ]
+    parameters = {name: {"value": value} for name, value in changes.items()}
     parameters |= {name: {"values": values} for name, values in swept.items()}
-    content = {"method": "grid", "command": ["diffstab", "fit", "${args}"], "parameters": parameters}
+    content = {"method": "grid", "command": ["diffstab", "fit", *flags, "${args}"], "parameters": parameters}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
@@ -97,7 +102,8 @@ def test_a_row_says_what_was_trained(zoo):
 )
 def test_the_errors_are_those_of_the_weights_that_are_kept(zoo, label, net):
     row = pd.read_csv(zoo / "zoo.csv").set_index("model").loc[label]
-    module = net()
+    with initial_weights(0):
+        module = net()
     file = json.loads(row["config"])["model"]["weights"].removeprefix("file ")
     module.load_state_dict(torch.load(zoo / "results" / "nets" / "weights" / file, weights_only=True))
     module.eval()
