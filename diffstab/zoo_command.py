@@ -25,14 +25,14 @@ def main(args: Sequence[str]) -> int:
     if (bool(options.results) and options.to is None) or not (given or options.write):
         condition = "be given RESULTS and --to TABLE, --train SWEEP, or --write DOCUMENT"
         raise ArgumentError("zoo", condition, "none of these" if options.to is None else "--to alone")
-    table = options.to or (_train_folder(options) / "nets.csv" if options.train else None)
     if options.train:
-        _train(options, table)
+        options.to = options.to or _train_folder(options) / "nets.csv"
+        _train(options, options.to)
     for folder in options.results:
-        rows = add_rows(zoo_rows(folder), table)
-        print(f"{table}: {len(rows)} models")
+        rows = add_rows(zoo_rows(folder), options.to)
+        print(f"{options.to}: {len(rows)} models")
     if options.write:
-        tables = options.tables or (table.parent if table else options.write.parent)
+        tables = options.tables or (options.to.parent if options.to else options.write.parent)
         print(f"{options.write}: {write_tables(options.write, tables)} tables")
     return 0
 

@@ -90,5 +90,7 @@ def worst_images(losses: Callable[[Tensor], Tensor], images: Tensor, *, radius: 
 
 def _norms(values: Tensor) -> Tensor:
     """Norm of each image, (n, 1, ...), never zero."""
-    flat = values.flatten(1).norm(dim=1).clamp(min=torch.finfo(values.dtype).tiny)
+    flat: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1).clamp(
+        min=torch.finfo(values.dtype).tiny
+    )
     return flat.reshape(-1, *[1] * (values.ndim - 1))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import inspect
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from diffstab.errors import ArgumentError
@@ -43,6 +45,8 @@ _OF_A_TRAINING = {
 _WORDS = {"DeformationAugmentation": "deformed", "AdversarialImages": "adversarial"}
 """What the images are that a net was trained on, by the class that changed them."""
 PLAIN = "plain"
+_ERRORS = {"test_error": "val", "train_error": "train"}
+"""Columns of a row, and what begins their names in the record of a training."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,7 @@ def train(sweep: str | Path, folder: Path, *, workers: int | None = None) -> lis
     for (label, columns), key, config in zip(nets, plan.keys, _configs(plan), strict=True):
         path = _write_weights(folder, key, label, config)
         choice = ModelChoice(**_model(config), weights=str(path))
-        errors = {
-            "test_error": float(records.loc[key, "val_error"]),
-            "train_error": _train_error(records, key),
-        }
+        errors = {name: _number(records, key, f"{of}_error") for name, of in _ERRORS.items()}
         found.append(TrainedNet(label, choice, _data(config), {**columns, **errors}))
     return found
 
@@ -198,5 +199,5 @@ def _write_weights(folder: Path, key: str, label: str, config: Mapping[str, Any]
     return write_atomically(path, buffer.getvalue())
 
 
-def _train_error(records: Any, key: str) -> float:
-    return float(records.loc[key, "train_error"]) if "train_error" in records else float("nan")
+def _number(records: pd.DataFrame, key: str, column: str) -> float:
+    return float(records[column].get(key, math.nan)) if column in records else math.nan

@@ -86,14 +86,18 @@ def averaged(points: Points, by: Sequence[str]) -> Points:
         ArgumentError: There is no such column.
     """
     check_columns("means", by, points.frame)
-    frame, numbers = points.frame, [name for name in ("error", *QUANTITIES) if name in points.frame]
-    groups = frame.groupby(list(by), sort=True)
+    frame, keys = points.frame, list(by)
+    numbers = [name for name in ("error", *QUANTITIES) if name in frame]
+    groups = frame.groupby(keys, sort=True)
     positive = frame[numbers].where(frame[numbers] > 0)
-    means = np.exp(np.log(positive).groupby([frame[name] for name in by], sort=True).mean())
-    same = [name for name in frame if name not in {*numbers, *by} and (groups[name].nunique() <= 1).all()]
+    logarithms = pd.DataFrame({name: np.log(positive[name]) for name in numbers})
+    means = logarithms.groupby([frame[name] for name in keys], sort=True).mean()
+    means = means.apply(np.exp)
+    others = [str(name) for name in frame if name not in {*numbers, *keys}]
+    same = [name for name in others if (frame.groupby(keys)[name].nunique() <= 1).all()]
     # The intervals are those of single models.
     same = [name for name in same if not name.endswith(("_low", "_high"))]
-    found = means.join(groups[same].first()).join(groups.size().rename("models"))
+    found = means.join(frame.groupby(keys)[same].first()).join(groups.size().rename("models"))
     return Points(found.reset_index(), points.left_out)
 
 
