@@ -47,8 +47,9 @@ def small(experiment):
         descent = dataclasses.replace(experiment.descent, adam_steps=20, finish_steps=0)
         return dataclasses.replace(experiment, descent=descent, n_train=10, gd_steps=40)
     config = dict(experiment.config)
-    given = {**config["data"]["init_args"], "n_train": 100, "n_test": 20}
-    config["data"] = {"class_path": "datamodules.Digits", "init_args": given}
+    given = {name: value for name, value in config["data"]["init_args"].items() if value is not None}
+    few = {**given, "n_train": 100, "n_test": 20}
+    config["data"] = {"class_path": "datamodules.Digits", "init_args": few}
     config["trainer"] = {**config["trainer"], "max_epochs": 1, "check_val_every_n_epoch": 1}
     return dataclasses.replace(experiment, config=config)
 
