@@ -360,7 +360,8 @@ def others_meet_batches(trainer: Trainer) -> bool:
     others = [
         callback
         for callback in cast("Any", trainer).callbacks
-        if not type(callback).__module__.startswith(("pytorch_lightning.", "diffstab."))
+        if getattr(callback, "changes_images", False)
+        or not type(callback).__module__.startswith(("pytorch_lightning.", "diffstab."))
     ]
     meets = any(is_overridden(hook, one, parent=Callback) for one in others for hook in _MEETING_HOOKS)
     task = type(trainer.lightning_module)

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "configs" / "sweep").glob("*.yaml"))
 RUNS = {
     "digits_small": 8,
+    "fashion_adversarial": 2,
+    "fashion_zoo": 36,
     "fit_digits": 6,
     "forces_depth": 9,
     "mnist_alpha": 63,
@@ -45,6 +47,9 @@ def small(experiment):
         descent = dataclasses.replace(experiment.descent, adam_steps=20, finish_steps=0)
         return dataclasses.replace(experiment, descent=descent, n_train=10, gd_steps=40)
     config = dict(experiment.config)
+    given = {name: value for name, value in config["data"]["init_args"].items() if value is not None}
+    few = {**given, "n_train": 100, "n_test": 20}
+    config["data"] = {"class_path": "datamodules.Digits", "init_args": few}
     config["trainer"] = {**config["trainer"], "max_epochs": 1, "check_val_every_n_epoch": 1}
     return dataclasses.replace(experiment, config=config)
 

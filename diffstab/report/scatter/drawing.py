@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from diffstab.report.scales import set_scale
 from diffstab.report.scatter.points import Points
@@ -22,8 +26,31 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _MARKERS = "osD^vPX*"
 
 
+class Marks(NamedTuple):
+    """Columns that the looks of points are from.
+
+    Attributes:
+        colour: Tells colours apart.
+        marker: Tells markers apart; "" is the column of the colours.
+        joined: Points that agree in these columns are joined by a thin line; none joins nothing.
+    """
+
+    colour: str = "architecture"
+    marker: str = ""
+    joined: tuple[str, ...] = ()
+
+
+BY_ARCHITECTURE = Marks()
+
+
 def draw_scatter(
-    ax: Axes, points: Points, law: PowerLaw | None, *, against: str = "R", colour: str = "architecture"
+    ax: Axes,
+    points: Points,
+    law: PowerLaw | None,
+    *,
+    against: str = "R",
+    marks: Marks = BY_ARCHITECTURE,
+    has_legend: bool = True,
 ) -> Axes:
     """Draw models as points, and the law through them.
 
@@ -32,39 +59,80 @@ def draw_scatter(
         points: From `read_points`.
         law: The fitted law; None draws none.
         against: Column along the horizontal axis.
-        colour: Column that tells colours and markers apart.
+        marks: What colours, markers and joining lines are from.
+        has_legend: Whether the legend says which marks are which.
 
     Returns:
         The same axes.
     """
-    frame = points.frame
-    for number, (label, part) in enumerate(frame.groupby(colour, sort=True)):
-        ax.errorbar(
-            part[against],
-            100 * part["error"],
-            xerr=_lengths(part, against),
-            label=plain(str(label)),
-            color=_COLOURS[number % 8],
-            marker=_MARKERS[number % 8],
-            linestyle="none",
-            markersize=5,
-            alpha=0.85,
-            elinewidth=1,
-        )
-    ends = np.array([frame[against].min(), frame[against].max()])
-    if law is not None:
-        text = f"fit: {law.prefactor.mean:.2g} {against}^{law.exponent.mean:.2f}"
-        ax.plot(ends, 100 * law.at(ends), color=INK, label=text)
-    if against == "R":
-        ax.plot(
-            ends, 100 * PAPER[0] * ends ** PAPER[1], color=FAINT, linestyle="--", label="2021 paper: 0.2 √R"
-        )
+    frame, colours = points.frame, _looks(points.frame, marks.colour, _COLOURS)
+    markers = _looks(frame, marks.marker or marks.colour, _MARKERS)
+    columns = list(dict.fromkeys([marks.colour, marks.marker or marks.colour]))
+    for values, part in frame.groupby(columns, sort=True):
+        first, last = values[0], values[-1]
+        _draw_points(ax, part, against, colours[str(first)], markers[str(last)])
+    for line in _lines(frame, marks.joined, against):
+        colour = colours[str(line[marks.colour].iloc[0])]
+        ax.plot(line[against], 100 * line["error"], color=colour, linewidth=0.8, alpha=0.5)
+    lines = _draw_laws(ax, frame, law, against)
     set_scale(ax, "x", frame[against].to_numpy(dtype=float), "log")
     set_scale(ax, "y", 100 * frame["error"].to_numpy(dtype=float), "log")
     ax.set_xlabel(describe(against).label)
     ax.set_ylabel("Test error (%)")
-    ax.legend()
+    ax.legend(handles=[*(_handles(colours, markers, marks) if has_legend else ()), *lines])
     return ax
+
+
+def _looks(frame: pd.DataFrame, column: str, known: Any) -> dict[str, str]:
+    values = sorted(map(str, frame[column].unique()))
+    return {value: known[number % len(known)] for number, value in enumerate(values)}
+
+
+def _draw_points(ax: Axes, part: pd.DataFrame, against: str, colour: str, marker: str) -> None:
+    ax.errorbar(
+        part[against],
+        100 * part["error"],
+        xerr=_lengths(part, against),
+        color=colour,
+        marker=marker,
+        linestyle="none",
+        markersize=5,
+        alpha=0.85,
+        elinewidth=1,
+    )
+
+
+def _lines(frame: pd.DataFrame, joined: tuple[str, ...], against: str) -> Iterator[pd.DataFrame]:
+    """Yield the points of each line in their order: along the number of training images, if it is known."""
+    if joined:
+        for _, part in frame.groupby(list(joined), sort=True):
+            yield part.sort_values("n_train" if "n_train" in part else against)
+
+
+def _draw_laws(ax: Axes, frame: pd.DataFrame, law: PowerLaw | None, against: str) -> list[Any]:
+    ends = np.array([frame[against].min(), frame[against].max()])
+    drawn = []
+    if law is not None:
+        text = f"fit: {law.prefactor.mean:.2g} {against}^{law.exponent.mean:.2f}"
+        drawn += ax.plot(ends, 100 * law.at(ends), color=INK, label=text)
+    if against == "R":
+        paper = 100 * PAPER[0] * ends ** PAPER[1]
+        drawn += ax.plot(ends, paper, color=FAINT, linestyle="--", label="2021 paper: 0.2 √R")
+    return drawn
+
+
+def _handles(colours: Mapping[str, str], markers: Mapping[str, str], marks: Marks) -> Iterator[Line2D]:
+    """Yield what the legend shows: colours, then markers where these are of another column."""
+    is_one = marks.marker in ("", marks.colour)
+    for label, colour in colours.items():
+        yield _handle(label, colour, markers[label] if is_one else "o")
+    if not is_one:
+        for label, marker in markers.items():
+            yield _handle(label, FAINT, marker)
+
+
+def _handle(label: str, colour: str, marker: str) -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=5, label=plain(label))
 
 
 def _lengths(part: pd.DataFrame, against: str) -> np.ndarray | None:

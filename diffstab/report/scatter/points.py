@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
@@ -71,12 +72,50 @@ def read_points(sources: Sequence[str | Path], *, against: str = "R", where: str
     return Points(frame[drawable].reset_index(drop=True), int((~drawable).sum()))
 
 
+def averaged(points: Points, by: Sequence[str]) -> Points:
+    """Return a point for all models that agree in some columns, several seeds of a net say: geometric means.
+
+    Args:
+        points: From `read_points`.
+        by: The columns. Of the others those stay that agree too.
+
+    Returns:
+        The means of test error, R, D and G, with the number of models behind each as `models`.
+
+    Raises:
+        ArgumentError: There is no such column.
+    """
+    check_columns("means", by, points.frame)
+    frame, keys = points.frame, list(by)
+    numbers = [name for name in ("error", *QUANTITIES) if name in frame]
+    groups = frame.groupby(keys, sort=True)
+    positive = frame[numbers].where(frame[numbers] > 0)
+    logarithms = pd.DataFrame({name: np.log(positive[name]) for name in numbers})
+    means = logarithms.groupby([frame[name] for name in keys], sort=True).mean()
+    means = means.apply(np.exp)
+    others = [str(name) for name in frame if name not in {*numbers, *keys}]
+    same = [name for name in others if (frame.groupby(keys)[name].nunique() <= 1).all()]
+    # The intervals are those of single models.
+    same = [name for name in same if not name.endswith(("_low", "_high"))]
+    found = means.join(frame.groupby(keys)[same].first()).join(groups.size().rename("models"))
+    return Points(found.reset_index(), points.left_out)
+
+
+def check_columns(argument: str, names: Sequence[str], frame: pd.DataFrame) -> None:
+    """Raise an ArgumentError unless a frame has all these columns."""
+    for name in names:
+        if name not in frame:
+            known = ", ".join(map(str, frame.columns))
+            raise ArgumentError(argument, f"be among the columns {known}", repr(name))
+
+
 def _read(source: Path, against: str) -> pd.DataFrame:
     if source.is_dir():
         frame = read_records(source)
     else:
         try:
-            frame = pd.read_csv(source)
+            # A name, though some are numbers: conditions on it read the same whatever others stand in the file.
+            frame = pd.read_csv(source, dtype={"protocol": str})
         except (OSError, ValueError) as error:
             raise ResultsError(f"{source} cannot be read as comma-separated values ({error}).") from error
     if "layer" in frame:

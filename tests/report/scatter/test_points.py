@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.report.scatter import read_points
+from diffstab.report.scatter import Fits, averaged, fitted, read_points
 from diffstab.report.scatter.command import main
 
 
@@ -88,6 +88,47 @@ def test_two_models_are_drawn_without_a_fit(tmp_path, capsys):
     assert "No fit" in capsys.readouterr().out
 
 
-def test_a_column_that_is_not_there_is_refused(table, tmp_path):
-    with pytest.raises(ArgumentError, match="colour and fit_by must be among the columns"):
-        main([str(table), "--colour", "depth", "--output", str(tmp_path)])
+@pytest.mark.parametrize("option", ["--colour", "--marker", "--join", "--fit-by", "--fit-within", "--means"])
+def test_a_column_that_is_not_there_is_refused(table, tmp_path, option):
+    with pytest.raises(ArgumentError, match="must be among the columns"):
+        main([str(table), option, "depth", "--output", str(tmp_path)])
+
+
+def test_means_over_models_are_geometric(tmp_path):
+    rows = "net,seed,R,R_low,error,data\na,0,0.1,0.05,0.02,c\na,1,0.4,0.3,0.08,c\nb,0,0.3,0.2,0.1,c\n"
+    (tmp_path / "nets.csv").write_text(rows)
+    frame = averaged(read_points([tmp_path / "nets.csv"]), ["net"]).frame.set_index("net")
+    assert frame.loc["a", ["R", "error"]].tolist() == pytest.approx([0.2, 0.04])
+    assert frame["models"].to_dict() == {"a": 2, "b": 1}
+    assert (frame["data"] == "c").all()
+    assert not {"seed", "R_low"} & set(frame)
+
+
+def test_groups_of_one_model_are_left_out_of_the_law_within_them(tmp_path):
+    """Two sizes with the law error = a_n R^-1 in each, and a third with one net far away."""
+    frame = pd.DataFrame({"n": [8] * 3 + [9] * 3 + [10], "R": [1, 2, 4, 10, 20, 40, 500.0]})
+    frame["error"] = [0.1, 0.05, 0.025, 0.4, 0.2, 0.1, 0.9]
+    frame.to_csv(tmp_path / "nets.csv", index=False)
+    laws = fitted(read_points([tmp_path / "nets.csv"]), against="R", fits=Fits(("n",), ("n",)))
+    assert set(laws) == {"all models", "n 8", "n 9", "within n"}
+    assert laws["within n"].exponent.mean == pytest.approx(-1)
+    assert laws["within n"].exponent.draws == 6
+
+
+def test_a_figure_of_several_quantities_has_a_panel_and_fits_for_each(tmp_path, capsys):
+    R, net = np.geomspace(0.01, 1, 8), ["a", "b", "c", "d"] * 2
+    frame = pd.DataFrame(
+        {"net": net, "n_train": [64] * 4 + [512] * 4, "R": R, "D": R**2, "error": 0.2 * R**0.5}
+    )
+    frame.to_csv(tmp_path / "nets.csv", index=False)
+    options = ["--against", "R", "D", "--colour", "net", "--marker", "n_train", "--join", "net"]
+    options += ["--fit-within", "n_train", "--clusters", "net", "--output", str(tmp_path / "out")]
+    assert main([str(tmp_path / "nets.csv"), *options]) == 0
+    assert "test error = a D^b" in capsys.readouterr().out
+    fits = pd.read_csv(tmp_path / "out" / "scatter-fits.csv").set_index(["against", "models"])
+    assert fits["exponent"].to_dict() == {
+        ("R", "all models"): pytest.approx(0.5),
+        ("R", "within n_train"): pytest.approx(0.5),
+        ("D", "all models"): pytest.approx(0.25),
+        ("D", "within n_train"): pytest.approx(0.25),
+    }

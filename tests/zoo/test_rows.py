@@ -10,7 +10,9 @@ from diffstab.cli import main
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.nets import CNN
 from diffstab.nets.initial import initial_weights
-from diffstab.zoo import add_rows, read_table, replay, table_text, write_tables, zoo_rows
+from diffstab.zoo.replaying import replay
+from diffstab.zoo.rows import add_rows, read_table, zoo_rows
+from diffstab.zoo.tables import table_text, write_tables
 
 
 def save_net(path, *, seed):
@@ -32,7 +34,7 @@ def zoo(tmp_path_factory):
     (root / "measure.json").write_text(json.dumps(config))
     results = root / "results"
     assert main(["measure", "--config", str(root / "measure.json"), "--results", str(results)]) == 0
-    add_rows(results, root / "table.csv")
+    add_rows(zoo_rows(results), root / "table.csv")
     return root
 
 
@@ -88,7 +90,7 @@ def test_a_model_is_replaced_and_columns_of_others_stay(zoo, tmp_path):
     table = read_table(zoo / "table.csv").assign(published_error=0.07)
     other = table.assign(model="other", published_error=0.09)
     pd.concat([table.assign(R=9.0), other]).to_csv(tmp_path / "table.csv", index=False)
-    rows = add_rows(zoo / "results", tmp_path / "table.csv").set_index("model")
+    rows = add_rows(zoo_rows(zoo / "results"), tmp_path / "table.csv").set_index("model")
     assert list(rows.index) == ["net", "other"]
     assert rows.loc["net", "R"] == row(zoo)["R"]
     assert rows["published_error"].to_dict() == {"net": 0.07, "other": 0.09}
@@ -109,6 +111,43 @@ def test_the_law_stands_beside_the_error(zoo):
     frame = read_table(zoo / "table.csv").assign(R=0.25, accuracy=0.9, published_error=0.083)
     assert "| 10.0 % [" in table_text(frame)
     assert "| 8.30 % | 10.0 % |" in table_text(frame)
+
+
+def test_a_mark_chooses_rows_by_a_condition(zoo, tmp_path):
+    table = read_table(zoo / "table.csv").assign(n_train=512)
+    pd.concat([table, table.assign(model="large", n_train=8192)]).to_csv(tmp_path / "table.csv", index=False)
+    document = tmp_path / "zoo.md"
+    document.write_text("<!-- zoo table.csv where n_train == 8192 -->\n<!-- end -->\n")
+    write_tables(document, tmp_path)
+    assert [line.split(" | ")[0] for line in document.read_text().splitlines()[3:-1]] == ["| large"]
+    for condition in ("n_train == 1", "no such column > 3"):
+        document.write_text(f"<!-- zoo table.csv where {condition} -->\n<!-- end -->\n")
+        with pytest.raises(ArgumentError, match="where must"):
+            write_tables(document, tmp_path)
+
+
+def test_fitted_laws_stand_in_a_document_too(tmp_path):
+    laws = {"all": [0.2, 0.1, 0.3], "pair": [0.2, float("nan"), float("nan")]}
+    rows = [
+        {"against": "R", "models": name, "number": 8}
+        | {f"{part}{end}": value for part in ("prefactor", "exponent", "correlation")
+           for end, value in zip(("", "_low", "_high"), values)}
+        for name, values in laws.items()
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(tmp_path / "fits.csv", index=False)
+    (tmp_path / "zoo.md").write_text("<!-- zoo fits.csv -->\n<!-- end -->\n")
+    write_tables(tmp_path / "zoo.md", tmp_path)
+    text = (tmp_path / "zoo.md").read_text()
+    assert "| all | 8 | a R^b | 0.2 [0.1, 0.3] |" in text
+    assert "| pair | 8 | a R^b | 0.2 | 0.2 | 0.2 |" in text
+
+
+def test_columns_that_say_the_same_of_all_models_are_left_out(zoo):
+    one = read_table(zoo / "table.csv")
+    two = pd.concat([one, one.assign(model="other")])
+    assert "40 of digits" in table_text(one)
+    assert "40 of digits" not in table_text(two)
+    assert "40 of digits" in table_text(two.assign(images=["40", "50"]))
 
 
 def test_what_is_no_zoo_is_refused(tmp_path, zoo):

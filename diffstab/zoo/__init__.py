@@ -1,0 +1,1 @@
+"""Tables of measured models: rows, how they are made again, nets trained for one, the law between them."""
