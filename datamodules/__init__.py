@@ -2,7 +2,8 @@
 
 `Digits` comes with scikit-learn and needs no files; `MNIST`, `FashionMNIST` and `CIFAR10` are read from
 the folder DIFFSTAB_DATA and downloaded when missing; `ImageFolder` reads any folder of images.
-`SphereRegression` draws points on the sphere and a target, `TeacherNetwork` Gaussian points and a network;
+`SphereRegression` draws points on the sphere and a target, `TeacherNetwork` Gaussian points and a network,
+`ComposedTeacher` a network through few numbers;
 `CompleteBipartite`, `OneHotClasses` and `ScalarFunction` are small problems with known sparsest networks.
 """
 
@@ -15,13 +16,14 @@ from datamodules.mnist import MNIST, FashionMNIST
 from datamodules.regression import RegressionDataModule
 from datamodules.sphere import SphereRegression
 from datamodules.splits import Source, Split
-from datamodules.teacher import TeacherNetwork
+from datamodules.teacher import ComposedTeacher, TeacherNetwork
 from datamodules.toys import CompleteBipartite, OneHotClasses, ScalarFunction
 
 __all__ = [
     "CIFAR10",
     "MNIST",
     "CompleteBipartite",
+    "ComposedTeacher",
     "Digits",
     "EpochOrder",
     "FashionMNIST",
