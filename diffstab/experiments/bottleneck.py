@@ -14,6 +14,8 @@ from diffstab.experiments.l2_points import L2Experiment, ProblemPoints, load_poi
 from diffstab.experiments.plateau_minima import error_columns
 from diffstab.experiments.unit import Axis, Cell, ClassOption, Workplace
 from diffstab.l2.descent import Descended, DescentSettings, train_widths
+from diffstab.l2.network import forward
+from diffstab.l2.problem import L2Problem
 from diffstab.results.schema import Column
 from diffstab.training.devices import Devices
 
@@ -34,7 +36,8 @@ class BottleneckExperiment(L2Experiment):
         n_train: Number of training points.
         depth: L >= 2, the number of weight matrices.
         width: Of all hidden layers.
-        rank_tolerance: A singular value of W_l counts from this share of the layer's largest on.
+        rank_tolerance: A singular value of a hidden layer Z_l, centred over the points, counts from this share of the
+            layer's largest on.
 
     Raises:
         ArgumentError: If a list is empty or a value is out of range.
@@ -64,9 +67,10 @@ class BottleneckExperiment(L2Experiment):
     data: dict[str, Any] = field(default_factory=lambda: {"class_path": "datamodules.ComposedTeacher"})
     inner: list[int] = field(default_factory=lambda: [1, 2, 3])
     restarts: int = 1
-    n_train: int = 200
+    n_train: int = 500
     depth: int = 8
     width: int = 20
+    penalty: float = 0.01
     rank_tolerance: float = 0.1
     descent: DescentSettings = field(default_factory=lambda: DescentSettings(learning_rate=0.003))
 
@@ -104,16 +108,14 @@ class BottleneckExperiment(L2Experiment):
         for cell in cells:
             run = found[cell["restart"]]
             errors = error_columns(problem, shared, run.weights)
-            yield cell, {**self._columns(run, shared.name), **errors, "train_seconds": seconds}
+            yield cell, {**self._columns(run, problem, shared.name), **errors, "train_seconds": seconds}
 
-    def _columns(self, run: Descended, dataset: str) -> dict[str, Any]:
-        # The bias is no direction of the input: its column is left out.
-        below = [None, *run.hidden]
-        values = [
-            torch.linalg.svdvals(weight[:, :columns])
-            for weight, columns in zip(run.weights, below, strict=True)
-        ]
+    def _columns(self, run: Descended, problem: L2Problem, dataset: str) -> dict[str, Any]:
+        layers = forward(problem, run.weights)[:-1]
+        # What all points share is carried for the bias and tells no points apart.
+        values = [torch.linalg.svdvals(layer - layer.mean(1, keepdim=True)) for layer in layers]
         ranks = [int((one > self.rank_tolerance * one[0]).sum()) for one in values]
+        narrowest = values[ranks.index(min(ranks))]
         return {
             "dataset": dataset,
             "loss": run.loss,
@@ -124,5 +126,5 @@ class BottleneckExperiment(L2Experiment):
             "steps": run.steps,
             "bottleneck_rank": min(ranks),
             "rank_by_layer": ranks,
-            "singular_values": torch.cat(values).tolist(),
+            "singular_values": (narrowest / narrowest[0]).tolist(),
         }
