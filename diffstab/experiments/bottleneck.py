@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -16,7 +16,6 @@ from diffstab.experiments.unit import Axis, Cell, ClassOption, Workplace
 from diffstab.l2.descent import Descended, DescentSettings, train_widths
 from diffstab.l2.network import forward
 from diffstab.l2.problem import L2Problem
-from diffstab.results.schema import Column
 from diffstab.training.devices import Devices
 
 _GIVEN = frozenset({"n_train", "seed", "inner"})
@@ -55,14 +54,6 @@ class BottleneckExperiment(L2Experiment):
     folder_prefix = "bottleneck_"
     curve = "inner"
     measures = ("bottleneck_rank", "test_error", "loss")
-    columns: ClassVar[Mapping[str, Column]] = {
-        "inner": Column("Inner numbers k of the function", "inner numbers k", "k", role="axis"),
-        "bottleneck_rank": Column("Least rank of a layer", "least rank of a layer", "Least rank"),
-        "rank_by_layer": Column("Rank by layer", "rank", "Rank", role="list"),
-        "singular_values": Column(
-            "Singular values, all layers", "singular values", "Singular values", role="list"
-        ),
-    }
 
     data: dict[str, Any] = field(default_factory=lambda: {"class_path": "datamodules.ComposedTeacher"})
     inner: list[int] = field(default_factory=lambda: [1, 2, 3])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -14,7 +14,6 @@ from diffstab.experiments.l2_points import L2Experiment, ProblemPoints, one_poin
 from diffstab.experiments.unit import Axis, Cell, Workplace
 from diffstab.l2.descent import DescentSettings, descend
 from diffstab.l2.leaky import LeakyNets
-from diffstab.results.schema import Column
 from diffstab.streams import stream
 
 
@@ -48,14 +47,6 @@ class LeakyExperiment(L2Experiment):
     folder_prefix = "leaky_"
     curve = "layers"
     measures = ("hamiltonian_drift", "hamiltonian", "stationarity", "loss")
-    columns: ClassVar[Mapping[str, Column]] = {
-        "hamiltonian_drift": Column("Drift of the Hamiltonian, share", "drift of the Hamiltonian", "Drift"),
-        "hamiltonian": Column("Hamiltonian, mean over layers", "Hamiltonian", "H"),
-        "kinetic_energy": Column("Kinetic energy, mean over layers", "kinetic energy", "Kinetic"),
-        "least_rank": Column("Least rank of the representations", "least rank", "Least rank"),
-        "hamiltonian_by_layer": Column("Hamiltonian by layer", "Hamiltonian", "H", role="list"),
-        "rank_by_layer": Column("Rank by layer", "rank", "Rank", role="list"),
-    }
 
     depths: list[int] = field(default_factory=lambda: [8, 16, 32])
     restarts: int = 3

@@ -60,8 +60,8 @@ def test_deep_linear_nets_find_the_rank_of_a_linear_map(tmp_path):
 @pytest.mark.parametrize(
     ("name", "data", "options", "heading"),
     [
-        ("bottleneck", COMPOSED, {"inner": [1, 2], "depth": 3, "width": 4}, "Test error"),
-        ("leaky", TEACHER, {"depths": [3, 6], "width": 3, "restarts": 2}, "Drift"),
+        ("bottleneck", COMPOSED, {"inner": [1, 2], "depth": 3, "width": 4}, "Least rank of a layer"),
+        ("leaky", TEACHER, {"depths": [3, 6], "width": 3, "restarts": 2}, "Drift of the Hamiltonian"),
     ],
     ids=["bottleneck", "leaky"],
 )
