@@ -71,3 +71,60 @@ class TeacherNetwork(RegressionDataModule):
 
 def _normal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     return torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+
+
+class ComposedTeacher(TeacherNetwork):
+    """The outputs of a random function h(g(x)) that passes through few numbers, each output of unit variance.
+
+    g and h are teachers of one hidden relu layer; between them lie `inner` numbers without a non-linearity, so that the
+    function has bottleneck rank `inner` at most (Jacot, arXiv 2209.15055).
+
+    Args:
+        inner: Numbers between g and h.
+        inputs: n_0.
+        hidden: Width of the hidden layer of g and of h.
+        outputs: n_L.
+        n_train: Number of training points.
+        n_test: Number of test points.
+        seed: Seed of the points and of the function: each seed is another function.
+
+    Raises:
+        ArgumentError: If a number is out of range.
+    """
+
+    name = "composed"
+
+    def __init__(
+        self,
+        *,
+        inner: int = 2,
+        inputs: int = 10,
+        hidden: int = 30,
+        outputs: int = 10,
+        n_train: int = 200,
+        n_test: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        widths = (inputs, hidden, inner, hidden, outputs)
+        super().__init__(widths=widths, n_train=n_train, n_test=n_test, seed=seed, teacher_seed=seed)
+
+    def teach(self, inputs: Tensor) -> Tensor:
+        """Return h(g(x)), shape (n, n_L), at inputs (n, n_0).
+
+        Inner numbers and outputs are in units of their standard deviations over points of a stream of their own.
+        """
+        generator = stream(self.teacher_seed, "weights of a composed teacher")
+        first, second, third, fourth = (
+            torch.randn(below, above, generator=generator, dtype=inputs.dtype)
+            for below, above in pairwise(self.widths)
+        )
+        points = _normal(_SCALE_POINTS, self.widths[0], stream(self.seed, "scale of a composed teacher"))
+        inner, reference = ((one.to(inputs) @ first).clamp(min=0) @ second for one in (inputs, points))
+        mean, deviation = reference.mean(0), reference.std(0)
+        outputs, scale = (
+            ((one - mean) / deviation @ third).clamp(min=0) @ fourth for one in (inner, reference)
+        )
+        return outputs / scale.std(0)
+
+
+_SCALE_POINTS = 1000

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from diffstab.l2.geometry import class_separation, principal_planes
     from diffstab.l2.inverse import Inverse
     from diffstab.l2.kinks import stationarity
+    from diffstab.l2.leaky import LeakyNets, Motion
     from diffstab.l2.network import draw_weights, forward, weight_loss, widen
     from diffstab.l2.plateau import PlateauStart, plateau_start
     from diffstab.l2.problem import L2Problem
@@ -42,6 +43,8 @@ _EXPORTS = {
     "FrankWolfeSettings": "frank_wolfe",
     "Inverse": "inverse",
     "L2Problem": "problem",
+    "LeakyNets": "leaky",
+    "Motion": "leaky",
     "PlateauStart": "plateau",
     "ProjectedSettings": "projected",
     "Pruned": "prune",
@@ -88,6 +91,8 @@ __all__ = [
     "FrankWolfeSettings",
     "Inverse",
     "L2Problem",
+    "LeakyNets",
+    "Motion",
     "PlateauStart",
     "ProjectedSettings",
     "Pruned",

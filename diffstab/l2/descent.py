@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -98,6 +98,16 @@ class Descended(NamedTuple):
     steps: int
     converged: bool
     history: list[tuple[int, float]]
+
+
+class Nets(Protocol):
+    """Nets of one problem as one array (nets, parameters), whose penalty is lambda times its square."""
+
+    problem: L2Problem
+    flat: Tensor
+
+    def evaluate(self, flat: Tensor, shift: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return cost (nets,), loss (nets,) and gradient (nets, parameters)."""
 
 
 class PaddedNets:
@@ -208,8 +218,8 @@ def draw_runs(problem: L2Problem, hidden: Widths, *, restarts: int, seed: int, g
     return runs
 
 
-def descend(nets: PaddedNets, settings: DescentSettings, *, shift: Tensor | None = None) -> Minimum:
-    """Train padded nets by Adam, then by the finish; `nets.flat` is the start and stays as it is."""
+def descend(nets: Nets, settings: DescentSettings, *, shift: Tensor | None = None) -> Minimum:
+    """Train nets by Adam, then by the finish; `nets.flat` is the start and stays as it is."""
     flat = _adam(nets, settings, shift)
 
     def evaluate(points: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -230,7 +240,7 @@ def descend(nets: PaddedNets, settings: DescentSettings, *, shift: Tensor | None
     )
 
 
-def _adam(nets: PaddedNets, settings: DescentSettings, shift: Tensor | None) -> Tensor:
+def _adam(nets: Nets, settings: DescentSettings, shift: Tensor | None) -> Tensor:
     flat = nets.flat.clone()
     first, second, count = torch.zeros_like(flat), torch.zeros_like(flat), torch.zeros((), device=flat.device)
     for step in range(settings.adam_steps):

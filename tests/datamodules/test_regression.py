@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from datamodules import CompleteBipartite, OneHotClasses, ScalarFunction, TeacherNetwork
+from datamodules import CompleteBipartite, ComposedTeacher, OneHotClasses, ScalarFunction, TeacherNetwork
 from datamodules.regression import RegressionDataModule
 from diffstab.errors import ArgumentError
 
@@ -135,3 +135,19 @@ def test_a_subclass_must_say_what_to_draw():
 def test_options_out_of_range_are_refused(make, options, message):
     with pytest.raises(ArgumentError, match=message):
         make(**options)
+
+
+def test_a_composed_function_has_the_rank_of_its_inner_numbers():
+    for inner in (1, 2, 3):
+        data = loaded(ComposedTeacher(inner=inner, inputs=6, hidden=20, outputs=5, n_train=50, seed=3))
+        slopes = [torch.autograd.functional.jacobian(data.teach, point[None]) for point in data.train_inputs]
+        values = torch.linalg.svdvals(torch.stack(slopes).squeeze((1, 3)))
+        assert (values[:, inner:] < 1e-12 * values[:, :1]).all()
+        assert (values[:, inner - 1] > 1e-6 * values[:, 0]).any()
+
+
+def test_a_composed_function_is_another_one_for_each_seed_and_the_same_on_all_points():
+    data, other = (loaded(ComposedTeacher(seed=seed, n_train=20)) for seed in (0, 1))
+    torch.testing.assert_close(data.teach(data.train_inputs)[:5], data.teach(data.train_inputs[:5]))
+    assert not torch.allclose(data.teach(data.train_inputs), other.teach(data.train_inputs))
+    assert data.test_targets.std(0) == pytest.approx([1.0] * 10, abs=0.15)
