@@ -49,6 +49,7 @@ docs: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.bench_warp
+	$(BIN)/python -m benchmarks.bench_certify
 	$(BIN)/python -m benchmarks.bench_gram
 	$(BIN)/python -m benchmarks.bench_flow
 	$(BIN)/python -m benchmarks.bench_minnorm

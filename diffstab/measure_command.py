@@ -73,7 +73,6 @@ def main(args: Sequence[str], track: Callable[[str], MakeObserver]) -> int:
         return 0
     _run(request, track)
     say_next(None)
-    experiment.certify(folder)
     return _tell(experiment, folder, as_json=options.json)
 
 
@@ -120,11 +119,12 @@ def _tell_forecast(experiment: MeasureExperiment) -> None:
 
 
 def _tell(experiment: MeasureExperiment, folder: Path, *, as_json: bool) -> int:
-    """Print the numbers of this command, then where its page is."""
+    """Certify if that is asked for; print the numbers of this command, then where its page is."""
     from diffstab.measuring.measurement import cautions, table_lines
     from diffstab.report.page import write_report
     from diffstab.report.pages.measure import comparison_of, own_records
 
+    experiment.certify(folder)
     frame = own_records(folder, [experiment.key(cell) for cell in experiment.cells()])
     page = write_report(folder)
     found = comparison_of(folder, frame)
@@ -268,19 +268,19 @@ def _flags(options: argparse.Namespace) -> list[str]:
     flags += [f"--models={json.dumps(models)}"] if models else []
     flags += [f"--wandb={options.wandb}"] if options.wandb else []
     flags += [f"--{name}=true" for name in ("init", "grey", "equivariant") if getattr(options, name)]
-    for name in ("certify", "attack"):
-        flags += [f"--certificate.{name}=true"] if getattr(options, name) else []
-    flags += [
-        f"--certificate.{name}={value}"
-        for option, name in _CERTIFICATE.items()
-        if (value := getattr(options, option)) is not None
-    ]
     for name in _LISTS:
         if (given := getattr(options, name)) is not None:
             values = [value for text in given for value in re.split(r"[,\s]+", text.strip("[] ")) if value]
             flags.append(f"--{name}={json.dumps([_number(value) for value in values])}")
+    flags += _certificate_flags(options)
     flags += [f"--{name}={value}" for name in _PLAIN if (value := getattr(options, name)) is not None]
     return flags
+
+
+def _certificate_flags(options: argparse.Namespace) -> list[str]:
+    values = {name: getattr(options, option) for option, name in _CERTIFICATE.items()}
+    values |= {name: "true" if getattr(options, name) else None for name in ("certify", "attack")}
+    return [f"--certificate.{name}={value}" for name, value in values.items() if value is not None]
 
 
 def _number(text: str) -> float | int | str:

@@ -9,6 +9,7 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
+from diffstab.diffeo.precision import working_dtype
 from diffstab.diffeo.temperature import check_cutoff
 from diffstab.diffeo.warp import check_images
 from diffstab.errors import ArgumentError
@@ -97,6 +98,7 @@ def class_scores(outputs: Tensor) -> Tensor:
         raise ArgumentError("model", "return scores (n, K) of K classes, or (n,) for two", received)
     if not bool(scores.isfinite().all()):
         raise ArgumentError("model", "return finite scores", "NaN or infinity")
+    scores = scores.to(working_dtype(scores.dtype))
     return torch.cat([torch.zeros_like(scores), scores], dim=1) if scores.shape[1] == 1 else scores
 
 
@@ -142,7 +144,7 @@ class SmoothedClassifier:
         images = images.to(self.device or images.device)
         if self._warp is None:
             self._warp = FieldWarp(self.span, like=images)
-        return self._warp(images, whitened.to(images.device))
+        return self._warp(images, whitened)
 
     def votes(self, image: Tensor, whitened: Tensor) -> Tensor:
         """Number of the fields (k, d) for which each class wins on an image (1, C, H, W): (K,) on the CPU."""
@@ -165,7 +167,7 @@ class SmoothedClassifier:
                 outputs[first],
                 batch_output(self.model, batch[first]),
                 lambda: batch_output(self.model, batch[first]),
-                smallest=2 * float(class_scores(outputs).double().var(dim=0, correction=0).sum()),
+                smallest=2 * float(class_scores(outputs).cpu().double().var(dim=0, correction=0).sum()),
                 what="the model",
                 consequence="the certificate does not hold",
             )

@@ -10,7 +10,7 @@ from diffstab.measuring import PassSettings
 from diffstab.measuring.data import open_data
 from diffstab.measuring.one_call import prepare
 from diffstab.measuring.sandwich import SandwichSettings, read_sandwiches, sandwich
-from diffstab.nets import LoadedModel
+from diffstab.nets import LoadedModel, load_model
 from diffstab.report import rendering
 from diffstab.stability import CertifySettings, certify
 from tests.measuring.conftest import small_net, smooth_images
@@ -87,6 +87,27 @@ def test_an_attack_needs_a_certificate():
         SandwichSettings(certify=True, images=0)
     with pytest.raises(ArgumentError, match="sigma must be finite"):
         SandwichSettings(certify=True, sigma=-1.0)
+
+
+@pytest.mark.data
+def test_the_sandwich_of_a_trained_net_on_real_images(data_root):
+    path = data_root / "nets" / "resnet20-12fca82f.th"
+    if not path.is_file():
+        pytest.skip(f"{path} is missing")
+    told = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    model = load_model("diffstab.nets:ResNet", init_args={"depth": 20}, weights=path, preprocessing=told)
+    prepared = prepare(
+        model, open_data(str(data_root / "cifar10-jpeg" / "test")), settings=PassSettings(images=8)
+    )
+    options = {"certify": True, "attack": True, "images": 8, "draws": 50, "steps": 2, "restarts": 1}
+    frame = sandwich(prepared, SandwichSettings(**options))
+    certified, attacked, random = (
+        line(frame, "smoothed", name) for name in ("certified", "attacked", "random")
+    )
+    assert random.loc[0.0] >= 0.5  # of eight images; 81 % are right on all
+    assert certified.loc[0.5] > 0
+    assert (certified[attacked.index] <= attacked).all()
+    assert (attacked <= random).all()
 
 
 SOURCE = """

@@ -231,6 +231,12 @@ def test_two_classes_may_have_one_score(net, images):
         assert torch.equal(one.votes, other.votes)
 
 
+def test_scores_of_half_precision_count(net, images):
+    whole = certify(net, images, CertifySettings(draws=50))
+    half = certify(lambda x: net(x).bfloat16(), images, CertifySettings(draws=50))
+    assert torch.equal(half.classes, whole.classes)
+
+
 def test_the_model_comes_back_as_it_was(net, images):
     model = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), net).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
