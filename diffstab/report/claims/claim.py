@@ -29,6 +29,10 @@ class Claim:
         statistic: Name of what makes numbers with intervals of the records.
         options: Further arguments of the statistic.
         rule: How such a number decides; None where the claim is not tested.
+        margin: Largest effect that counts as none, around the bound of a rule "above" or "below": a distance in the unit
+            of the value, a share of a ratio; 0 for a claim that is not held against it.
+        because: Why that much counts as none; settled before the numbers were made.
+        certain: Why the claim cannot fail here; "" where it can. Counted apart.
         predicted: What theory says the number is, an expression over columns; "" where the statistic knows.
         show: Which numbers stand in the table: last place, worst place, first of all places, mean of all.
         unit: Of the number: %, or what is written behind it; "" for that of the column.
@@ -53,6 +57,9 @@ class Claim:
     statistic: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     rule: Rule | None = None
+    margin: float = 0.0
+    because: str = ""
+    certain: str = ""
     predicted: str = ""
     show: str = "worst"
     unit: str = ""

@@ -8,6 +8,7 @@ import pandas as pd
 from diffstab.errors import ResultsError
 from diffstab.l2.forces import AT_REST
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.confidence import student
 from diffstab.report.claims.statistics.registry import Measurement, statistic
 from diffstab.report.intervals import exact, mean_interval
 from diffstab.report.words import number_text
@@ -33,7 +34,7 @@ def imbalance(records: pd.DataFrame, claim: Claim) -> Measurement:
     )
 
 
-@statistic("the 95 % Student interval of the mean rise over draws, in each hidden layer,")
+@statistic("the 95 % interval of the mean rise over draws, in each hidden layer,")
 def rise(records: pd.DataFrame, claim: Claim, *, trace: str) -> Measurement:
     """Rise of a share from the start to the end of training in each hidden layer."""
     layers = sorted(str(name).removeprefix("rank_") for name in records if str(name).startswith("rank_"))
@@ -48,5 +49,9 @@ def rise(records: pd.DataFrame, claim: Claim, *, trace: str) -> Measurement:
         f"{layer}: {number_text(100 * pair[:, 0].mean())} % → {number_text(100 * pair[:, 1].mean())} %"
         for layer, pair in ends.items()
     ]
-    rises = {layer: mean_interval(pair[:, 1] - pair[:, 0]) for layer, pair in ends.items()}
-    return Measurement(rises, detail=f"start → end of training, mean over draws; {'; '.join(texts)}")
+    rises = {layer: pair[:, 1] - pair[:, 0] for layer, pair in ends.items()}
+    return Measurement(
+        {layer: mean_interval(values) for layer, values in rises.items()},
+        confidence={layer: sure for layer, values in rises.items() if (sure := student(values))},
+        detail=f"start → end of training, mean over draws; {'; '.join(texts)}",
+    )
