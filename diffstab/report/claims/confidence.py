@@ -1,4 +1,4 @@
-"""How sure draws are that a number lies above or below a bound: one-sided p-values, from which intervals and verdicts follow.
+"""How sure draws are that a number lies above or below a bound: p-values, which intervals and verdicts follow.
 
 All of it works on batches too, so that error rates are simulated with the very code that judges.
 """
@@ -40,13 +40,13 @@ class Confidence(Protocol):
 
 
 class Block(NamedTuple):
-    """Student's statistics of seeds that were drawn at the same sizes, each of shape (...).
+    """Student's statistics of seeds that were drawn at the same places, each of shape (...).
 
     Attributes:
-        mean: Mean over seeds of the weighted mean over sizes.
+        mean: Mean over seeds of the weighted mean over places.
         error: Its standard error.
         freedom: Degrees of freedom, seeds less one.
-        information: Seeds times the sum of the weights of the sizes.
+        information: Seeds times the sum of the weights.
     """
 
     mean: _Floats
@@ -55,33 +55,36 @@ class Block(NamedTuple):
     information: float
 
 
-def block(values: ArrayLike, sizes: ArrayLike = (1,)) -> Block:
-    """Return the statistics of draws that are complete: every seed at every size.
+def block(values: ArrayLike, weights: ArrayLike = (1.0,)) -> Block:
+    """Return the statistics of draws that are complete: every seed at every place.
 
-    Sizes of one seed share images, weights or test points, so the seed is what counts: each has the mean of its sizes,
-    with weights sqrt(n) (between equal variances and variances ~ 1/n) that are fixed and so keep Student's law exact.
+    Places (sizes, data sets, layers) of one seed share images, weights or test points, so the seed is what counts: each
+    has the mean of its places. The weights are fixed, which keeps Student's law exact; those of sizes n are sqrt(n),
+    between equal variances and variances ~ 1/n.
 
     Args:
-        values: One number for each seed and size, shape (..., seeds, sizes), at least two seeds.
-        sizes: Sizes n, shape (sizes,).
+        values: One number for each seed and place, shape (..., seeds, places), at least two seeds.
+        weights: Of the places, shape (places,).
     """
-    numbers, weights = np.asarray(values, dtype=np.float64), np.sqrt(np.asarray(sizes, dtype=np.float64))
+    numbers, weights = np.asarray(values, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     of_seeds = numbers @ weights / weights.sum()
     seeds = of_seeds.shape[-1]
     mean = of_seeds.mean(-1)
-    error = np.maximum(of_seeds.std(-1, ddof=1) / np.sqrt(seeds), _ROUNDING * np.maximum(np.abs(mean), _ROUNDING))
+    error = np.maximum(
+        of_seeds.std(-1, ddof=1) / np.sqrt(seeds), _ROUNDING * np.maximum(np.abs(mean), _ROUNDING)
+    )
     return Block(mean, error, seeds - 1, float(seeds * weights.sum()))
 
 
 @dataclass(frozen=True)
 class MeanConfidence:
-    """Confidence in a mean over seeds; blocks of unlike sizes are combined as independent.
+    """Confidence in a mean over seeds; blocks of unlike places are combined as independent.
 
     The one-sided p-values of the blocks' Student tests become normal quantiles z and are added with weights
     sqrt(information) (Stouffer): exact where all blocks have one mean, whatever their variances.
 
     Attributes:
-        blocks: Seeds that share their sizes, block by block.
+        blocks: Seeds that share their places, block by block.
         is_ratio: Whether the blocks are of logarithms and bounds are not.
     """
 
@@ -98,8 +101,9 @@ class MeanConfidence:
 
     def estimate(self, draws: int) -> Estimate:
         """Return the median of the confidence and its 95 % interval."""
-        ends = [self._at(probability) for probability in (0.5, LEVEL, 1 - LEVEL)]
-        return Estimate(*(np.exp(ends) if self.is_ratio else np.array(ends)).tolist(), draws)
+        ends = np.array([self._at(probability) for probability in (0.5, LEVEL, 1 - LEVEL)])
+        middle, low, high = map(float, np.exp(ends) if self.is_ratio else ends)
+        return Estimate(middle, low, high, draws)
 
     def _quantile(self, bound: float) -> Any:
         with np.errstate(divide="ignore"):
@@ -131,29 +135,49 @@ def student(values: Iterable[float], *, is_ratio: bool = False) -> MeanConfidenc
     return MeanConfidence((block(finite[:, None]),), is_ratio) if len(finite) > 1 else None
 
 
-def pooled(part: pd.DataFrame, *, is_ratio: bool = False) -> MeanConfidence | None:
-    """Return the confidence in the mean of draws over sizes; None where no two seeds have the same sizes.
+def pooled(part: pd.DataFrame, over: str, *, is_ratio: bool = False) -> MeanConfidence | None:
+    """Return the confidence in the mean of draws over places; None where no two seeds have the same places.
 
     Args:
         part: Columns dataset, seed, n_train and value, a row for each draw.
+        over: The column of the places; sizes n_train are weighted by sqrt(n), others equally.
         is_ratio: Whether the geometric mean is meant.
     """
-    table = part.pivot_table(index=["dataset", "seed"], columns="n_train", values="value", sort=True)
+    index = ["dataset", "seed"] if over == "n_train" else ["seed"]
+    table = part.pivot_table(index=index, columns=over, values="value", sort=True)
     blocks = []
     for _, rows in table.groupby(table.notna().apply(tuple, axis=1)):
         complete = rows.dropna(axis=1)
         if len(rows) > 1:
-            numbers = complete.to_numpy(dtype=np.float64)
-            blocks.append(block(np.log(numbers) if is_ratio else numbers, complete.columns.to_numpy()))
+            numbers, places = complete.to_numpy(dtype=np.float64), complete.columns.to_numpy()
+            weights = np.sqrt(places.astype(np.float64)) if over == "n_train" else np.ones(len(places))
+            blocks.append(block(np.log(numbers) if is_ratio else numbers, weights))
     return MeanConfidence(tuple(blocks), is_ratio) if blocks else None
 
 
-def of_interval(one: Estimate) -> MeanConfidence | None:
-    """Return the confidence in a number with a symmetric 95 % interval, as if it were Gaussian; None without limits."""
-    error = (one.high - one.low) / 2 / stats.norm.isf(LEVEL)
-    if not error > 0:
-        return None
-    return MeanConfidence((Block(np.array(one.mean), np.array(error), 10**6, 1.0),))
+@dataclass(frozen=True)
+class IntervalConfidence:
+    """Confidence of a number that comes with a 95 % interval alone: Gaussian, of a width of its own on each side.
+
+    Attributes:
+        one: The number with its limits.
+    """
+
+    one: Estimate
+    is_ratio: bool = False
+
+    def above(self, bound: float) -> Any:
+        """Return the one-sided p-value for "the number lies above the bound"."""
+        return stats.norm.cdf(self._quantile(bound))
+
+    def below(self, bound: float) -> Any:
+        """Return the one-sided p-value for "the number lies below the bound"."""
+        return stats.norm.sf(self._quantile(bound))
+
+    def _quantile(self, bound: float) -> float:
+        distance = bound - self.one.mean
+        half = self.one.high - self.one.mean if distance > 0 else self.one.mean - self.one.low
+        return float(distance / max(half, _ROUNDING * abs(self.one.mean)) * stats.norm.isf(LEVEL))
 
 
 @dataclass(frozen=True)
@@ -184,7 +208,9 @@ class ShareConfidence:
     def estimate(self) -> Estimate:
         """Return the share with its 95 % interval."""
         low = stats.beta.ppf(LEVEL, self.least, self.trials - self.least + 1) if self.least else 0.0
-        high = stats.beta.isf(LEVEL, self.most + 1, self.trials - self.most) if self.most < self.trials else 1.0
+        high = (
+            stats.beta.isf(LEVEL, self.most + 1, self.trials - self.most) if self.most < self.trials else 1.0
+        )
         return Estimate(self.least / self.trials, float(low), float(high), self.trials)
 
 
@@ -199,9 +225,9 @@ class OddsConfidence:
         second_trials: All of its trials.
     """
 
-    first: int
+    first: Any
     first_trials: int
-    second: int
+    second: Any
     second_trials: int
     is_ratio: bool = True
 
@@ -215,6 +241,8 @@ class OddsConfidence:
 
     def _law(self, odds: float) -> Any:
         trials, failed = self.first_trials + self.second_trials, self.first + self.second
+        if odds == 1:  # the same law, a thousand times faster
+            return stats.hypergeom(trials, self.first_trials, failed)
         return stats.nchypergeom_fisher(trials, self.first_trials, failed, odds)
 
 

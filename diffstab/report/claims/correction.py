@@ -35,7 +35,9 @@ def corrected(judged: Sequence[Judgement]) -> list[Corrected]:
     Source:
         Benjamini, Hochberg 1995; Benjamini, Yekutieli 2001 and 2005 (directions are controlled as well).
     """
-    family = [place for place, one in enumerate(judged) if math.isfinite(one.p_value) and not one.claim.certain]
+    family = [
+        place for place, one in enumerate(judged) if math.isfinite(one.p_value) and not one.claim.certain
+    ]
     found = [Corrected()] * len(judged)
     values = [judged[place].p_value for place in family]
     if family:

@@ -18,7 +18,16 @@ from diffstab.report.claims import wording
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.entries import sources_claims
 from diffstab.report.claims.power import Reach, reach_of
-from diffstab.report.claims.rules import DOES_NOT, HOLDS, NO_EFFECT, NOT_TESTED, UNDECIDED, Evidence, depends, together
+from diffstab.report.claims.rules import (
+    DOES_NOT,
+    HOLDS,
+    NO_EFFECT,
+    NOT_TESTED,
+    UNDECIDED,
+    Evidence,
+    decided,
+    together,
+)
 from diffstab.report.claims.statistics import Measurement, measure
 from diffstab.report.claims.statistics.expressions import columns_of
 from diffstab.report.document import BADGES, Section, Table, TableCell
@@ -30,9 +39,9 @@ from diffstab.results import read_records
 
 HEADERS = ("Verdict", "Claim", "Measured [95 % interval]", "Expected", "Draws", "Source")
 _READING = (
-    "A claim holds where the whole 95 % interval lies where the source expects it, and does not hold where it lies wholly "
-    "outside; “no effect” is said where it lies within a margin that was fixed before. Sizes n are pooled. Else a claim "
-    "is undecided, with the effect that would have been seen."
+    "A claim holds where the whole 95 % interval lies where the source expects it, and does not hold where it lies "
+    "wholly outside; “no effect” is said where it lies within a margin that was fixed before. Sizes n are pooled. Else "
+    "a claim is undecided, with the effect that would have been seen."
 )
 _Records = Callable[[str, str], pd.DataFrame]
 """Gives the records of a stage, made ready as those of a kind, with the column `stage`."""
@@ -146,15 +155,13 @@ def _evidence(claim: Claim, found: Measurement, place: str) -> Evidence:
 
 
 def _verdict(claim: Claim, found: Measurement, evidence: Sequence[Evidence]) -> tuple[str, float]:
-    """The verdict of all places with its p-value; a claim that some sizes show and others refute does not hold."""
+    """The verdict of all places with its p-value; a claim that some places show and others refute does not hold."""
     assert claim.rule is not None  # claims that are tested have one
     if not evidence:
         return NOT_TESTED, math.nan
     whole = together(evidence)
-    sizes = [claim.rule.evidence(exact(0), sure) for sure in found.sizes.values()]
-    if len(sizes) > 1 and depends(sizes):
-        return DOES_NOT, float(whole.p_value)
-    return whole.verdict, float(whole.p_value)
+    parts = [claim.rule.evidence(exact(0), sure) for sure in found.parts.values()]
+    return decided(whole, parts), float(whole.p_value)
 
 
 def _chosen(claim: Claim, records: _Records) -> tuple[pd.DataFrame, list[str]]:

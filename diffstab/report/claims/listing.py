@@ -14,6 +14,7 @@ import pandas as pd
 from diffstab.errors import ResultsError
 from diffstab.report.claims.correction import corrected
 from diffstab.report.claims.judging import Judgement
+from diffstab.report.claims.power import power_table
 from diffstab.report.claims.rules import DOES_NOT, HOLDS
 from diffstab.report.claims.wording import counts_text
 from diffstab.results import write_atomically
@@ -63,7 +64,7 @@ def write_marked(path: Path, lines: Sequence[Mapping[str, str]]) -> int:
     """Write the numbers of verdicts between the marks of a document, `<!-- claims counts -->...<!-- end -->`.
 
     Args:
-        path: Text with marks named counts, total or against.
+        path: Text with marks named counts, total, against or power (error rates of the rules, simulated in seconds).
         lines: Of the file of verdicts.
 
     Returns:
@@ -79,10 +80,12 @@ def write_marked(path: Path, lines: Sequence[Mapping[str, str]]) -> int:
     texts["against"] = "\n".join(against)
     text = path.read_text(encoding="utf-8")
     names = [found[2] for found in _MARKED.finditer(text)]
+    if "power" in names:
+        texts["power"] = power_table()
     if not names or (unknown := sorted(set(names) - set(texts))):
         found = f"the mark {unknown[0]}" if names else "no mark"
         raise ResultsError(
-            f"{path} has {found}. Marks are <!-- claims counts|total|against -->...<!-- end -->."
+            f"{path} has {found}. Marks are <!-- claims counts|total|against|power -->...<!-- end -->."
         )
     filled = _MARKED.sub(lambda found: found[1] + texts[found[2]] + found[4], text)
     write_atomically(path, filled.encode("utf-8"))

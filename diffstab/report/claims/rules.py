@@ -111,7 +111,12 @@ class Rule:
         return _FORMS[self.form].band(numbers[0], numbers[-1], predicted)
 
     def evidence(
-        self, one: Estimate, sure: Confidence | None = None, *, predicted: float = math.nan, margin: float = 0.0
+        self,
+        one: Estimate,
+        sure: Confidence | None = None,
+        *,
+        predicted: float = math.nan,
+        margin: float = 0.0,
     ) -> Evidence:
         """Return what a number says of the band, with the same evidence asked for both answers.
 
@@ -200,7 +205,11 @@ def together(several: Collection[Evidence]) -> Evidence:
     )
 
 
-def depends(several: Collection[Evidence]) -> Any:
-    """Return whether some sizes show that a claim holds and others that it does not, both by Holm over the sizes."""
-    sides = [np.minimum.reduce([one[side] for one in several]) for side in (0, 1)]
-    return len(several) * np.maximum(*sides) <= LEVEL
+def decided(whole: Evidence, places: Collection[Evidence] = ()) -> Any:
+    """Return the verdict; "does not" where some places show a claim and others refute it, both by Holm over places."""
+    if len(places) < 2:
+        return whole.verdict
+    sides = [np.minimum.reduce([one[side] for one in places]) for side in (0, 1)]
+    is_mixed = len(places) * np.maximum(*sides) <= LEVEL
+    verdict = np.where(is_mixed, DOES_NOT, whole.verdict)
+    return str(verdict) if verdict.ndim == 0 else verdict

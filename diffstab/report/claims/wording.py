@@ -15,10 +15,10 @@ from diffstab.report.intervals import Estimate
 from diffstab.report.words import capital, interval_text, number_text
 from diffstab.results.schema import Column, describe, value_name
 
-_FAILS = {"n_train": ", or if some sizes show it and others refute it"}
+_FAILS = ", or if some of them show it and others refute it"
 _FEW = 12
 """Places up to which all are listed."""
-_PLACES = {"n_train": "pooled over n", "dataset": "on every data set"}
+_PLACES = {"n_train": "pooled over n", "dataset": "pooled over data sets"}
 
 
 def column_shown(claim: Claim) -> Column:
@@ -77,9 +77,9 @@ def distance_text(claim: Claim, distance: float) -> str:
     """Return a distance of the number in its unit; that of a ratio, a logarithm, as a share or a factor."""
     if claim.statistic in RATIOS:
         share = math.expm1(distance)
-        return f"{number_text(100 * share)} %" if share < 1 else f"a factor {number_text(1 + share)}"
+        return f"{100 * share:.3g} %" if share < 1 else f"a factor {1 + share:.3g}"
     column = column_shown(claim)
-    return number_text(distance * column.factor) + (column.difference_unit or column.unit)
+    return f"{distance * column.factor:.3g}" + (column.difference_unit or column.unit)
 
 
 def _excess(claim: Claim, found: Measurement, place: str) -> float:
@@ -155,12 +155,12 @@ def rule_text(claim: Claim) -> str:
     if claim.untested or claim.rule is None:
         return claim.untested
     at = " at the largest n" if claim.sizes == "largest" else ""
-    at += f" {_PLACES.get(claim.by, f'for every {describe(claim.by).noun}')}" if claim.by else ""
-    at += " of the larger half of the sizes" if claim.sizes == "larger half" else ""
+    at += f" {_PLACES.get(claim.by, f'pooled over the {describe(claim.by).noun}')}" if claim.by else ""
+    at += ", the larger half of the sizes," if claim.sizes == "larger half" else ""
     subject, band = statistic_named(claim.statistic).subject, claim.rule.words(column_shown(claim))
-    against = "does not if it lies wholly outside" + _FAILS.get(claim.by, " at one of them" if claim.by else "")
+    against = "does not if it lies wholly outside" + (_FAILS if claim.by else "")
     if claim.margin:
-        against += f"; no effect if it lies within {margin_text(claim)} of the bound ({claim.because})"
+        against += f"; no effect if it lies within {margin_text(claim)} of {claim.rule.numbers[0]:g} ({claim.because})"
     number = capital(_number_words(claim))
     parts = (f"{number}." if number else "", f"Holds if {subject}{at} {band}; {against}; else undecided.")
     return " ".join(part for part in (*parts, claim.note, claim.certain) if part)

@@ -33,10 +33,10 @@ SOURCES = (
 )
 _READING = (
     "Each claim has a rule, stated beside it, that was settled before its numbers were made; the rule gives the "
-    "verdict. “No effect” means: none larger than a margin that was fixed beforehand. “Undecided” is a verdict too, and "
-    "says which effect would have been seen. q is the p-value adjusted for all claims at once (Benjamini–Hochberg): "
-    "above 0.05 the verdict falls. A verdict leads to its figure and rule. Time is that of all runs behind a claim, on "
-    "one core."
+    "verdict. “No effect” means: none larger than a margin that was fixed beforehand. “Undecided” is a verdict too, "
+    "and says which effect would have been seen. q is the p-value adjusted for all claims at once "
+    "(Benjamini–Hochberg): above 0.05 the verdict falls. A verdict leads to its figure and rule. Time is that of all "
+    "runs behind a claim, on one core."
 )
 _QUESTION = (
     "Do the statements of the two papers on features, stability and sparsity hold when they are run anew?"
@@ -142,7 +142,10 @@ def _lead(judged: Sequence[Judgement]) -> Section:
     family = [(one, adjusted) for one, adjusted in pairs if np.isfinite(adjusted.bh)]
     if family:
         kept = [counts_text(verdict_at(one, adjusted[way]) for one, adjusted in family) for way in (0, 1)]
-        texts = (f"{kept[0]} at a false discovery rate of 5 % (Benjamini–Hochberg)", f"{kept[1]} whatever their")
+        texts = (
+            f"{kept[0]} at a false discovery rate of 5 % (Benjamini–Hochberg)",
+            f"{kept[1]} whatever their",
+        )
         text = f"Of the {len(family)} that draws decide, {texts[0]}; {texts[1]} dependence (Benjamini–Yekutieli)."
         found.append(("All tests at once", text))
     return Section("In short", words=defined(_WORDS), verdicts=found, anchor="short")

@@ -65,6 +65,16 @@ def test_a_missing_file_is_said(tmp_path):
 def test_counts_in_words():
     verdicts = ["holds", "holds", "undecided", "not tested"]
     assert counts_text(verdicts) == "2 hold, 1 are undecided, 1 are not tested"
+    assert counts_text([*verdicts, "no effect"], certain=1) == (
+        "2 hold (1 of them cannot fail), 1 find no effect, 1 are undecided, 1 are not tested"
+    )
+
+
+def test_the_table_of_power_is_written_between_marks(verdicts, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- claims power -->\n<!-- end -->\n")
+    assert write_marked(page, read_verdicts(verdicts)) == 1
+    assert "| three sizes n, 5 draws |" in page.read_text()
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/paper.md"])

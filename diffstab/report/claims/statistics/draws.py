@@ -54,7 +54,7 @@ def each(records: pd.DataFrame, claim: Claim) -> Measurement:
 def share(
     records: pd.DataFrame, claim: Claim, *, at_most: float, may_fall: Mapping[str, Any] | None = None
 ) -> Measurement:
-    """Share of runs whose number is at most `at_most`; `may_fall` are columns and values of runs that might get there."""
+    """Share of runs with a number of at most `at_most`; `may_fall`: columns and values of runs that may get there."""
     part = draws(records, claim)
     open_ones = np.full(len(part), bool(may_fall))
     for name, value in (may_fall or {}).items():
@@ -102,38 +102,37 @@ def of_method(records: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _by_place(part: pd.DataFrame, claim: Claim, *, is_ratio: bool) -> Measurement:
-    """Estimate the `value` of draws at each place that is judged; sizes n are pooled."""
-    if claim.by == "n_train":
-        return _over_sizes(part, claim, is_ratio=is_ratio)
+    """Estimate the `value` of draws, pooled over the places of `by`, each of which is told beside."""
     estimate = geometric_interval if is_ratio else mean_interval
-    groups = {}
-    for key, group in part.groupby(claim.by, sort=True) if claim.by else [("", part)]:
-        largest = group["n_train"] == group["n_train"].max()
-        groups[value_name(claim.by, key)] = group[largest] if claim.sizes == "largest" else group
+    if not claim.by:
+        alone = _known({"": student(part["value"], is_ratio=is_ratio)})
+        return Measurement({"": estimate(part["value"])}, confidence=alone, others=_by_n(part, estimate))
+    kept = part[part["n_train"].isin(_judged_sizes(part, claim))]
+    if claim.sizes == "largest":
+        kept = part[part["n_train"] == part.groupby(claim.by)["n_train"].transform("max")]
+    groups = {_place(claim.by, key): group for key, group in kept.groupby(claim.by, sort=True)}
+    names, sure = list(groups), pooled(kept, claim.by, is_ratio=is_ratio)
+    place = names[0] if len(names) == 1 else f"{names[0]} to {max(kept['n_train'])}"
+    place = place if claim.by == "n_train" or len(names) == 1 else "mean over all"
+    others = _by_n(part, estimate) if claim.by == "n_train" else {}
+    others = others or {name: estimate(group["value"]) for name, group in groups.items()}
+    one = estimate(kept["value"])._replace(low=np.nan, high=np.nan)
     return Measurement(
-        {place: estimate(group["value"]) for place, group in groups.items()},
-        confidence=_known({place: student(group["value"], is_ratio=is_ratio) for place, group in groups.items()}),
-        others={} if claim.by else _by_n(part, estimate),
-    )
-
-
-def _over_sizes(part: pd.DataFrame, claim: Claim, *, is_ratio: bool) -> Measurement:
-    """Pool the sizes that are judged, and tell each size and the trend beside."""
-    sizes = sorted(part["n_train"].unique())
-    kept = part[part["n_train"].isin(sizes[len(sizes) // 2 :] if claim.sizes == "larger half" else sizes)]
-    first, last = kept["n_train"].min(), kept["n_train"].max()
-    place = f"n = {first}" if first == last else f"n = {first} to {last}"
-    sure, estimate = pooled(kept, is_ratio=is_ratio), geometric_interval if is_ratio else mean_interval
-    others = _by_n(part, estimate) if len(sizes) > 1 else {}
-    alone = estimate(kept["value"])._replace(low=np.nan, high=np.nan)
-    groups = kept.groupby("n_train", sort=True)["value"]
-    return Measurement(
-        {place: sure.estimate(kept["seed"].nunique()) if sure else alone},
+        {place: sure.estimate(kept["seed"].nunique()) if sure else one},
         confidence=_known({place: sure}),
-        sizes=_known({f"n = {n}": student(values, is_ratio=is_ratio) for n, values in groups}),
-        others={**others, **trend(kept, is_ratio=is_ratio)},
-        sample=_draws_of(groups.size()),
+        parts=_known({name: student(of["value"], is_ratio=is_ratio) for name, of in groups.items()}),
+        others={**others, **trend(kept, is_ratio=is_ratio)} if len(others) > 1 else {},
+        sample=_draws_of(pd.Series([len(of) for of in groups.values()])),
     )
+
+
+def _place(column: str, key: Any) -> str:
+    return f"n = {key}" if column == "n_train" else value_name(column, key)
+
+
+def _judged_sizes(part: pd.DataFrame, claim: Claim) -> list[int]:
+    sizes = sorted(part["n_train"].unique())
+    return sizes[len(sizes) // 2 :] if claim.sizes == "larger half" else sizes
 
 
 def trend(part: pd.DataFrame, *, is_ratio: bool) -> dict[str, Estimate]:

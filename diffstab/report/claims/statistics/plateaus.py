@@ -63,7 +63,9 @@ def mean_start(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Mean over draws of the width at which the plateau starts, on each problem."""
     titled, starts = _with_starts(records)
     first, expected = plateaus.earliest(starts, "title"), _expected(titled, claim.predicted)
-    widths = {str(title): part["start"].astype("float64") for title, part in first.groupby("title", sort=False)}
+    widths = {
+        str(title): part["start"].astype("float64") for title, part in first.groupby("title", sort=False)
+    }
     unseen = int((~first["is_seen"].astype("bool")).sum())
     texts = [f"{title}: {', '.join(map(number_text, values))}" for title, values in widths.items()]
     return Measurement(
@@ -161,7 +163,9 @@ def failed_restarts(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Share of restarts at or beyond the start of the plateau that end above it."""
     found = trials(records)
     sure = ShareConfidence(found.failed, found.failed, found.tried)
-    detail = f"{found.failed} restarts" + (f"; the worst ends {percent(found.worst)} above" if found.failed else "")
+    detail = f"{found.failed} restarts" + (
+        f"; the worst ends {percent(found.worst)} above" if found.failed else ""
+    )
     return Measurement(
         {"": sure.estimate()}, confidence={"": sure}, sample=f"{found.tried} restarts", detail=detail
     )

@@ -23,7 +23,7 @@ class Measurement:
         estimates: Number with interval at each place that is judged.
         predicted: What theory says at a place.
         confidence: What the draws say of the number at a place; nothing where its limits alone decide.
-        sizes: The same at each size n, where the number is pooled over them.
+        parts: The same at each place by itself, where the number is pooled over places.
         others: Numbers at places that are not judged.
         sample: What they rest on in words; "" for the draws of the estimates.
         detail: Further numbers in words.
@@ -33,7 +33,7 @@ class Measurement:
     estimates: Mapping[str, Estimate]
     predicted: Mapping[str, float] = field(default_factory=dict)
     confidence: Mapping[str, Confidence] = field(default_factory=dict)
-    sizes: Mapping[str, Confidence] = field(default_factory=dict)
+    parts: Mapping[str, Confidence] = field(default_factory=dict)
     others: Mapping[str, Estimate] = field(default_factory=dict)
     sample: str = ""
     detail: str = ""

@@ -11,7 +11,7 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.claims.claim import Claim
-from diffstab.report.claims.confidence import of_interval
+from diffstab.report.claims.confidence import IntervalConfidence
 from diffstab.report.claims.rules import HOLDS
 from diffstab.report.claims.statistics.draws import draws, mean, of_method
 from diffstab.report.claims.statistics.registry import Measurement, statistic
@@ -41,9 +41,8 @@ def exponent(records: pd.DataFrame, claim: Claim, *, control: str = "") -> Measu
     one = Estimate(fit.exponent, fit.low, fit.high, int(used.min()))
     predicted = float(claim.predicted) if claim.predicted else theory(part.iloc[0])
     of_all = interval_text("", fit.exponent_of_all, fit.low_of_all, fit.high_of_all)
-    sure = of_interval(one)
-    known = {place: sure} if sure else {}
-    found = Measurement({place: one}, {place: predicted}, known, detail=f"on all sizes {of_all}")
+    sure = {place: IntervalConfidence(one)}
+    found = Measurement({place: one}, {place: predicted}, sure, detail=f"on all sizes {of_all}")
     return _controlled(found, records, replace(claim, method=control)) if control else found
 
 
