@@ -1,13 +1,16 @@
 """Verdicts in a file, and their numbers in documents."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from diffstab.errors import ResultsError
+from diffstab.report.claims import listing
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.judging import Judgement
 from diffstab.report.claims.listing import read_verdicts, verdicts_csv, write_marked
+from diffstab.report.claims.power import power_table
 from diffstab.report.claims.wording import counts_text
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -16,6 +19,11 @@ ROOT = Path(__file__).resolve().parents[3]
 def judgement(name, verdict):
     claim = Claim(id=name, source="A", place="page 1", statement=f"{name}, as A says.")
     return Judgement(claim, verdict, "2 [1, 3]", 2.0, "> 0", "5 draws", "more")
+
+
+@pytest.fixture(autouse=True)
+def few_trials(monkeypatch):
+    monkeypatch.setattr(listing, "power_table", partial(power_table, trials=20))
 
 
 @pytest.fixture

@@ -77,6 +77,23 @@ def test_the_norm_of_theory(cost, verdict, finding):
     assert found.value == 2
 
 
+@pytest.mark.parametrize(("above", "verdict"), [(1.005, "holds"), (1.05, "does not")])
+def test_one_neuron_less_is_almost_optimal(above, verdict, finding):
+    def fewer(row):
+        loss = FLOOR * above if row["width"] == START - 1 else row["loss"]
+        return known(START)(row) | {"loss": loss}
+
+    records = {
+        "dataset": "complete_bipartite",
+        "cone": False,
+        "config": {"interpolation": True},
+        "change": fewer,
+    }
+    found = finding("one-less", plateau_bipartite=records)
+    assert found.verdict == verdict
+    assert found.value == pytest.approx(100 * (above - 1))
+
+
 def test_the_rank_of_a_minimum(finding):
     # Bounds of the made-up nets: the width up to START, and one more.
     loose = finding("rank-onehot", plateau_onehot=ONE_HOT | {"change": known(START)})

@@ -111,6 +111,18 @@ def smallest_loss(records: pd.DataFrame, claim: Claim) -> Measurement:
     )
 
 
+@statistic("the excess of the smallest norm with one neuron less, for the largest N,")
+def excess_of_one_less(records: pd.DataFrame, claim: Claim) -> Measurement:
+    """Relative height of the smallest norm of narrower nets above the one of theory, on the largest problem."""
+    largest = records[records["n_train"] == records["n_train"].max()]
+    narrower = largest[largest["width"] < largest["known_width"]]
+    if not np.isfinite(narrower["loss"]).any():
+        raise ResultsError("No net narrower than theory asks for met its targets.")
+    best = narrower.nsmallest(1, "loss").iloc[0]
+    place = f"N = {int(best['n_train'])}, {int(best['width'])} neurons of {best['known_width']:g}"
+    return Measurement({place: exact(float(best["loss"] / best["known_cost"]) - 1)}, sample="1 problem")
+
+
 @statistic("the lower and upper bound of the rank of (K, K^s) of the best net on the plateau")
 def rank(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Bounds of the rank of the hidden covariances of the best net on the plateau, on each problem."""
