@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from diffstab.paper.planning import plan_lines
 from diffstab.paper.running import Planned, plan_stages, run_planned, with_data
 from diffstab.paper.stages import STAGES
 from diffstab.report.claims.listing import NAME as VERDICTS
@@ -35,6 +36,10 @@ def main(args: Sequence[str]) -> int:
     planned = plan_stages(options.stages, options.results, full=options.full)
     if options.dry_run:
         print("\n".join(dry_run(planned, full=options.full)))
+        return 0
+    if options.plan:
+        minutes = sum(one.stage.minutes for one in planned)
+        print("\n".join(plan_lines({one.stage.name: one.folder for one in planned}, minutes)))
         return 0
     planned = with_data(planned, without_images=options.without_images)
     run_planned(planned, workers=options.workers)
@@ -107,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--full", action="store_true", help="the papers' own sizes, for a cluster")
     add("--without-images", action="store_true", help="leave out stages whose data are missing")
     add("--dry-run", action="store_true", help="tell the stages and their time; make nothing")
+    add(
+        "--plan", action="store_true", help="tell the draws that undecided claims need, from what is recorded"
+    )
     texts = "texts whose marked numbers of verdicts are written anew"
     add("--write", nargs="+", type=Path, default=(), metavar="FILE", help=texts)
     return parser

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from diffstab.errors import ArgumentError
 from diffstab.report.rendering import Rendered, with_prefix
 
-BADGES = {"holds": "✓", "does not": "✕", "undecided": "?", "not tested": "–"}
+BADGES = {"holds": "✓", "does not": "✕", "no effect": "≈", "undecided": "?", "not tested": "–"}
 """Verdicts and the sign before each: neither the colour nor the sign alone tells them apart."""
 _LONG = 24
 """Letters from which the text of a cell may break into lines."""

@@ -24,11 +24,15 @@ class Claim:
         method: Method whose numbers count; "" for all.
         against: Method that it is compared with on the same draw; "" for none.
         value: The number of a record, an expression over columns.
-        by: Column whose values are judged one by one; "" for all records together.
+        by: Column whose values are pooled, each draw having all of them; "" for all records together.
         sizes: Sizes n that are judged: all, larger half or largest.
         statistic: Name of what makes numbers with intervals of the records.
         options: Further arguments of the statistic.
         rule: How such a number decides; None where the claim is not tested.
+        margin: Largest effect that counts as none, around the bound of a rule "above" or "below": a distance in the
+            unit of the value, a share of a ratio; 0 for a claim that is not held against it.
+        because: Why that much counts as none; settled before the numbers were made.
+        certain: Why the claim cannot fail here; "" where it can. Counted apart.
         predicted: What theory says the number is, an expression over columns; "" where the statistic knows.
         show: Which numbers stand in the table: last place, worst place, first of all places, mean of all.
         unit: Of the number: %, or what is written behind it; "" for that of the column.
@@ -53,6 +57,9 @@ class Claim:
     statistic: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     rule: Rule | None = None
+    margin: float = 0.0
+    because: str = ""
+    certain: str = ""
     predicted: str = ""
     show: str = "worst"
     unit: str = ""

@@ -110,6 +110,14 @@ def _check(entry: Mapping[str, Any], sources: Mapping[str, str], known: Mapping[
             raise ArgumentError(key, f"be one of {', '.join(filter(None, words))}", repr(entry[key]))
 
 
+def _check_margin(claim: Claim) -> None:
+    """Refuse a margin without a reason, and one beside a rule that it does not go with."""
+    is_one_sided = claim.rule is not None and claim.rule.form in ("above", "below")
+    if claim.margin and not (claim.margin > 0 and claim.because and is_one_sided):
+        condition = "be positive and stand beside `because` and a rule above or below"
+        raise ArgumentError("margin", condition, repr(claim.margin))
+
+
 def _claim(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
     stage, asked = entry.get("stage", ()), entry.get("statistic", "")
     named = dict(asked) if isinstance(asked, Mapping) else {"name": asked}
@@ -122,6 +130,7 @@ def _claim(entry: Mapping[str, Any], sources: Mapping[str, str]) -> Claim:
         "predicted": str(entry.get("predicted", "")),
     }
     claim = Claim(**given)
+    _check_margin(claim)
     if not claim.untested:
         statistic_named(claim.statistic).check(claim.options)
     columns = {name for name in claim.where if not name.startswith("config.")} | ({claim.by} - {""})

@@ -17,10 +17,21 @@ from diffstab.errors import DiffstabError, ResultsError
 from diffstab.report.claims import wording
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.entries import sources_claims
-from diffstab.report.claims.rules import DOES_NOT, HOLDS, NOT_TESTED, UNDECIDED, together
-from diffstab.report.claims.statistics import measure
+from diffstab.report.claims.power import Reach, reach_of
+from diffstab.report.claims.rules import (
+    DOES_NOT,
+    HOLDS,
+    NO_EFFECT,
+    NOT_TESTED,
+    UNDECIDED,
+    Evidence,
+    decided,
+    together,
+)
+from diffstab.report.claims.statistics import Measurement, measure
 from diffstab.report.claims.statistics.expressions import columns_of
 from diffstab.report.document import BADGES, Section, Table, TableCell
+from diffstab.report.intervals import exact
 from diffstab.report.pages import page_of
 from diffstab.report.runs import read_config
 from diffstab.report.words import capital
@@ -28,8 +39,9 @@ from diffstab.results import read_records
 
 HEADERS = ("Verdict", "Claim", "Measured [95 % interval]", "Expected", "Draws", "Source")
 _READING = (
-    "A claim holds where the number, or its whole 95 % interval, lies where the source expects it at every place that "
-    "is judged; it does not hold where one lies wholly outside; else it is undecided."
+    "A claim holds where the whole 95 % interval lies where the source expects it, and does not hold where it lies "
+    "wholly outside; “no effect” is said where it lies within a margin that was fixed before. Sizes n are pooled. Else "
+    "a claim is undecided, with the effect that would have been seen."
 )
 _Records = Callable[[str, str], pd.DataFrame]
 """Gives the records of a stage, made ready as those of a kind, with the column `stage`."""
@@ -40,7 +52,7 @@ class Judgement(NamedTuple):
 
     Attributes:
         claim: The claim.
-        verdict: "holds", "does not", "undecided" or "not tested".
+        verdict: "holds", "does not", "no effect", "undecided" or "not tested".
         measured: The numbers with their 95 % intervals, as text; "" where there are none.
         value: The first of them, in the unit shown.
         predicted: What the source says the number is, as text.
@@ -48,6 +60,8 @@ class Judgement(NamedTuple):
         detail: The other numbers that the verdict rests on, or why there is none.
         doubt: Why the numbers do not decide whatever they are; "" where they do.
         seconds: How long the check took.
+        p_value: Two-sided, of the verdict that is nearest; NaN where no draws decide.
+        reach: How exactly the draws tell the number; None where no draws decide.
     """
 
     claim: Claim
@@ -59,6 +73,8 @@ class Judgement(NamedTuple):
     detail: str = ""
     doubt: str = ""
     seconds: float = 0.0
+    p_value: float = math.nan
+    reach: Reach | None = None
 
 
 def judge(folders: Mapping[str, Path], *, claims: Sequence[Claim] | None = None) -> list[Judgement]:
@@ -112,22 +128,40 @@ def _judgement(claim: Claim, records: _Records) -> Judgement:
         found = measure(claim, chosen)
     except DiffstabError as error:
         return Judgement(claim, NOT_TESTED, detail=str(error), seconds=time.perf_counter() - started)
-    verdicts = {
-        place: claim.rule.verdict(one, found.predicted.get(place, math.nan))
-        for place, one in found.estimates.items()
-    }
-    verdict = together(verdicts.values())
+    evidence = {place: _evidence(claim, found, place) for place in found.estimates}
+    verdict, p_value = _verdict(claim, found, list(evidence.values()))
     doubts = [one.rstrip(".") for one in [found.doubt, *(absent if verdict == HOLDS else [])] if one]
     verdict = UNDECIDED if doubts and verdict != NOT_TESTED else verdict
+    verdicts = {place: one.verdict for place, one in evidence.items()}
+    reach = reach_of(claim, found, wording.front_place(claim, found)) if found.confidence else None
     return Judgement(
         claim,
         verdict,
-        *wording.shown(claim, found, verdicts, verdict),
+        *wording.shown(claim, found, verdicts, verdict, None if doubts else reach),
         draws=wording.draws_text(found),
         detail=". ".join([*doubts, wording.detail_text(claim, found, verdicts)]),
         doubt=". ".join(doubts),
         seconds=time.perf_counter() - started,
+        p_value=math.nan if doubts or not found.confidence else p_value,
+        reach=reach,
     )
+
+
+def _evidence(claim: Claim, found: Measurement, place: str) -> Evidence:
+    """What the number at a place says."""
+    assert claim.rule is not None  # claims that are tested have one
+    predicted, sure = found.predicted.get(place, math.nan), found.confidence.get(place)
+    return claim.rule.evidence(found.estimates[place], sure, predicted=predicted, margin=claim.margin)
+
+
+def _verdict(claim: Claim, found: Measurement, evidence: Sequence[Evidence]) -> tuple[str, float]:
+    """The verdict of all places with its p-value; a claim that some places show and others refute does not hold."""
+    assert claim.rule is not None  # claims that are tested have one
+    if not evidence:
+        return NOT_TESTED, math.nan
+    whole = together(evidence)
+    parts = [claim.rule.evidence(exact(0), sure) for sure in found.parts.values()]
+    return decided(whole, parts), float(whole.p_value)
 
 
 def _chosen(claim: Claim, records: _Records) -> tuple[pd.DataFrame, list[str]]:
@@ -192,7 +226,8 @@ def answer_text(answers: Mapping[str, Mapping[str, str]], judged: Sequence[Judge
     texts = []
     for one in judged:
         if words := answers.get(one.claim.id):
-            openings = {HOLDS: words["holds"], DOES_NOT: words["fails"]}
+            nothing = f"there is no effect larger than {wording.margin_text(one.claim)}"
+            openings = {HOLDS: words["holds"], DOES_NOT: words["fails"], NO_EFFECT: nothing}
             opening = openings.get(one.verdict, f"it cannot be told whether {words['holds']}")
             because = f"; {one.doubt[:1].lower()}{one.doubt[1:]}" if one.doubt else ""
             texts.append(f"{capital(opening)}: {words['number']} is {one.measured}, {one.draws}{because}.")

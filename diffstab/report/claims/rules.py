@@ -1,4 +1,4 @@
-"""How a number with its interval decides: one three-way rule, and one verdict of several places."""
+"""How a number decides: one rule for both answers and for "no effect", and one verdict of several places."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import math
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from diffstab.errors import ArgumentError
+from diffstab.report.claims.confidence import LEVEL, Confidence
 from diffstab.report.intervals import Estimate
 from diffstab.results.schema import Column
 
-HOLDS, DOES_NOT, UNDECIDED, NOT_TESTED = "holds", "does not", "undecided", "not tested"
-VERDICTS = (HOLDS, DOES_NOT, UNDECIDED, NOT_TESTED)
+HOLDS, DOES_NOT, NO_EFFECT = "holds", "does not", "no effect"
+UNDECIDED, NOT_TESTED = "undecided", "not tested"
+VERDICTS = (HOLDS, DOES_NOT, NO_EFFECT, UNDECIDED, NOT_TESTED)
 
 _NUMBER = r"(-?\d+(?:\.\d+)?(?:e-?\d+)?)"
 
@@ -62,6 +66,31 @@ _FORMS = {
 """`near predicted 10 %` is a band of that share around what is predicted, without % of that width."""
 
 
+class Evidence(NamedTuple):
+    """One-sided p-values of what may be said of a claim; arrays for batches.
+
+    Attributes:
+        inside: For "the number lies in the band".
+        outside: For "the number lies outside of it, on one side".
+        none: For "no effect larger than the margin".
+    """
+
+    inside: Any = 1.0
+    outside: Any = 1.0
+    none: Any = 1.0
+
+    @property
+    def verdict(self) -> Any:
+        """What is shown at `LEVEL`: "holds", "does not", "no effect" or, if nothing is, "undecided"."""
+        chosen = np.select([one <= LEVEL for one in self], [HOLDS, DOES_NOT, NO_EFFECT], UNDECIDED)
+        return str(chosen) if chosen.ndim == 0 else chosen
+
+    @property
+    def p_value(self) -> Any:
+        """Two-sided p-value of the verdict that is nearest: a verdict is reached where it is 0.05 or less."""
+        return np.minimum(1.0, 2 * np.minimum.reduce(self))
+
+
 @dataclass(frozen=True)
 class Rule:
     """A band that a number must lie in, read from words such as "above 0", "within -1 1" or "near predicted 10 %".
@@ -81,20 +110,49 @@ class Rule:
         numbers = self.numbers or (predicted,)
         return _FORMS[self.form].band(numbers[0], numbers[-1], predicted)
 
-    def verdict(self, one: Estimate, predicted: float = math.nan) -> str:
-        """Return what an interval decides: wholly inside the band holds, wholly outside does not.
+    def evidence(
+        self,
+        one: Estimate,
+        sure: Confidence | None = None,
+        *,
+        predicted: float = math.nan,
+        margin: float = 0.0,
+    ) -> Evidence:
+        """Return what a number says of the band, with the same evidence asked for both answers.
 
-        Limits that are NaN decide nothing. The ends of a band are inside it, save for "above" and "below".
+        Args:
+            one: The number; its limits decide where nothing is known of its draws.
+            sure: What its draws say.
+            predicted: What theory says.
+            margin: Largest distance from the bound of "above" and "below" that counts as no effect, as a share where
+                the number is a ratio; 0 for none.
         """
         least, most = self.band(predicted)
         if any(math.isnan(end) for end in (one.low, one.high, least, most)):
-            return UNDECIDED
+            return Evidence()
+        if sure is None:
+            return self._of_limits(one, least, most)
+        lower, upper = math.isfinite(least), math.isfinite(most)
+        inside = np.maximum(sure.above(least) if lower else 0.0, sure.below(most) if upper else 0.0)
+        outside = np.minimum(sure.below(least) if lower else 1.0, sure.above(most) if upper else 1.0)
+        if not margin:
+            return Evidence(inside, outside)
+        low, high = self.nothing(margin, is_ratio=sure.is_ratio)
+        return Evidence(inside, outside, np.maximum(sure.above(low), sure.below(high)))
+
+    def nothing(self, margin: float, *, is_ratio: bool) -> tuple[float, float]:
+        """Return the least and the most that count as no effect around the bound."""
+        bound = self.numbers[0]
+        return (bound / (1 + margin), bound * (1 + margin)) if is_ratio else (bound - margin, bound + margin)
+
+    def _of_limits(self, one: Estimate, least: float, most: float) -> Evidence:
+        """Wholly inside the band or wholly outside; its ends are inside, save for "above" and "below"."""
         if one.high < least or one.low > most:
-            return DOES_NOT
+            return Evidence(outside=0.0)
         is_inside = least <= one.low and one.high <= most
         if self.form in ("above", "below"):
             is_inside = one.low > least if self.form == "above" else one.high < most
-        return HOLDS if is_inside else UNDECIDED
+        return Evidence(inside=0.0) if is_inside else Evidence()
 
     def excess(self, one: Estimate, predicted: float = math.nan) -> float:
         """Return how far a number lies towards the outside of the band: the largest of several is the worst."""
@@ -138,10 +196,20 @@ def read_rule(text: str) -> Rule:
     raise ArgumentError("rule", f"be one of {', '.join(_FORMS)} (near predicted)", repr(text))
 
 
-def together(verdicts: Collection[str]) -> str:
-    """Return one verdict of several: against if one is, not tested for none, for if all are, else undecided."""
-    if DOES_NOT in verdicts:
-        return DOES_NOT
-    if not verdicts or set(verdicts) == {NOT_TESTED}:
-        return NOT_TESTED
-    return HOLDS if set(verdicts) == {HOLDS} else UNDECIDED
+def together(several: Collection[Evidence]) -> Evidence:
+    """Return the evidence on "at every place": for it by the weakest place, against it by Holm over the places."""
+    return Evidence(
+        np.maximum.reduce([one.inside for one in several]),
+        np.minimum(1.0, len(several) * np.minimum.reduce([one.outside for one in several])),
+        np.maximum.reduce([one.none for one in several]),
+    )
+
+
+def decided(whole: Evidence, places: Collection[Evidence] = ()) -> Any:
+    """Return the verdict; "does not" where some places show a claim and others refute it, both by Holm over places."""
+    if len(places) < 2:
+        return whole.verdict
+    sides = [np.minimum.reduce([one[side] for one in places]) for side in (0, 1)]
+    is_mixed = len(places) * np.maximum(*sides) <= LEVEL
+    verdict = np.where(is_mixed, DOES_NOT, whole.verdict)
+    return str(verdict) if verdict.ndim == 0 else verdict

@@ -8,16 +8,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from diffstab.report.claims.claim import Claim
-from diffstab.report.claims.rules import DOES_NOT, HOLDS, NOT_TESTED, UNDECIDED, VERDICTS
+from diffstab.report.claims.power import RATIOS, Reach
+from diffstab.report.claims.rules import DOES_NOT, HOLDS, NO_EFFECT, NOT_TESTED, UNDECIDED, VERDICTS
 from diffstab.report.claims.statistics.registry import Measurement, statistic_named
 from diffstab.report.intervals import Estimate
 from diffstab.report.words import capital, interval_text, number_text
 from diffstab.results.schema import Column, describe, value_name
 
-_RATIOS = ("ratio", "failing_odds")
+_FAILS = ", or if some of them show it and others refute it"
 _FEW = 12
 """Places up to which all are listed."""
-_PLACES = {"n_train": "at every n", "dataset": "on every data set"}
+_PLACES = {"n_train": "pooled over n", "dataset": "pooled over data sets"}
 
 
 def column_shown(claim: Claim) -> Column:
@@ -30,21 +31,55 @@ def column_shown(claim: Claim) -> Column:
 
 
 def shown(
-    claim: Claim, found: Measurement, verdicts: Mapping[str, str], verdict: str
+    claim: Claim, found: Measurement, verdicts: Mapping[str, str], verdict: str, reach: Reach | None = None
 ) -> tuple[str, float, str]:
     """Return the numbers that stand for a claim as text, the first of them, and what the source expects."""
-    estimates, places = found.estimates, list(found.estimates)
-    means = [one.mean * column_shown(claim).factor for one in estimates.values()]
+    estimates, front = found.estimates, front_place(claim, found)
+    means = {place: one.mean * column_shown(claim).factor for place, one in estimates.items()}
     if claim.show in ("first", "mean"):
-        value = means[0] if claim.show == "first" else sum(means) / len(means)
-        return _all_text(claim, found, means), value, expectation(claim, found)
-    front = places[-1] if claim.show == "last" else max(places, key=lambda one: _excess(claim, found, one))
-    named = [front]
-    if claim.show == "last" and verdicts[front] != verdict:
-        # Beside the last place one that decides, where the last has another verdict than all together.
-        named += [place for place in places if verdicts[place] == verdict][-1:]
-    texts = [_placed(estimate_text(claim, estimates[place]), place) for place in named]
-    return "; ".join(texts), means[places.index(front)], expectation(claim, found)
+        value = means[front] if claim.show == "first" else sum(means.values()) / len(means)
+        texts = [_all_text(claim, found, list(means.values()))]
+    else:
+        value, named = means[front], [front]
+        if claim.show == "last" and verdicts[front] != verdict:
+            # Beside the last place one that decides, where the last has another verdict than all together.
+            named += [place for place in estimates if verdicts[place] == verdict][-1:]
+        texts = [_placed(estimate_text(claim, estimates[place]), place) for place in named]
+    if verdict == NO_EFFECT:
+        texts.append(f"no effect larger than {margin_text(claim)}")
+    if verdict == UNDECIDED and reach is not None:
+        texts.append(reach_text(claim, reach))
+    return "; ".join(filter(None, texts)), value, expectation(claim, found)
+
+
+def front_place(claim: Claim, found: Measurement) -> str:
+    """Return the place whose number stands in the table: the first, the last, or the one farthest outside."""
+    places = list(found.estimates)
+    if claim.show in ("first", "last"):
+        return places[0 if claim.show == "first" else -1]
+    return max(places, key=lambda place: _excess(claim, found, place))
+
+
+def margin_text(claim: Claim) -> str:
+    """Return the largest effect that counts as none: "0.5 points", "10 %"."""
+    return distance_text(claim, math.log1p(claim.margin) if claim.statistic in RATIOS else claim.margin)
+
+
+def reach_text(claim: Claim, reach: Reach) -> str:
+    """Return which effect would have been seen: "an effect of 0.9 points would have been seen (80 %)"."""
+    if not math.isfinite(reach.seen):
+        return ""
+    of = "an effect" if claim.margin else "a distance from the bound"
+    return f"{of} of {distance_text(claim, reach.seen)} would have been seen with 80 % probability"
+
+
+def distance_text(claim: Claim, distance: float) -> str:
+    """Return a distance of the number in its unit; that of a ratio, a logarithm, as a share or a factor."""
+    if claim.statistic in RATIOS:
+        share = math.expm1(distance)
+        return f"{100 * share:.3g} %" if share < 1 else f"a factor {1 + share:.3g}"
+    column = column_shown(claim)
+    return f"{distance * column.factor:.3g}" + (column.difference_unit or column.unit)
 
 
 def _excess(claim: Claim, found: Measurement, place: str) -> float:
@@ -65,7 +100,7 @@ def _all_text(claim: Claim, found: Measurement, means: list[float]) -> str:
 
 def estimate_text(claim: Claim, one: Estimate, *, unit: bool = True) -> str:
     """Return a number with its interval: "+1.5 points [+1.1, +1.9]"; a number without limits stands alone."""
-    if claim.statistic in _RATIOS:
+    if claim.statistic in RATIOS:
         # The limits of a ratio lie at unlike distances from it: each has digits of its own.
         texts = [number_text(value) for value in one[:3]]
         return f"{texts[0]} [{texts[1]}, {texts[2]}]" if math.isfinite(one.low) else texts[0]
@@ -120,13 +155,15 @@ def rule_text(claim: Claim) -> str:
     if claim.untested or claim.rule is None:
         return claim.untested
     at = " at the largest n" if claim.sizes == "largest" else ""
-    at += f" {_PLACES.get(claim.by, f'for every {describe(claim.by).noun}')}" if claim.by else ""
-    at += " of the larger half of the sizes" if claim.sizes == "larger half" else ""
+    at += f" {_PLACES.get(claim.by, f'pooled over the {describe(claim.by).noun}')}" if claim.by else ""
+    at += ", the larger half of the sizes," if claim.sizes == "larger half" else ""
     subject, band = statistic_named(claim.statistic).subject, claim.rule.words(column_shown(claim))
-    against = "does not if it lies wholly outside" + (" at one of them" if claim.by else "")
+    against = "does not if it lies wholly outside" + (_FAILS if claim.by else "")
+    if claim.margin:
+        against += f"; no effect if it lies within {margin_text(claim)} of {claim.rule.numbers[0]:g} ({claim.because})"
     number = capital(_number_words(claim))
-    parts = (f"{number}." if number else "", f"Holds if {subject} {band}{at}; {against}; else undecided.")
-    return " ".join(part for part in (*parts, claim.note) if part)
+    parts = (f"{number}." if number else "", f"Holds if {subject}{at} {band}; {against}; else undecided.")
+    return " ".join(part for part in (*parts, claim.note, claim.certain) if part)
 
 
 def _number_words(claim: Claim) -> str:
@@ -138,8 +175,14 @@ def _number_words(claim: Claim) -> str:
     return ", ".join(part for part in (name, sides + pair) if part)
 
 
-def counts_text(verdicts: Iterable[str]) -> str:
-    """Return how many claims have each verdict: "64 hold, 25 are undecided, ..."."""
+def counts_text(verdicts: Iterable[str], *, certain: int = 0) -> str:
+    """Return how many claims have each verdict: "64 hold (16 of them cannot fail), 25 are undecided, ..."."""
     counts = Counter(verdicts)
-    texts = {HOLDS: "hold", UNDECIDED: "are undecided", DOES_NOT: "do not hold", NOT_TESTED: "are not tested"}
+    texts = {
+        HOLDS: "hold" + (f" ({certain} of them cannot fail)" if certain else ""),
+        NO_EFFECT: "find no effect",
+        UNDECIDED: "are undecided",
+        DOES_NOT: "do not hold",
+        NOT_TESTED: "are not tested",
+    }
     return ", ".join(f"{counts[name]} {text}" for name, text in texts.items() if counts[name])

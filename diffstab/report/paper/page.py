@@ -11,8 +11,10 @@ import pandas as pd
 
 from diffstab.errors import DiffstabError, ResultsError
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.correction import corrected, verdict_at
 from diffstab.report.claims.judging import HEADERS, Judgement, claim_cells, judge
 from diffstab.report.claims.listing import NAME, verdicts_csv
+from diffstab.report.claims.rules import HOLDS
 from diffstab.report.claims.wording import counts_text, rule_text
 from diffstab.report.document import BADGES, Document, Section, Table, TableCell
 from diffstab.report.paper.figures import FIGURES, PaperFigure, has_records
@@ -31,8 +33,10 @@ SOURCES = (
 )
 _READING = (
     "Each claim has a rule, stated beside it, that was settled before its numbers were made; the rule gives the "
-    "verdict. “Undecided” is a verdict too: the interval of the measured number does not decide. A verdict leads to "
-    "its figure and rule. Time is that of all runs behind a claim, on one core."
+    "verdict. “No effect” means: none larger than a margin that was fixed beforehand. “Undecided” is a verdict too, "
+    "and says which effect would have been seen. q is the p-value adjusted for all claims at once "
+    "(Benjamini–Hochberg): above 0.05 the verdict falls. A verdict leads to its figure and rule. Time is that of all "
+    "runs behind a claim, on one core."
 )
 _QUESTION = (
     "Do the statements of the two papers on features, stability and sparsity hold when they are run anew?"
@@ -130,26 +134,47 @@ def read_provenance(folder: Path) -> pd.DataFrame:
 
 
 def _lead(judged: Sequence[Judgement]) -> Section:
-    """The words that are used, the sources, and how many claims hold."""
-    answer = f"Of {len(judged)} claims {counts_text(one.verdict for one in judged)}."
+    """The words that are used, the sources, and how many claims hold, one by one and after correction."""
+    certain = sum(bool(one.claim.certain) and one.verdict == HOLDS for one in judged)
+    answer = f"Of {len(judged)} claims {counts_text((one.verdict for one in judged), certain=certain)}."
     found = [("Sources", "; ".join(SOURCES)), ("Answer", answer)]
+    pairs = list(zip(judged, corrected(judged), strict=True))
+    family = [(one, adjusted) for one, adjusted in pairs if np.isfinite(adjusted.bh)]
+    if family:
+        kept = [counts_text(verdict_at(one, adjusted[way]) for one, adjusted in family) for way in (0, 1)]
+        texts = (
+            f"{kept[0]} at a false discovery rate of 5 % (Benjamini–Hochberg)",
+            f"{kept[1]} whatever their",
+        )
+        text = f"Of the {len(family)} that draws decide, {texts[0]}; {texts[1]} dependence (Benjamini–Yekutieli)."
+        found.append(("All tests at once", text))
     return Section("In short", words=defined(_WORDS), verdicts=found, anchor="short")
 
 
 def _verdicts_section(
     judged: Sequence[Judgement], seconds: Mapping[str, float], figures: Mapping[str, PaperFigure]
 ) -> Section:
-    """The table of all claims, each with the time of its runs and a link to its figure."""
+    """The table of all claims, each with its adjusted p-value, the time of its runs and a link to its figure."""
     lines = []
-    for one in judged:
+    for one, adjusted in zip(judged, corrected(judged), strict=True):
         spent = sum(seconds.get(stage, 0.0) for stage in one.claim.stage) + one.seconds
         text = number_text(spent, decimals=0 if spent >= 1 else 1)
         time = TableCell("–", np.nan) if one.claim.untested else TableCell(text, spent)
         link = _OPEN if one.claim.untested else _ELSEWHERE
         link = one.claim.figure if one.claim.figure in figures else link
-        lines.append([*claim_cells(one, link=link), time])
-    table = Table("Every claim of the sources; a click on a heading sorts", [*HEADERS, "Time (s)"], lines)
+        lines.append([*claim_cells(one, link=link), _q_cell(one, adjusted.bh), time])
+    headers = [*HEADERS, "q", "Time (s)"]
+    table = Table("Every claim of the sources; a click on a heading sorts", headers, lines)
     return Section("Claims and verdicts", [_READING], tables=[table], anchor="claims")
+
+
+def _q_cell(one: Judgement, adjusted: float) -> TableCell:
+    """The adjusted p-value, with the verdict that is left where it is another."""
+    if one.claim.certain:
+        return TableCell("cannot fail", -1.0)
+    left = verdict_at(one, adjusted)
+    text = number_text(adjusted) if adjusted >= 1e-3 or np.isnan(adjusted) else "< 0.001"
+    return TableCell(text + (f": {left}" if left != one.verdict else ""), adjusted)
 
 
 def _finding(one: Judgement) -> tuple[str, str]:

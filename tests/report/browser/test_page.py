@@ -84,7 +84,7 @@ found.linked = [...document.querySelectorAll("td a")].every((link) => document.q
 
 
 def verdicts_table():
-    numbers = (0.25, -3.0, math.nan, 12.5)
+    numbers = (0.25, -3.0, math.nan, 12.5, 7.0)
     lines = [
         [
             TableCell(verdict, verdict, badge=verdict, link="fig-one"),
@@ -183,8 +183,8 @@ def test_tables_sort_both_ways_with_empty_values_last(desk):
     verdict, number, _ = desk.found["sorted"]
     assert verdict["up"] == sorted(BADGES)
     assert verdict["down"] == sorted(BADGES, reverse=True)
-    assert number["up"] == ["-3.0", "0.25", "12.5", ""]
-    assert number["down"] == ["12.5", "0.25", "-3.0", ""]
+    assert number["up"] == ["-3.0", "0.25", "7.0", "12.5", ""]
+    assert number["down"] == ["12.5", "7.0", "0.25", "-3.0", ""]
     assert {(one["said"], one["after"]) for one in desk.found["sorted"]} == {("ascending", "descending")}
     assert desk.found["headings"] == ["Verdict", "Number", "Claim"]
 

@@ -118,3 +118,28 @@ def test_a_name_stands_once(tmp_path):
     write(tmp_path, ENTRY, "other.yaml")
     with pytest.raises(ArgumentError, match=r"Claim bigger of .*somebody.yaml .* id must be unique"):
         read_claims(write(tmp_path, ENTRY))
+
+
+@pytest.mark.parametrize(
+    "further", ["margin: 0.1", "margin: -1\n    because: so", "margin: 0.1\n    because: so"]
+)
+def test_a_margin_needs_a_reason_and_a_side(further, tmp_path):
+    rule = "rule: within 0 1" if further.endswith("0.1\n    because: so") else "rule: above 0"
+    text = ENTRY.replace("rule: above 0", f"{rule}\n    {further}")
+    with pytest.raises(
+        ArgumentError, match="margin must be positive and stand beside `because` and a rule above"
+    ):
+        read_claims(write(tmp_path, text))
+
+
+def test_every_margin_of_the_sources_says_why():
+    held = [claim for claim in sources_claims() if claim.margin]
+    assert len(held) > 20
+    assert all(len(claim.because) > 20 for claim in held)
+    # Whatever has two sides is held against its margin, or said to be certain, or has a band.
+    open_ones = [
+        one.id
+        for one in sources_claims()
+        if one.rule and one.rule.text in ("above 0", "above 1", "below 1") and not (one.margin or one.certain)
+    ]
+    assert open_ones == []

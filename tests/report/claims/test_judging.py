@@ -70,16 +70,29 @@ def test_what_records_lack_is_said(fields, detail, folder):
     assert (found.verdict, found.detail) == ("not tested", detail)
 
 
-def test_a_place_that_decides_stands_beside_the_last(folder, make_folder, make_records, tmp_path):
+def at_sizes(make_records, make_folder, path, **means):
+    """Records of one method at n = 8, 16 and 32 with the given D, apart by 0.02 between draws."""
     records = make_records(sizes=(8, 16, 32), methods=("feature",))
-    records["D"] = records["seed"] / 100 + records["n_train"].map({8: 1.0, 16: -0.02, 32: 3.0})
-    folder = make_folder(tmp_path / "sizes", records)
-    (found,) = judge({"one": folder}, claims=[claim(stage=("one",), by="n_train", show="last")])
-    assert found.verdict == "undecided"
-    first, second = found.measured.split("; ")
-    assert first.endswith("at n = 32")
-    assert second.endswith("at n = 16")
-    assert found.value == pytest.approx(3.02)
+    records["D"] = (records["seed"] - 2) / 100 + records["n_train"].map(lambda n: means[f"n{n}"])
+    return make_folder(path, records)
+
+
+def test_sizes_are_pooled_and_told_beside(make_folder, make_records, tmp_path):
+    folder = at_sizes(make_records, make_folder, tmp_path / "sizes", n8=1.0, n16=0.0, n32=3.0)
+    (found,) = judge({"one": folder}, claims=[claim(stage=("one",), by="n_train")])
+    assert found.verdict == "holds"
+    # Weights sqrt(n).
+    expected = (8**0.5 + 3 * 32**0.5) / (8**0.5 + 16**0.5 + 32**0.5)
+    assert found.value == pytest.approx(expected)
+    assert found.measured.endswith("at n = 8 to 32")
+    assert found.draws == "5 draws"
+    assert "n = 16: " in found.detail
+
+
+def test_sizes_that_contradict_each_other_refute_a_claim(make_folder, make_records, tmp_path):
+    folder = at_sizes(make_records, make_folder, tmp_path / "sizes", n8=1.0, n16=-1.0, n32=3.0)
+    (found,) = judge({"one": folder}, claims=[claim(stage=("one",), by="n_train")])
+    assert found.verdict == "does not"
 
 
 def missed(row):

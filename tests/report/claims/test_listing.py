@@ -1,13 +1,16 @@
 """Verdicts in a file, and their numbers in documents."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from diffstab.errors import ResultsError
+from diffstab.report.claims import listing
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.judging import Judgement
 from diffstab.report.claims.listing import read_verdicts, verdicts_csv, write_marked
+from diffstab.report.claims.power import power_table
 from diffstab.report.claims.wording import counts_text
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -16,6 +19,11 @@ ROOT = Path(__file__).resolve().parents[3]
 def judgement(name, verdict):
     claim = Claim(id=name, source="A", place="page 1", statement=f"{name}, as A says.")
     return Judgement(claim, verdict, "2 [1, 3]", 2.0, "> 0", "5 draws", "more")
+
+
+@pytest.fixture(autouse=True)
+def few_trials(monkeypatch):
+    monkeypatch.setattr(listing, "power_table", partial(power_table, trials=20))
 
 
 @pytest.fixture
@@ -65,6 +73,16 @@ def test_a_missing_file_is_said(tmp_path):
 def test_counts_in_words():
     verdicts = ["holds", "holds", "undecided", "not tested"]
     assert counts_text(verdicts) == "2 hold, 1 are undecided, 1 are not tested"
+    assert counts_text([*verdicts, "no effect"], certain=1) == (
+        "2 hold (1 of them cannot fail), 1 find no effect, 1 are undecided, 1 are not tested"
+    )
+
+
+def test_the_table_of_power_is_written_between_marks(verdicts, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- claims power -->\n<!-- end -->\n")
+    assert write_marked(page, read_verdicts(verdicts)) == 1
+    assert "| three sizes n, 5 draws |" in page.read_text()
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/paper.md"])

@@ -39,7 +39,7 @@ def test_a_plateau_that_was_not_seen_leaves_it_open(finding):
 
 
 def test_mnist_starts_near_ten(finding):
-    assert finding("start-mnist", plateau_mnist=MNIST).verdict == "does not"
+    assert finding("start-mnist", plateau_mnist=MNIST | {"seeds": (0, 1)}).verdict == "does not"
     wide = MNIST | {"widths": (5, 8, 11, 14, 17)}
 
     def later(row):
@@ -47,7 +47,7 @@ def test_mnist_starts_near_ten(finding):
 
     near = finding("start-mnist", plateau_mnist=wide | {"change": later, "seeds": (0, 1)})
     assert near.verdict == "holds"
-    assert near.measured == "11, 11 neurons"
+    assert near.measured.startswith("11 neurons")
     assert near.draws == "2 draws"
 
 
@@ -77,6 +77,23 @@ def test_the_norm_of_theory(cost, verdict, finding):
     assert found.value == 2
 
 
+@pytest.mark.parametrize(("above", "verdict"), [(1.005, "holds"), (1.05, "does not")])
+def test_one_neuron_less_is_almost_optimal(above, verdict, finding):
+    def fewer(row):
+        loss = FLOOR * above if row["width"] == START - 1 else row["loss"]
+        return known(START)(row) | {"loss": loss}
+
+    records = {
+        "dataset": "complete_bipartite",
+        "cone": False,
+        "config": {"interpolation": True},
+        "change": fewer,
+    }
+    found = finding("one-less", plateau_bipartite=records)
+    assert found.verdict == verdict
+    assert found.value == pytest.approx(100 * (above - 1))
+
+
 def test_the_rank_of_a_minimum(finding):
     # Bounds of the made-up nets: the width up to START, and one more.
     loose = finding("rank-onehot", plateau_onehot=ONE_HOT | {"change": known(START)})
@@ -94,7 +111,10 @@ def test_the_rank_of_a_minimum(finding):
 
 def test_trials_that_fail(finding):
     assert finding("teacher-trials", plateau_teacher={"cone": False}).verdict == "holds"
-    assert finding("teacher-trials", plateau_teacher={"cone": False, "restarts": 2}).verdict == "does not"
+    sure = finding("teacher-trials", plateau_teacher={"cone": False, "restarts": 2})
+    assert sure.verdict == "undecided"
+    many = {"cone": False, "restarts": 2, "seeds": range(20)}
+    assert finding("teacher-trials", plateau_teacher=many).verdict == "no effect"
 
 
 def test_trials_count_on_the_plateau_of_whichever_optimiser_saw_it(finding):
@@ -106,7 +126,7 @@ def test_trials_count_on_the_plateau_of_whichever_optimiser_saw_it(finding):
     both = {"nets": ["weights", "shrinking"], "cone": False, "change": missed}
     found = finding("teacher-trials", plateau_teacher=both)
     assert found.verdict == "holds"
-    assert (found.value, found.draws) == (9, "9 restarts")
+    assert (found.value, found.draws) == (100, "9 restarts")
     assert (
         finding("teacher-trials", plateau_teacher={"cone": False, "widths": (1, 2, 3)}).verdict
         == "not tested"

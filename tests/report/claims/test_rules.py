@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from diffstab.errors import ArgumentError
-from diffstab.report.claims.rules import read_rule, together
+from diffstab.report.claims.confidence import student
+from diffstab.report.claims.rules import Evidence, decided, read_rule, together
 from diffstab.report.intervals import Estimate, exact
 from diffstab.results.schema import Column
 
@@ -14,7 +16,7 @@ SHARE = Column("", "", "", 100.0, " %", " points")
 
 
 def verdict(rule, low, high, predicted=math.nan):
-    return read_rule(rule).verdict(Estimate((low + high) / 2, low, high, 5), predicted)
+    return read_rule(rule).evidence(Estimate((low + high) / 2, low, high, 5), predicted=predicted).verdict
 
 
 @pytest.mark.parametrize(
@@ -99,18 +101,64 @@ def test_an_empty_band_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "expected"),
+    ("several", "expected"),
     [
-        (["holds", "holds"], "holds"),
-        (["holds", "undecided"], "undecided"),
-        (["holds", "not tested"], "undecided"),
-        (["does not", "undecided"], "does not"),
-        (["not tested", "not tested"], "not tested"),
-        ([], "not tested"),
+        ([Evidence(inside=0.01), Evidence(inside=0.02)], "holds"),
+        ([Evidence(inside=0.01), Evidence(inside=0.03)], "undecided"),
+        # Holm: the smallest of two is doubled.
+        ([Evidence(outside=0.012), Evidence(inside=0.01)], "does not"),
+        ([Evidence(outside=0.02), Evidence(inside=0.01)], "undecided"),
+        ([Evidence(none=0.01), Evidence(none=0.02)], "no effect"),
     ],
 )
-def test_one_verdict_of_several(verdicts, expected):
-    assert together(verdicts) == expected
+def test_one_verdict_of_several(several, expected):
+    assert together(several).verdict == expected
+
+
+def test_places_that_contradict_each_other_refute():
+    sides = [Evidence(inside=0.001), Evidence(outside=0.012)]
+    assert decided(Evidence(inside=0.001), sides) == "does not"
+    assert decided(Evidence(inside=0.001), [sides[0], Evidence(outside=0.02)]) == "holds"
+    assert decided(Evidence(), sides[:1]) == "undecided"
+
+
+DRAWS = np.array([-1.2, -0.7, 0.0, 0.7, 1.2]) / 10
+
+
+@pytest.mark.parametrize(
+    ("shift", "margin", "expected"),
+    [
+        (0.5, 0.2, "holds"),
+        (-0.5, 0.2, "does not"),
+        (0.0, 0.2, "no effect"),
+        (0.0, 0.05, "undecided"),
+        (0.0, 0.0, "undecided"),
+        # An effect that is surely there and surely smaller than the margin is there.
+        (0.15, 0.5, "holds"),
+    ],
+)
+def test_no_effect_is_a_verdict(shift, margin, expected):
+    values = DRAWS + shift
+    for rule, sign in (("above 0", 1), ("below 0", -1)):
+        sure = student(sign * values)
+        assert read_rule(rule).evidence(sure.estimate(5), sure, margin=margin).verdict == expected
+
+
+def test_the_margin_of_a_ratio_is_a_share_to_both_sides():
+    rule = read_rule("above 1")
+    assert rule.nothing(0.25, is_ratio=True) == (0.8, 1.25)
+    assert read_rule("above 0.5").nothing(0.25, is_ratio=False) == (0.25, 0.75)
+    sure = student(np.exp(DRAWS), is_ratio=True)
+    assert rule.evidence(sure.estimate(5), sure, margin=0.25).verdict == "no effect"
+
+
+def test_a_p_value_is_five_percent_at_the_edge_of_a_verdict():
+    sure = student(DRAWS)
+    low, high = sure.estimate(5)[1:3]
+    one = sure.estimate(5)
+    assert read_rule(f"above {low:.12f}").evidence(one, sure).p_value == pytest.approx(0.05)
+    assert read_rule(f"above {high:.12f}").evidence(one, sure).p_value == pytest.approx(0.05)
+    assert read_rule("above 0").evidence(one, sure).p_value == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ def test_every_claim_stands_in_the_table_with_its_verdict(page):
     for name in ("holds", "does-not", "undecided", "not-tested"):
         assert table.count(f'class="badge {name}"') == 1
     assert "Of 4 claims 1 hold, 1 are undecided, 1 do not hold, 1 are not tested." in html
+    assert "Of the 1 that draws decide, 1 are undecided at a false discovery rate of" in html
     assert "Source A, page 5" in table
     # The time of the runs behind the first claim: four records of nine seconds.
     assert 'data-sort="36.' in table

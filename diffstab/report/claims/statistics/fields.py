@@ -74,7 +74,7 @@ def _decay(profile: Callable[..., Tensor], dimension: int) -> float:
     return -float(np.polyfit(np.log(degrees), np.log(coefficients), 1)[0])
 
 
-@statistic("the 95 % Student interval of the mean over draws")
+@statistic("the 95 % interval of the mean over draws")
 def far_power_share(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Power of the lazy predictor's error over that of the target far above k_c, for several fields."""
     return Measurement(

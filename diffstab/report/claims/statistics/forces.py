@@ -8,6 +8,7 @@ import pandas as pd
 from diffstab.errors import ResultsError
 from diffstab.l2.forces import AT_REST
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.confidence import MeanConfidence, block, student
 from diffstab.report.claims.statistics.registry import Measurement, statistic
 from diffstab.report.intervals import exact, mean_interval
 from diffstab.report.words import number_text
@@ -33,7 +34,7 @@ def imbalance(records: pd.DataFrame, claim: Claim) -> Measurement:
     )
 
 
-@statistic("the 95 % Student interval of the mean rise over draws, in each hidden layer,")
+@statistic("the 95 % interval of the mean rise over draws and hidden layers")
 def rise(records: pd.DataFrame, claim: Claim, *, trace: str) -> Measurement:
     """Rise of a share from the start to the end of training in each hidden layer."""
     layers = sorted(str(name).removeprefix("rank_") for name in records if str(name).startswith("rank_"))
@@ -48,5 +49,13 @@ def rise(records: pd.DataFrame, claim: Claim, *, trace: str) -> Measurement:
         f"{layer}: {number_text(100 * pair[:, 0].mean())} % → {number_text(100 * pair[:, 1].mean())} %"
         for layer, pair in ends.items()
     ]
-    rises = {layer: mean_interval(pair[:, 1] - pair[:, 0]) for layer, pair in ends.items()}
-    return Measurement(rises, detail=f"start → end of training, mean over draws; {'; '.join(texts)}")
+    rises = {layer: pair[:, 1] - pair[:, 0] for layer, pair in ends.items()}
+    each = np.stack(list(rises.values()), axis=1)
+    sure = MeanConfidence((block(each, np.ones(len(rises))),)) if len(each) > 1 else None
+    return Measurement(
+        {"mean over layers": sure.estimate(len(each)) if sure else mean_interval(each.mean(1))},
+        confidence={"mean over layers": sure} if sure else {},
+        parts={layer: one for layer, values in rises.items() if (one := student(values))},
+        others={layer: mean_interval(values) for layer, values in rises.items()},
+        detail=f"start → end of training, mean over draws; {'; '.join(texts)}",
+    )

@@ -10,9 +10,10 @@ import pandas as pd
 from diffstab.errors import ResultsError
 from diffstab.report import plateaus
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.confidence import OddsConfidence, ShareConfidence, student
 from diffstab.report.claims.statistics.expressions import columns_of, evaluate
 from diffstab.report.claims.statistics.registry import Measurement, statistic
-from diffstab.report.intervals import Estimate, exact
+from diffstab.report.intervals import Estimate, exact, mean_interval
 from diffstab.report.words import counted, number_text, percent
 
 FORMS = {"weights", "representations", "covariances"}
@@ -57,6 +58,25 @@ def start(records: pd.DataFrame, claim: Claim) -> Measurement:
     return Measurement(estimates, predicted, sample=sample, detail=detail)
 
 
+@statistic("the 95 % interval of the mean start over draws")
+def mean_start(records: pd.DataFrame, claim: Claim) -> Measurement:
+    """Mean over draws of the width at which the plateau starts, on each problem."""
+    titled, starts = _with_starts(records)
+    first, expected = plateaus.earliest(starts, "title"), _expected(titled, claim.predicted)
+    widths = {
+        str(title): part["start"].astype("float64") for title, part in first.groupby("title", sort=False)
+    }
+    unseen = int((~first["is_seen"].astype("bool")).sum())
+    texts = [f"{title}: {', '.join(map(number_text, values))}" for title, values in widths.items()]
+    return Measurement(
+        {title: mean_interval(values) for title, values in widths.items()},
+        {title: expected[title] for title in widths},
+        {title: sure for title, values in widths.items() if (sure := student(values))},
+        detail=f"start of each draw; {'; '.join(texts)}",
+        doubt=f"No plateau was seen in {counted(unseen, 'draw')}" if unseen else "",
+    )
+
+
 @statistic("the rise of the best loss of a width above that of a narrower net, on each problem,")
 def rise_with_width(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Largest rise of the best loss with the width; an upper bound, as better restarts may exist."""
@@ -89,6 +109,18 @@ def smallest_loss(records: pd.DataFrame, claim: Claim) -> Measurement:
         sample=counted(len(norms), "problem"),
         detail=f"relative difference at most {number_text((norms / expected - 1).abs().max())}",
     )
+
+
+@statistic("the excess of the smallest norm with one neuron less, for the largest N,")
+def excess_of_one_less(records: pd.DataFrame, claim: Claim) -> Measurement:
+    """Relative height of the smallest norm of narrower nets above the one of theory, on the largest problem."""
+    largest = records[records["n_train"] == records["n_train"].max()]
+    narrower = largest[largest["width"] < largest["known_width"]]
+    if not np.isfinite(narrower["loss"]).any():
+        raise ResultsError("No net narrower than theory asks for met its targets.")
+    best = narrower.nsmallest(1, "loss").iloc[0]
+    place = f"N = {int(best['n_train'])}, {int(best['width'])} neurons of {best['known_width']:g}"
+    return Measurement({place: exact(float(best["loss"] / best["known_cost"]) - 1)}, sample="1 problem")
 
 
 @statistic("the lower and upper bound of the rank of (K, K^s) of the best net on the plateau")
@@ -138,13 +170,17 @@ def trials(records: pd.DataFrame) -> Trials:
     return Trials(len(failed), len(heights), failed.max() if len(failed) else 0.0)
 
 
-@statistic("the number of restarts at or beyond the start of the plateau that end above it")
+@statistic("Clopper and Pearson's 95 % interval of the share of restarts that end above the plateau")
 def failed_restarts(records: pd.DataFrame, claim: Claim) -> Measurement:
-    """Number of restarts on the plateau that end above it."""
+    """Share of restarts at or beyond the start of the plateau that end above it."""
     found = trials(records)
-    detail = f"the worst ends {percent(found.worst)} above" if found.failed else ""
-    count = exact(found.failed, found.tried)
-    return Measurement({"": count}, sample=f"{found.tried} restarts", detail=detail)
+    sure = ShareConfidence(found.failed, found.failed, found.tried)
+    detail = f"{found.failed} restarts" + (
+        f"; the worst ends {percent(found.worst)} above" if found.failed else ""
+    )
+    return Measurement(
+        {"": sure.estimate()}, confidence={"": sure}, sample=f"{found.tried} restarts", detail=detail
+    )
 
 
 @statistic("Fisher's exact 95 % interval of the ratio of the odds that a restart ends above the plateau")
@@ -157,6 +193,7 @@ def failing_odds(records: pd.DataFrame, claim: Claim) -> Measurement:
     limits = ratio.confidence_interval(0.95)
     return Measurement(
         {"": Estimate(float(ratio.statistic), float(limits.low), float(limits.high), one.tried)},
+        confidence={"": OddsConfidence(one.failed, one.tried, other.failed, other.tried)},
         sample=f"{one.tried} and {other.tried} restarts",
         detail=f"{percent(one.share)} against {percent(other.share)} of restarts end above the plateau",
     )

@@ -11,6 +11,7 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.confidence import Confidence
 from diffstab.report.intervals import Estimate
 
 
@@ -21,6 +22,8 @@ class Measurement:
     Attributes:
         estimates: Number with interval at each place that is judged.
         predicted: What theory says at a place.
+        confidence: What the draws say of the number at a place; nothing where its limits alone decide.
+        parts: The same at each place by itself, where the number is pooled over places.
         others: Numbers at places that are not judged.
         sample: What they rest on in words; "" for the draws of the estimates.
         detail: Further numbers in words.
@@ -29,6 +32,8 @@ class Measurement:
 
     estimates: Mapping[str, Estimate]
     predicted: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, Confidence] = field(default_factory=dict)
+    parts: Mapping[str, Confidence] = field(default_factory=dict)
     others: Mapping[str, Estimate] = field(default_factory=dict)
     sample: str = ""
     detail: str = ""

@@ -11,6 +11,7 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.confidence import IntervalConfidence
 from diffstab.report.claims.rules import HOLDS
 from diffstab.report.claims.statistics.draws import draws, mean, of_method
 from diffstab.report.claims.statistics.registry import Measurement, statistic
@@ -40,7 +41,8 @@ def exponent(records: pd.DataFrame, claim: Claim, *, control: str = "") -> Measu
     one = Estimate(fit.exponent, fit.low, fit.high, int(used.min()))
     predicted = float(claim.predicted) if claim.predicted else theory(part.iloc[0])
     of_all = interval_text("", fit.exponent_of_all, fit.low_of_all, fit.high_of_all)
-    found = Measurement({place: one}, {place: predicted}, detail=f"on all sizes {of_all}")
+    sure = {place: IntervalConfidence(one)}
+    found = Measurement({place: one}, {place: predicted}, sure, detail=f"on all sizes {of_all}")
     return _controlled(found, records, replace(claim, method=control)) if control else found
 
 
@@ -55,12 +57,14 @@ def _controlled(found: Measurement, records: pd.DataFrame, claim: Claim) -> Meas
     else:
         ((place, one),) = other.estimates.items()
         text = f"{name} on the same draws: {interval_text('', *one[:3])}"
-        passes = claim.rule is not None and claim.rule.verdict(one, other.predicted[place]) == HOLDS
+        passes = claim.rule is not None and (
+            claim.rule.evidence(one, predicted=other.predicted[place]).verdict == HOLDS
+        )
     doubt = "" if passes else f"The sizes are too small for {name} to have the predicted exponent"
     return replace(found, detail=f"{found.detail}; {text}", doubt=doubt)
 
 
-@statistic("the 95 % Student interval of the mean over draws")
+@statistic("the 95 % interval of the mean over draws")
 def power_share(records: pd.DataFrame, claim: Claim, *, least: float, most: float = math.inf) -> Measurement:
     """Power of the error over that of the target, summed over degrees from `least` k_c to `most` k_c."""
     part = of_method(records, claim.method)

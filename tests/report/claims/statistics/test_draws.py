@@ -34,9 +34,9 @@ def both(first, second):
 def test_the_mean_of_each_size_has_student_s_interval():
     found = measure(replace(CLAIM, statistic="mean"), records({8: [1.0, 2.0, 3.0], 16: [5.0]}))
     low, high = 2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)
-    assert found.estimates["n = 8"] == pytest.approx((2, low, high, 3), rel=1e-6)
-    assert found.estimates["n = 16"][0] == 5
-    assert math.isnan(found.estimates["n = 16"].low)
+    assert found.others["n = 8"] == pytest.approx((2, low, high, 3), rel=1e-6)
+    assert found.others["n = 16"][0] == 5
+    assert math.isnan(found.others["n = 16"].low)
 
 
 def test_a_difference_is_of_the_same_draw():
@@ -55,18 +55,39 @@ def test_a_ratio_is_the_geometric_mean():
     assert one.low * one.high == pytest.approx(16)
 
 
-def test_only_the_larger_half_of_the_sizes_is_judged():
+def test_a_ratio_that_is_nowhere_positive_is_not_there():
+    with pytest.raises(ResultsError, match="No record has a positive D"):
+        measure(replace(CLAIM, statistic="ratio"), records({8: [0.0, -1.0]}))
+
+
+def test_only_the_larger_half_of_the_sizes_is_pooled():
     claim = replace(CLAIM, statistic="mean", sizes="larger half")
     found = measure(claim, records({8: [1.0, 1.1], 16: [2.0, 2.1], 32: [3.0, 3.1]}))
-    assert list(found.estimates) == ["n = 16", "n = 32"]
-    assert list(found.others) == ["n = 8"]
+    assert list(found.estimates) == ["n = 16 to 32"]
+    assert list(found.parts) == ["n = 16", "n = 32"]
+    assert list(found.others) == ["n = 8", "n = 16", "n = 32", "when n doubles"]
+
+
+def test_the_trend_is_that_of_each_seed():
+    found = measure(replace(CLAIM, statistic="mean"), records({8: [1.0, 5.0], 32: [3.0, 6.0]}))
+    # Slopes 1 and 0.5 for each doubling: half-width 12.706 * 0.25.
+    assert found.others["when n doubles"] == pytest.approx((0.75, 0.75 - 3.1766, 0.75 + 3.1766, 2), rel=1e-4)
 
 
 def test_only_the_largest_size_of_each_place_is_judged():
     frame = records({8: [1.0, 1.0], 16: [2.0, 2.0]})
     frame = pd.concat([frame, frame[frame["n_train"] == 8].assign(dataset="other", D=5.0)])
     found = measure(replace(CLAIM, statistic="mean", by="dataset", sizes="largest"), frame)
-    assert {place: one.mean for place, one in found.estimates.items()} == {"Digits": 2.0, "other": 5.0}
+    assert {place: one.mean for place, one in found.others.items()} == {"Digits": 2.0, "other": 5.0}
+    assert found.estimates["mean over all"].mean == pytest.approx(3.5)
+
+
+def test_a_share_of_runs_tells_those_of_each_size():
+    claim = replace(CLAIM, statistic="share", by="", options={"at_most": 2})
+    found = measure(claim, records({8: [1.0, 2.0, 3.0], 16: [5.0]}))
+    assert found.estimates[""].mean == 0.5
+    assert found.sample == "4 runs"
+    assert found.detail == "runs within: n = 8: 2 of 3; n = 16: 0 of 1; the largest is 5"
 
 
 def test_a_value_that_repeats_counts_once():
@@ -75,12 +96,11 @@ def test_a_value_that_repeats_counts_once():
     assert found.estimates[""].draws == 2
 
 
-def test_a_run_that_has_not_ended_bounds_its_number():
-    frame = records({8: [2.0, 3.0]}).assign(stop_reason=["max_steps", "converged"])
-    claim = replace(CLAIM, statistic="each", by="", options={"may_fall": {"stop_reason": "max_steps"}})
-    first, second = measure(claim, frame).estimates.values()
-    assert (first.low, first.high) == (-math.inf, 2)
-    assert (second.low, second.high) == (3, 3)
+def test_a_run_that_has_not_ended_may_count_yet():
+    frame = records({8: [2.0, 3.0, 0.5]}).assign(stop_reason=["max_steps", "converged", "converged"])
+    options = {"at_most": 1, "may_fall": {"stop_reason": "max_steps"}}
+    sure = measure(replace(CLAIM, statistic="share", by="", options=options), frame).confidence[""]
+    assert (sure.least, sure.most, sure.trials) == (1, 2, 3)
 
 
 def test_no_draw_is_said():

@@ -1,0 +1,84 @@
+"""Draws by power: what undecided claims need and what a time pays."""
+
+import math
+
+import numpy as np
+import pytest
+
+from diffstab.errors import ResultsError
+from diffstab.paper.planning import Need, allotted, minutes_per_seed, needs, plan_lines
+from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.judging import Judgement, judge
+from diffstab.report.claims.power import Reach
+from diffstab.report.claims.rules import read_rule
+
+
+def judgement(name, seen, *, stage="images", verdict="undecided", doubt=""):
+    claim = Claim(id=name, source="a", place="b", statement="c.", stage=(stage,), rule=read_rule("above 0"))
+    return Judgement(claim, verdict, reach=Reach(seen, 0.1, 5), doubt=doubt)
+
+
+def test_only_undecided_claims_need_draws_the_cheapest_first():
+    listed = needs(
+        [
+            judgement("far", 0.4),
+            judgement("sure", 0.4, verdict="holds"),
+            judgement("near", 0.2),
+            judgement("edge", 0.01),
+            judgement("doubtful", 0.4, doubt="Not at rest"),
+        ],
+        {"images": 2.0},
+    )
+    assert [one.claim for one in listed] == ["near", "far", "edge", "doubtful"]
+    near = listed[0]
+    assert near.minutes == pytest.approx(2.0 * (near.needed - 5))
+    assert math.isinf(listed[2].needed)
+    assert listed[3].why == "Not at rest"
+
+
+def test_claims_of_one_stage_share_its_draws():
+    listed = [Need("a", "one", 5, 10, 3.0), Need("b", "one", 5, 12, 4.0), Need("c", "two", 5, 9, 5.0)]
+    assert [one.claim for one in allotted(listed, 4.0)] == ["a", "b"]
+    assert [one.claim for one in allotted(listed, 9.0)] == ["a", "b", "c"]
+    assert allotted(listed, 2.0) == []
+
+
+def test_a_plan_that_is_followed_decides_four_times_of_five_or_more(make_records, make_folder, tmp_path):
+    claim = Claim(
+        id="level",
+        source="a",
+        place="b",
+        statement="c.",
+        kind="images",
+        stage=("images_mnist",),
+        statistic="mean",
+        value="D",
+        method="feature",
+        rule=read_rule("above 0"),
+        margin=0.1,
+        because="so",
+    )
+    frame = make_records(sizes=(8,), methods=("feature",), seeds=range(8))
+    rng = np.random.default_rng(0)
+    folder = make_folder(tmp_path / "pilot", frame.assign(D=0.3 * rng.permutation(np.linspace(-1, 1, 8))))
+    (pilot,) = judge({"images_mnist": folder}, claims=[claim])
+    assert pilot.verdict == "undecided"
+    (need,) = needs([pilot], minutes_per_seed({"images_mnist": folder}))
+    needed = math.ceil(need.needed)
+    # As many draws of the pilot's scatter without an effect: their interval lies within the margin.
+    scatter = np.std(0.3 * np.linspace(-1, 1, 8), ddof=1)
+    means = rng.normal(size=(2000, needed)) * scatter
+    half = 1.96 * scatter / math.sqrt(needed)
+    # More than four of five, as Student's quantile of the eight draws of the pilot is larger than that of many.
+    assert 0.75 < (np.abs(means.mean(1)) + half < 0.1).mean() < 0.98
+
+
+def test_minutes_are_those_of_the_dearest_seed(make_records, make_folder, tmp_path):
+    folder = make_folder(tmp_path / "run", make_records(sizes=(8,), seeds=(0, 1)).assign(wall_seconds=30.0))
+    # Two methods of half a minute each, on two cores.
+    assert minutes_per_seed({"one": folder}) == {"one": pytest.approx(0.5)}
+
+
+def test_without_records_there_is_nothing_to_plan_from(tmp_path):
+    with pytest.raises(ResultsError, match="No stage has records to plan from"):
+        list(plan_lines({"one": tmp_path / "none"}, 10))
