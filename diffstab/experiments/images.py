@@ -24,6 +24,7 @@ from diffstab.experiments.image_columns import (
     write_examples,
 )
 from diffstab.experiments.image_training import KERNEL_TRAINERS, NET_TRAINERS, initial_predictor, train
+from diffstab.experiments.more_seeds import check_more_seeds, plain_more_seeds
 from diffstab.experiments.unit import DATA_MODULE, Axis, Cell, Experiment, Workplace, prepared
 from diffstab.nets import FCN, CentredOutput
 from diffstab.nets.losses import BINARY_LOSSES
@@ -291,12 +292,7 @@ class ImageExperiment(Experiment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for size, seeds in self.more_seeds.items():
-            if size not in self.n_train:
-                raise ArgumentError("more_seeds", "name sizes of n_train", size)
-            if len({*self.seeds, *seeds}) < len(self.seeds) + len(seeds) or min(seeds, default=0) < 0:
-                way_out = "Seeds are at least 0, each once and none of those in seeds."
-                raise ArgumentError(f"more_seeds.{size}", "hold further seeds", seeds, way_out)
+        check_more_seeds(self.more_seeds, sizes=self.n_train, seeds=self.seeds)
         if self.loss not in (*BINARY_LOSSES, "cross_entropy"):
             known = "soft_hinge, hinge, quadratic_hinge, mse or cross_entropy"
             raise ArgumentError("loss", f"be {known}", repr(self.loss))
@@ -326,8 +322,7 @@ class ImageExperiment(Experiment):
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration as plain nested dictionaries."""
-        more = {str(size): list(seeds) for size, seeds in self.more_seeds.items()}
-        resolved = {**super().resolved(), "more_seeds": more}
+        resolved = {**super().resolved(), "more_seeds": plain_more_seeds(self.more_seeds)}
         if not self.net.described:
             # As above.
             resolved["net"] = {name: resolved["net"][name] for name in _FULLY_CONNECTED}

@@ -14,6 +14,7 @@ import torch
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.classes import described_class
+from diffstab.experiments.more_seeds import check_more_seeds, plain_more_seeds
 from diffstab.experiments.sphere_fits import (
     REGIMES,
     Draw,
@@ -107,6 +108,7 @@ class SphereExperiment(Experiment):
         targets: Functions to learn, each a "class_path" of a `Target` and its "init_args".
         n_train: Numbers of training points.
         seeds: Each draws points, a realisation of the target, and rotations.
+        more_seeds: Further seeds of single sizes, by the size.
         methods: Ways to get a predictor, by label.
         n_test: Number of test points. A Gaussian field is drawn at n_train + n_test points together.
         rotation_deg: Angle by which test points are rotated to measure stability, degrees.
@@ -129,7 +131,7 @@ class SphereExperiment(Experiment):
         Axis("seeds", "seed", "seed", least=0),
         Axis("methods", "method", is_place=False),
     )
-    free = ("accelerator", "devices")
+    free = ("more_seeds", "accelerator", "devices")
     prepared_from = ("targets", "n_test", "rotation_deg")
     class_option = ClassOption("targets", "diffstab.sphere.targets.Target")
     curve = "n_train"
@@ -141,6 +143,7 @@ class SphereExperiment(Experiment):
     )
     n_train: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    more_seeds: dict[int, list[int]] = field(default_factory=dict)
     methods: dict[str, SphereMethod] = field(default_factory=default_methods)
     n_test: int = 10_000
     rotation_deg: float = 10.0
@@ -152,6 +155,7 @@ class SphereExperiment(Experiment):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_more_seeds(self.more_seeds, sizes=self.n_train, seeds=self.seeds)
         self.check_least(n_test=2, degrees=0, spectrum_points=2, threads=1)
         if not 0 < self.rotation_deg <= 180:
             raise ArgumentError("rotation_deg", "lie above 0 and up to 180", self.rotation_deg)
@@ -171,10 +175,12 @@ class SphereExperiment(Experiment):
         return {build_target(choice).name: choice for choice in self.targets}
 
     def values(self, axis: Axis, cell: Mapping[str, Any]) -> Sequence[Any]:
-        """Return the values on an axis: names of targets, and the methods that are not too costly for the size."""
+        """Return the values on an axis: names of targets, and the seeds and methods that a size asks for."""
         if axis.name == "target":
             return list(self.choices)
         values = super().values(axis, cell)
+        if axis.name == "seed":
+            return [*values, *self.more_seeds.get(cell["n_train"], ())]
         if axis.name == "method":
             bounds = {label: self.methods[label].largest_n_train for label in values}
             return [label for label, most in bounds.items() if most is None or cell["n_train"] <= most]
@@ -186,6 +192,10 @@ class SphereExperiment(Experiment):
         # A part of the grid: a larger bound keeps the records that are there.
         del settings["largest_n_train"]
         return {**cell, "target": self.choices[cell["target"]], "settings": settings}
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the configuration as plain nested dictionaries."""
+        return {**super().resolved(), "more_seeds": plain_more_seeds(self.more_seeds)}
 
     def prepare(self, place: Cell) -> Draw:
         """Draw points and values.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from diffstab.lazy import lazily
 
 if TYPE_CHECKING:
-    from diffstab.sphere.curves import ExponentFit, fit_exponent, predicted_exponent
+    from diffstab.sphere.curves import predicted_exponent
+    from diffstab.sphere.exponents import ExponentFit, fit_exponent, slowest_rate
     from diffstab.sphere.fields import GaussianField
     from diffstab.sphere.harmonics import (
         PowerEstimate,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "ConstantTarget": "targets",
-    "ExponentFit": "curves",
+    "ExponentFit": "exponents",
     "FieldAveragedError": "lazy",
     "GaussianField": "fields",
     "GaussianFieldTarget": "targets",
@@ -38,9 +39,10 @@ _EXPORTS = {
     "estimated_power_per_degree": "harmonics",
     "field_averaged_error": "lazy",
     "field_averaged_power": "lazy",
-    "fit_exponent": "curves",
+    "fit_exponent": "exponents",
     "power_per_degree": "harmonics",
     "predicted_exponent": "curves",
+    "slowest_rate": "exponents",
     "uniform_points": "points",
     "write_field_picture": "pictures",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "fit_exponent",
     "power_per_degree",
     "predicted_exponent",
+    "slowest_rate",
     "uniform_points",
     "write_field_picture",
 ]

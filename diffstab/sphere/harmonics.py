@@ -105,15 +105,29 @@ def estimated_power_per_degree(points: Tensor, values: Tensor, degree_max: int) 
     if values.shape != (count,) or not bool(values.isfinite().all()):
         raise ArgumentError("values", "be finite, one per point", tuple(values.shape))
     modes = multiplicities(degree_max, dimension)
-    sums = torch.empty(degree_max + 1, count, dtype=torch.float64, device=points.device)
-    for rows, polynomials in legendre_blocks(points, points, degree_max):
-        sums[:, rows] = (polynomials @ values - values[rows]) * values[rows]
-    sums = sums.cpu()
+    sums = (_sums_on_circle if dimension == 2 else _sums_over_pairs)(points, values, degree_max).cpu()
     total = sums.sum(1)
     power = modes * total / (count * (count - 1))
     without = modes[:, None] * (total[:, None] - 2 * sums) / ((count - 1) * (count - 2))
     error = without.var(1, correction=0).mul_(count - 1).sqrt_()
     return PowerEstimate(power, error)
+
+
+def _sums_over_pairs(points: Tensor, values: Tensor, degree_max: int) -> Tensor:
+    """f_i sum over j != i of f_j P_k(x_i . x_j), shape (K + 1, m)."""
+    sums = torch.empty(degree_max + 1, len(points), dtype=torch.float64, device=points.device)
+    for rows, polynomials in legendre_blocks(points, points, degree_max):
+        sums[:, rows] = (polynomials @ values - values[rows]) * values[rows]
+    return sums
+
+
+def _sums_on_circle(points: Tensor, values: Tensor, degree_max: int) -> Tensor:
+    """The same where P_k(x_i . x_j) = cos k (t_i - t_j): one sum for each degree instead of one for each pair."""
+    angles = torch.atan2(points[:, 1], points[:, 0])
+    degrees = torch.arange(degree_max + 1, dtype=torch.float64, device=points.device)
+    waves = torch.polar(torch.ones((), dtype=torch.float64, device=points.device), degrees[:, None] * angles)
+    totals = waves @ values.to(waves.dtype)
+    return ((totals[:, None] * waves.conj()).real - values) * values
 
 
 def legendre_blocks(points: Tensor, others: Tensor, degree_max: int) -> Iterator[tuple[slice, Tensor]]:

@@ -1,6 +1,6 @@
 import pytest
 
-from diffstab.errors import ResultsError
+from diffstab.errors import ArgumentError, ResultsError
 from diffstab.experiments.sphere import SphereExperiment, SphereMethod
 from diffstab.grid.running import run_grid
 from diffstab.results import read_records
@@ -32,6 +32,21 @@ def test_a_larger_grid_keeps_the_records_that_are_there(tmp_path):
     run_grid(wide, tmp_path, console=QUIET)
     assert len(read_records(tmp_path)) == len(list(wide.cells())) == 2 * 2 * 2 * 2 * 3
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+def test_single_sizes_take_further_seeds():
+    experiment = tiny(n_train=[6, 8], more_seeds={6: [3]}, methods={"lazy_ntk": SphereMethod()})
+    assert [(cell["n_train"], cell["seed"]) for cell in experiment.cells()] == [
+        *((6, seed) for seed in (0, 1, 3)),
+        *((8, seed) for seed in (0, 1)),
+    ]
+    without = tiny(n_train=[6, 8], methods={"lazy_ntk": SphereMethod()})
+    assert {without.key(cell) for cell in without.cells()} < {
+        experiment.key(cell) for cell in experiment.cells()
+    }
+    assert experiment.resolved()["more_seeds"] == {"6": [3]}
+    with pytest.raises(ArgumentError, match="more_seeds must name sizes of n_train, got 7"):
+        tiny(more_seeds={7: [3]})
 
 
 def test_the_folder_of_another_configuration_is_left_alone(tmp_path):

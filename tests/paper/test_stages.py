@@ -26,7 +26,14 @@ def in_seconds(name, experiment):
         changes = {"data": DIGITS, "n_train": [8], "more_seeds": {}, "stability": stability, "net": net}
     elif name == "sphere curve":
         methods = {label: small_method(method) for label, method in experiment.methods.items()}
-        changes = {"n_train": [6], "n_test": 30, "spectrum_points": 20, "degrees": 6, "methods": methods}
+        changes = {
+            "n_train": [6],
+            "more_seeds": {},
+            "n_test": 30,
+            "spectrum_points": 20,
+            "degrees": 6,
+            "methods": methods,
+        }
         changes |= {"dimensions": experiment.dimensions[-1:], "targets": experiment.targets[-1:]}
     elif name == "plateau":
         descent = dataclasses.replace(experiment.descent, adam_steps=20, finish_steps=5)

@@ -4,16 +4,7 @@ import numpy as np
 import pytest
 
 from diffstab.errors import ArgumentError
-from diffstab.sphere.curves import LEAST_SIZES, ROUNDING_FLOOR, fit_exponent, predicted_exponent
-
-SIZES = np.array([8, 16, 32, 64, 128, 256, 512])
-
-
-def power_law(rng, *, exponent=2.5, seeds=5, spread=0.3, decay=0.0, sizes=SIZES):
-    """Draws of 3 n^-exponent times log-normal noise of standard deviation spread (n / 8)^-decay."""
-    n_train = np.repeat(sizes, seeds)
-    noise = spread * (n_train / 8) ** -decay * rng.normal(size=len(n_train))
-    return n_train, 3 * n_train**-exponent * np.exp(noise)
+from diffstab.sphere.curves import predicted_exponent
 
 
 @pytest.mark.parametrize(
@@ -54,84 +45,6 @@ def test_the_prediction_is_the_sum_over_modes_that_are_not_learnt(dimension, squ
     assert slope.item() == pytest.approx(predicted_exponent(dimension, math.inf, **choice), rel=5 / 200)
 
 
-def test_an_exact_power_law_is_found_exactly():
-    fit = fit_exponent(*power_law(np.random.default_rng(0), spread=0.0))
-    assert fit.exponent == pytest.approx(2.5, abs=1e-10)
-    assert fit.amplitude == pytest.approx(3, rel=1e-10)
-    assert fit.exponent_of_means == pytest.approx(2.5, abs=1e-10)
-    assert fit.high - fit.low < 1e-10
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.5], ids=["even_noise", "noise_falls_with_n"])
-def test_the_interval_covers_the_true_exponent(decay):
-    rng, draws = np.random.default_rng(1), 400
-    fits = [fit_exponent(*power_law(rng, decay=decay)) for _ in range(draws)]
-    covered = np.mean([fit.low <= 2.5 <= fit.high for fit in fits])
-    # Nominal 95 %; the search for a range and estimated weights cost about two points. Binomial error: 1.1 points.
-    assert 0.89 <= covered <= 0.98
-    assert np.mean([fit.exponent for fit in fits]) == pytest.approx(2.5, abs=0.02)
-
-
-def test_weights_follow_the_noise():
-    rng = np.random.default_rng(2)
-    fits = [fit_exponent(*power_law(rng, decay=0.7)) for _ in range(200)]
-    spread = np.std([fit.exponent_of_all for fit in fits])
-    data = [power_law(rng, decay=0.7) for _ in range(200)]
-    unweighted = np.std([np.polyfit(np.log(n), np.log(error), 1)[0] for n, error in data])
-    assert spread < 0.8 * unweighted
-
-
-def test_curvature_shortens_the_range_from_below():
-    rng = np.random.default_rng(3)
-    n_train, errors = power_law(rng, spread=0.05)
-    bent = errors * (1 + 200 * n_train**-2.0)
-    fit = fit_exponent(n_train, bent)
-    assert fit.sizes[0] > 8
-    assert fit.sizes[-1] == 512
-    assert len(fit.sizes) >= LEAST_SIZES
-    assert fit.exponent_of_all > fit.exponent + 0.1
-    assert fit.exponent == pytest.approx(2.5, abs=0.1)
-    assert fit_exponent(n_train, errors).sizes == tuple(SIZES)
-
-
-def test_the_range_keeps_the_least_number_of_sizes():
-    n_train = np.repeat(SIZES, 3)
-    always_bent = np.exp(-0.3 * np.log(n_train) ** 2) * np.tile([0.999, 1.0, 1.001], len(SIZES))
-    fit = fit_exponent(n_train, always_bent)
-    assert fit.sizes == tuple(SIZES[-LEAST_SIZES:])
-    assert fit.curvature_p < 0.05
-
-
-def test_errors_at_the_floor_are_left_out_and_counted():
-    n_train, errors = power_law(np.random.default_rng(4))
-    dead = np.where(n_train == 512, ROUNDING_FLOOR / 2, errors)
-    fit = fit_exponent(n_train, dead)
-    assert fit.at_floor == 5
-    assert fit.sizes[-1] == 256
-    assert fit_exponent(n_train, errors, floor=0.0).at_floor == 0
-    with pytest.raises(ArgumentError, match=r"errors must exceed 1 at two sizes or more, got 0\. Add sizes"):
-        fit_exponent(n_train, errors, floor=1.0)
-
-
-def test_one_draw_per_size_has_even_weights():
-    n_train, errors = power_law(np.random.default_rng(5), seeds=1)
-    fit = fit_exponent(n_train, errors)
-    slope = np.polyfit(np.log(n_train), np.log(errors), 1)[0]
-    assert fit.exponent_of_all == pytest.approx(-slope, rel=1e-10)
-    two = fit_exponent([8, 16], [1.0, 0.25])
-    assert two.exponent == pytest.approx(2.0)
-    assert math.isnan(two.low)
-    assert math.isnan(two.curvature_p)
-
-
-def test_the_units_of_the_error_do_not_matter():
-    n_train, errors = power_law(np.random.default_rng(6))
-    fits = [fit_exponent(n_train, scale * errors) for scale in (1.0, 1e-6)]
-    assert fits[1].exponent == pytest.approx(fits[0].exponent, rel=1e-10)
-    assert fits[1].low == pytest.approx(fits[0].low, rel=1e-9)
-    assert fits[1].amplitude == pytest.approx(1e-6 * fits[0].amplitude, rel=1e-9)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -146,20 +59,3 @@ def test_a_wrong_prediction_is_refused(options, message):
     arguments = {"dimension": 3, "smoothness": 1.0, "regime": "lazy", **options}
     with pytest.raises(ArgumentError, match=message):
         predicted_exponent(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("n_train", "errors", "options", "message"),
-    [
-        ([8, 16], [1.0], {}, "n_train and errors must be two vectors of one length"),
-        ([0, 16], [1.0, 0.5], {}, "n_train must be finite and at least 1"),
-        ([8, 16], [1.0, math.nan], {}, "errors must be finite and not negative"),
-        ([8, 16], [1.0, -0.5], {}, "errors must be finite and not negative"),
-        ([8, 16], [1.0, 0.5], {"floor": -1.0}, "floor must be at least 0"),
-        ([8, 16], [1.0, 0.5], {"confidence": 1.0}, "confidence must lie strictly between 0 and 1"),
-        ([8, 8], [1.0, 0.5], {}, "errors must exceed .* at two sizes or more, got 1"),
-    ],
-)
-def test_wrong_errors_are_refused(n_train, errors, options, message):
-    with pytest.raises(ArgumentError, match=message):
-        fit_exponent(n_train, errors, **options)

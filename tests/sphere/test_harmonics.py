@@ -96,17 +96,19 @@ def test_estimates_are_unbiased_and_know_their_error(generator):
     assert float(ratio.max()) < 1.65
 
 
-def test_the_estimate_is_the_double_sum(generator):
-    points = uniform_points(9, 3, generator=generator)
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_the_estimate_is_the_double_sum(dimension, generator):
+    points = uniform_points(9, dimension, generator=generator)
     values = torch.randn(9, dtype=torch.float64, generator=generator)
     found = estimated_power_per_degree(points, values, 4)
     for k in range(5):
         total, without = 0.0, [0.0] * 9
+        modes = 2 * k + 1 if dimension == 3 else min(k, 1) + 1
         for i in range(9):
             for j in range(9):
                 if i != j:
                     cosine = float(points[i] @ points[j])
-                    term = float(values[i] * values[j]) * reference.legendre(k, 3, cosine) * (2 * k + 1)
+                    term = float(values[i] * values[j]) * reference.legendre(k, dimension, cosine) * modes
                     total += term
                     without = [w + term * (left not in (i, j)) for left, w in enumerate(without)]
         assert float(found.power[k]) == pytest.approx(total / 72, rel=1e-10, abs=1e-13)

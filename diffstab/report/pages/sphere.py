@@ -12,15 +12,18 @@ from diffstab.errors import ArgumentError
 from diffstab.report.runs import Runs
 from diffstab.report.tables import column, difference_frame, tidy_records
 from diffstab.report.words import counted, interval_text, listed, number_text, ordered, value_text
-from diffstab.sphere.curves import ExponentFit, fit_exponent, predicted_exponent
+from diffstab.sphere.curves import predicted_exponent
+from diffstab.sphere.exponents import ExponentFit, fit_exponent, slowest_rate
 
+SINGULAR = "eigh"
+"""Solver of kernel matrices that are singular to rounding; these errors are no part of a fit."""
 SEARCHED = ("heuristic", "multi-start")
 """Certificates that rest on a search; the second is what older records call the first."""
 _PLACES = ["dimension", "target"]
 _POWERS = ["error_power", "target_power", "theory_power"]
 _EXPONENTS = ["dataset", "method", "dimension", "target", "regime", "predicted", "exponent", "exponent_low"]
 _EXPONENTS += ["exponent_high", "first_n", "last_n", "last_error", "off_percent", "is_inside", "sizes_text"]
-_EXPONENTS += ["exponent_of_all", "exponent_of_all_low", "exponent_of_all_high", "exponent_of_means"]
+_EXPONENTS += ["effective", "effective_low", "effective_high"]
 
 
 def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
@@ -49,23 +52,27 @@ def exponents(frame: pd.DataFrame) -> pd.DataFrame:
     """Exponents of the learning curves, measured beside predicted, a row per data set and method.
 
     Columns begin with those of the record; a smoothness that is missing is that of a constant. `predicted` is NaN for
-    an anisotropic target, and what is measured is NaN where fewer than two sizes lie above rounding. `last_error` is
-    the fitted line's value at the largest n.
+    an anisotropic target, and what is measured is NaN where fewer than three sizes lie above rounding. `exponent` is
+    extrapolated, `effective` the slope at the largest n, and `last_error` the fitted curve's value there.
     """
     rows = []
     for _, part in frame.groupby(["dataset", "method"], sort=True):
-        known, first = part[column(part, "test_error").notna()], part.iloc[0]
+        first = part.iloc[0]
         row = {name: first.get(name) for name in _EXPONENTS[:5]} | {"predicted": theory(first)}
+        known = part[column(part, "test_error").notna() & (column(part, "solver") != SINGULAR)]
+        rate = slowest_rate(int(first["dimension"]))
         try:
-            rows.append(row | _measured(fit_exponent(known["n_train"], column(known, "test_error")), row))
+            fit = fit_exponent(known["n_train"], column(known, "test_error"), slowest=rate)
         except ArgumentError:
             rows.append(row)
+        else:
+            rows.append(row | _measured(fit, row, at_rounding=len(part) - len(known) + fit.at_floor))
     return pd.DataFrame(rows, columns=_EXPONENTS)
 
 
-def _measured(fit: ExponentFit, row: Mapping[str, Any]) -> dict[str, Any]:
+def _measured(fit: ExponentFit, row: Mapping[str, Any], *, at_rounding: int) -> dict[str, Any]:
     predicted, (first, *_, last) = row["predicted"], fit.sizes
-    left_out = f"; {fit.at_floor} runs at rounding left out" if fit.at_floor else ""
+    left_out = f"; {at_rounding} runs at rounding left out" if at_rounding else ""
     is_known = np.isfinite(predicted)
     return {
         "exponent": fit.exponent,
@@ -73,19 +80,18 @@ def _measured(fit: ExponentFit, row: Mapping[str, Any]) -> dict[str, Any]:
         "exponent_high": fit.high,
         "first_n": first,
         "last_n": last,
-        "last_error": fit.amplitude * last**-fit.exponent,
+        "last_error": float(fit.at(last)),
         "off_percent": 100 * (fit.exponent / predicted - 1),
         "is_inside": ("yes" if fit.low <= predicted <= fit.high else "no") if is_known else None,
         "sizes_text": f"{first} to {last}{left_out}",
-        "exponent_of_all": fit.exponent_of_all,
-        "exponent_of_all_low": fit.low_of_all,
-        "exponent_of_all_high": fit.high_of_all,
-        "exponent_of_means": fit.exponent_of_means,
+        "effective": fit.effective,
+        "effective_low": fit.effective_low,
+        "effective_high": fit.effective_high,
     }
 
 
 def with_prediction(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with `predicted_error`: the predicted exponent, through the fitted line at its largest n."""
+    """The rows with `predicted_error`: the predicted exponent, through the fitted curve at its largest n."""
     names = ["dataset", "method", "predicted", "first_n", "last_n", "last_error"]
     both = frame[["dataset", "method", "n_train"]].merge(exponents(frame)[names], how="left")
     line = both["last_error"] * (both["n_train"] / both["last_n"]) ** -both["predicted"]
@@ -139,9 +145,10 @@ def error_differences(frame: pd.DataFrame) -> pd.DataFrame:
 def rule(runs: Runs) -> Sequence[str]:
     """How exponents are measured."""
     return [
-        "An exponent β is the slope of a line through the logarithms of all draws, each weighted by the scatter at its "
-        "n; its interval is Student's. The smallest sizes n are left out as long as the curve is bent there beyond "
-        "chance (5 %) and more than four sizes are left; the prediction plays no part in this."
+        "A learning curve bends before it is a power law. So A n^−β exp(c n^−ω) is fitted to all draws: β is the "
+        "exponent at infinite n, and its interval holds every β that some ω between 1/2 and 2 fits (up to d = 5). The "
+        "slope at the largest n is what the sizes themselves show. The smallest sizes are left out as long as this "
+        "law misses the means beyond chance (5 %) and more than five sizes are left; the prediction plays no part."
     ]
 
 
@@ -157,14 +164,14 @@ def answer(runs: Runs) -> str:
     """Exponents of the learning curves beside the predicted ones."""
     rows = exponents(runs.frame).dropna(subset="exponent")
     if rows.empty:
-        return "No learning curve has two sizes yet, so that there is no exponent."
+        return "No learning curve has three sizes yet, so that there is no exponent."
     shown = _widest(rows)
     place = f"{value_text('target', shown['target'].iloc[0])}, d = {shown['dimension'].iloc[0]:g}"
-    text = f"On the {place}, β is {listed([_named(row) for _, row in shown.iterrows()])}"
+    text = f"On the {place}, β extrapolated to infinite n is {listed([_named(row) for _, row in shown.iterrows()])}"
     off = rows["off_percent"].dropna()
     if len(off) > 2:
         near = (off.abs() <= 10).sum()
-        text += f"; {near} of {len(off)} measured exponents lie within 10 % of the predicted ones"
+        text += f"; {near} of {len(off)} extrapolated exponents lie within 10 % of the predicted ones"
     return f"{text}."
 
 
@@ -186,7 +193,7 @@ def _widest(rows: pd.DataFrame) -> pd.DataFrame:
 def cautions(runs: Runs) -> Sequence[str]:
     """Precision that was lost, and optima that are not proven."""
     frame = runs.frame
-    singular = int((column(frame, "solver") == "eigh").sum())
+    singular = int((column(frame, "solver") == SINGULAR).sum())
     wide = int((column(frame, "gap") > column(frame, "tolerance")).sum())
     searched = int(column(frame, "certificate").isin(SEARCHED).sum())
     said = [

@@ -26,7 +26,8 @@ def finding(make_folder, tmp_path, judged):
 def test_exponents_of_the_constant_target(beta, verdict, finding):
     found = finding("exponent-lazy-constant-d3", curve_records("constant, d = 3", {"lazy_ntk": (5, beta)}))
     assert found.verdict == verdict
-    assert found.value == pytest.approx(beta, abs=0.05)
+    assert found.value == pytest.approx(beta, abs=0.12)
+    assert "slope at the largest n" in found.detail
     assert found.predicted == "3"
     assert found.draws == "5 draws"
 
@@ -41,7 +42,7 @@ def test_exponents_of_the_constant_target(beta, verdict, finding):
 )
 def test_exponents_of_gaussian_fields(identifier, smoothness, method, predicted, finding):
     dataset = f"gaussian_{smoothness:g}, d = {identifier[-1]}"
-    records = curve_records(dataset, {method: (1, predicted)}, smoothness=smoothness)
+    records = curve_records(dataset, {method: (1, predicted)}, smoothness=smoothness, spread=0.01)
     found = finding(identifier, records)
     assert found.verdict == "holds"
     assert float(found.predicted) == predicted
@@ -162,8 +163,8 @@ def same_dataset(records):
 def test_sizes_that_are_too_small_for_the_exact_predictor_decide_nothing(finding):
     def both(exact, alpha):
         parts = [
-            curve_records("constant, d = 3", {"feature_exact": (1.0, exact)}),
-            curve_records("constant, d = 3", {"feature_alpha": (1.0, alpha)}),
+            curve_records("constant, d = 3", {"feature_exact": (1.0, exact)}, spread=0.02),
+            curve_records("constant, d = 3", {"feature_alpha": (1.0, alpha)}, spread=0.02),
         ]
         return pd.concat(parts, ignore_index=True)
 
@@ -172,7 +173,7 @@ def test_sizes_that_are_too_small_for_the_exact_predictor_decide_nothing(finding
     small = finding("trained-exponent-alpha-d3", both(3.3, 3.3))
     assert small.verdict == "undecided"
     assert finding("trained-exponent-alpha-d3", both(3.3, 2.5)).verdict == "undecided"
-    assert "feature (exact) on the same draws: 3.299" in small.detail
+    assert "feature (exact) on the same draws: 3." in small.detail
 
 
 def test_atoms_of_unfinished_training_decide_nothing(finding):

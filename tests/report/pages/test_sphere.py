@@ -68,11 +68,13 @@ def test_the_page_repeats_to_the_byte(folder):
 
 
 def test_the_answer_names_both_exponents_beside_the_predicted_ones(sphere_records):
-    said = answer(runs_of(sphere_records()))
-    assert re.search(r"β is 2\.[45]\d \[.*\] for feature \(exact\) \(.*predicted 2\.50\)", said)
+    said = answer(runs_of(sphere_records(spread=0.02)))
+    assert re.search(
+        r"β extrapolated to infinite n is 2\.[45]\d \[.*\] for feature \(exact\) \(.*predicted 2\.50\)", said
+    )
     assert re.search(r"and (2\.9|3\.0)\d \[.*\] for lazy \(NTK\) \(.*predicted 3\.00\)", said)
     single = answer(runs_of(sphere_records(sizes=(8,))))
-    assert single.startswith("No learning curve has two sizes yet")
+    assert single.startswith("No learning curve has three sizes yet")
 
 
 def test_dashes_have_the_predicted_slope_and_theory_is_dotted(sphere_records):

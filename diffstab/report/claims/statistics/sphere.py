@@ -19,10 +19,10 @@ from diffstab.report.intervals import Estimate, exact
 from diffstab.report.pages.sphere import theory
 from diffstab.report.words import interval_text
 from diffstab.results.schema import value_name
-from diffstab.sphere.curves import fit_exponent
+from diffstab.sphere.exponents import fit_exponent, slowest_rate
 
 
-@statistic("the 95 % interval of the exponent β fitted to n^−β")
+@statistic("the 95 % interval of the exponent β of n^−β, extrapolated to infinite n")
 def exponent(records: pd.DataFrame, claim: Claim, *, control: str = "") -> Measurement:
     """Exponent with which a number falls with n; that of theory is the claim's, or that of target and regime.
 
@@ -33,16 +33,18 @@ def exponent(records: pd.DataFrame, claim: Claim, *, control: str = "") -> Measu
     """
     part = draws(records, claim)
     try:
-        fit = fit_exponent(part["n_train"], part["value"])
+        fit = fit_exponent(
+            part["n_train"], part["value"], slowest=slowest_rate(int(part["dimension"].iloc[0]))
+        )
     except ArgumentError as error:
         raise ResultsError(f"No exponent can be fitted: {error}") from error
     place = f"n = {fit.sizes[0]} to {fit.sizes[-1]}"
     used = part[part["n_train"].isin(fit.sizes)].groupby("n_train").size()
     one = Estimate(fit.exponent, fit.low, fit.high, int(used.min()))
     predicted = float(claim.predicted) if claim.predicted else theory(part.iloc[0])
-    of_all = interval_text("", fit.exponent_of_all, fit.low_of_all, fit.high_of_all)
+    slope = interval_text("", fit.effective, fit.effective_low, fit.effective_high)
     sure = {place: IntervalConfidence(one)}
-    found = Measurement({place: one}, {place: predicted}, sure, detail=f"on all sizes {of_all}")
+    found = Measurement({place: one}, {place: predicted}, sure, detail=f"slope at the largest n {slope}")
     return _controlled(found, records, replace(claim, method=control)) if control else found
 
 
