@@ -164,4 +164,5 @@ def test_the_page_says_error_stability_and_how_exactly_it_was_solved(place, chan
     assert "The exact lazy limit on Digits" in page
     assert "With 40 training images: On Digits the least test error in the class is" in page
     assert "in the parity of the class is" in page
+    assert "method (" not in page
     assert "CPU seconds" in page

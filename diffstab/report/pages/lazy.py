@@ -33,6 +33,11 @@ def title(runs: Runs) -> str:
     return f"The exact lazy limit on {data_sets(runs.frame)}"
 
 
+def varied(runs: Runs) -> str:
+    """What was varied; the method is the ridge."""
+    return runs._replace(frame=runs.frame.drop(columns="method")).varied()
+
+
 def overview(runs: Runs) -> Iterator[Picture]:
     """Test error and R."""
     yield _picture(runs, "overview", ("test_error", "R"), "Lower is better, and more stable to deformations.")
