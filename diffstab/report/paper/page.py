@@ -132,7 +132,7 @@ def read_provenance(folder: Path) -> pd.DataFrame:
 def _lead(judged: Sequence[Judgement]) -> Section:
     """The words that are used, the sources, and how many claims hold."""
     answer = f"Of {len(judged)} claims {counts_text(one.verdict for one in judged)}."
-    found = [("Sources", "; ".join(SOURCES)), ("Answer", answer)]
+    found = [("Answer", answer), ("Sources", "; ".join(SOURCES))]
     return Section("In short", words=defined(_WORDS), verdicts=found, anchor="short")
 
 
