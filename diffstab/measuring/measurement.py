@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from diffstab.measuring.amounts import DIFFEOMORPHISM, parse_amount
 from diffstab.measuring.comparison import compared, ranking
 from diffstab.measuring.pictures import draw_depth, draw_plane
 from diffstab.measuring.rows import OUTPUT, Row
+from diffstab.results.numbers import number_with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -206,9 +206,9 @@ def deformation_text(row: Row) -> str:
 
 def interval_text(row: Row, name: str) -> str:
     """Return a number of a row with its interval; a dash where it is undefined."""
-    if not math.isfinite(row[name]):
-        return "–"
-    return f"{row[name]:.3g} [{row[f'{name}_low']:.3g}, {row[f'{name}_high']:.3g}]"
+    return number_with_interval(
+        row[name], row[f"{name}_low"], row[f"{name}_high"], signed=name.endswith("_difference")
+    )
 
 
 def _axes(ax: Axes | None) -> Axes:

@@ -168,4 +168,4 @@ class Document(NamedTuple):
 
 def unbroken(text: str) -> str:
     """The text with intervals, sizes and units that no line breaks."""
-    return re.sub(r"\[[^\]]*\]|\b\w = \S+|\d %", lambda found: found[0].replace(" ", "\u00a0"), text)
+    return re.sub(r"\[[^\]]*\]|\b\w = \S+|\d %|× \S+", lambda found: found[0].replace(" ", "\u00a0"), text)

@@ -15,6 +15,7 @@ from diffstab.report.intervals import sign_test
 from diffstab.report.summaries import MEAN, Statistic
 from diffstab.report.tables import counts_text, grouped, is_recorded
 from diffstab.report.words import column_of, interval_text, number_text, percent, value_text
+from diffstab.results.schema import is_axis
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,15 @@ class Listing:
         """List records; None where they have nothing to list."""
         frame = self.prepare(records) if self.prepare else records
         shown = [one for one in self.entries if is_recorded(frame, one.name)]
-        if frame.empty or all(one.count for one in shown):
+        # The number of draws alone says nothing.
+        telling = [one for one in shown if not (one.count and is_axis(one.name))]
+        if frame.empty or not telling:
             return None
         rows = [name for name in self.rows[:-1] if frame[name].nunique() > 1] + [self.rows[-1]]
         lines = [
             [*map(key_cell, rows, keys), *(one.cell(part) for one in shown)]
             for keys, part in grouped(frame, rows)
-            if any(not one.count and is_recorded(part, one.name) for one in shown)
+            if any(is_recorded(part, one.name) for one in telling)
         ]
         headings = [column_of(name).heading for name in rows]
         headings += [one.heading or column_of(one.name).heading for one in shown]
@@ -141,7 +144,9 @@ def signs(name: str) -> Entry:
     def count(part: pd.DataFrame) -> TableCell:
         found = sign_test(part[name])
         every = found.below + found.above + found.ties
-        return TableCell(f"{found.above} of {every} (p = {number_text(found.p_value)})", found.above)
+        p = found.p_value
+        chance = "all equal" if np.isnan(p) else "p < 0.001" if p < 1e-3 else f"p = {p:.2g}"
+        return TableCell(f"{found.above} of {every} ({chance})", found.above)
 
     return Entry(name, heading="above 0", count=count)
 

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 
 from diffstab.errors import ArgumentError
 from diffstab.report.intervals import DIFFERENCE
-from diffstab.report.marks import DASHED, Mark, PointMark
+from diffstab.report.marks import DASHED, Line, Mark, PointMark
 from diffstab.report.scales import ROUNDING, Scale, set_scale
 from diffstab.report.style import FAINT, Look, palette, plain
 from diffstab.report.summaries import Statistic
@@ -115,7 +115,8 @@ class Reference:
             legend.name(self.label, Line2D([], [], **line))
             return
         ends = [_value(part, end) for end in (self.at, self.to) if end is not None]
-        if not np.isfinite(ends).all():
+        # A strip without width is not seen.
+        if not np.isfinite(ends).all() or len(ends) > len(set(ends)):
             return
         if self.to is None:
             (ax.axvline if self.is_vertical else ax.axhline)(ends[0], **line)
@@ -170,11 +171,19 @@ class Legend:
     names: dict[str, Line2D] = field(default_factory=dict)
     meanings: dict[str, dict[str, None]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    marker: str = ""
+    has_lines: bool = False
 
     def name(self, label: str, handle: Line2D) -> None:
         """Add an entry that is no colour; one without a label is none."""
         if label:
             self.names.setdefault(label, handle)
+
+    def see(self, layer: Layer) -> None:
+        """Keep how a layer shows the colours, so that their entries look like what is drawn."""
+        if isinstance(layer.mark, PointMark) and not layer.says and not layer.is_spread:
+            self.marker = layer.mark.marker
+        self.has_lines |= isinstance(layer.mark, Line) and not layer.says
 
     def sentence(self) -> str:
         """What the marks mean: "Line and markers: mean over draws; faint points: single draws."."""
@@ -186,8 +195,10 @@ class Legend:
         found: dict[str, Line2D] = {}
         is_told = column == "pair" or len(self.colours) + len(self.names) > 1
         for value, look in self.colours.items() if is_told else ():
-            style = {"color": look.colour, "marker": look.marker, "linestyle": look.linestyle}
-            found[plain(value_text(column, value))] = Line2D([], [], **style, linewidth=1.6)
+            style: dict[str, Any] = {"color": look.colour, "linewidth": 1.6}
+            style["marker"] = self.marker or look.marker
+            style["linestyle"] = look.linestyle if self.has_lines else "none"
+            found[plain(value_text(column, value))] = Line2D([], [], **style)
         return {label: handle for label, handle in (found | self.names).items() if label.strip()}
 
 
@@ -242,10 +253,18 @@ def draw(plot: Plot, frame: pd.DataFrame, axes: np.ndarray) -> Legend:
 def add_legend(figure: Figure, legend: Legend, column: str) -> None:
     """Put one legend above all panels, where there is more than one thing to tell apart."""
     if handles := legend.handles(column):
-        # Inches of an entry in letters of 9 points; so many stand side by side without running out of the figure.
-        widest = 0.6 + 0.075 * max(map(len, handles))
-        columns = max(1, int(figure.get_size_inches()[0] / widest))
+        # Inches of the entries in letters of 9 points.
+        widths = [0.6 + 0.075 * len(label) for label in handles]
+        fitting = [n for n in range(1, len(widths) + 1) if _row_inches(widths, n) <= figure.get_figwidth()]
+        columns = max(fitting, default=1)
         figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=columns)
+        # Further rows of the legend must not take the room of the panels.
+        figure.set_figheight(figure.get_figheight() + 0.2 * (-(-len(handles) // columns) - 1))
+
+
+def _row_inches(widths: list[float], columns: int) -> float:
+    """The width of a legend of so many columns, filled one after another."""
+    return sum(float(max(part)) for part in np.array_split(widths, columns))
 
 
 @dataclass(frozen=True)
@@ -289,6 +308,7 @@ class _Panel:
         texts = [] if has_ends or layer.is_spread else [self._text(row, value) for row in table.itertuples()]
         layer.mark.draw(self.ax, table, look._replace(colour=layer.colour or look.colour), texts)
         self.legend.colours.setdefault(value, look)
+        self.legend.see(layer)
         meaning = layer.meaning(is_own=bool(table["is_own"].all()))
         self.legend.meanings.setdefault(meaning, {})[layer.mark.noun] = None
         if not has_ends:

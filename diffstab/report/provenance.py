@@ -6,14 +6,14 @@ import pandas as pd
 
 from diffstab.report.document import Section
 from diffstab.report.runs import Runs
-from diffstab.report.tables import HEADLINE, column, counts_text, is_recorded
+from diffstab.report.tables import HEADLINE, column, is_recorded
 from diffstab.report.words import column_of, counted, number_text
 
 _DEFORMATIONS = {
-    "delta_px": "mean displacement asked for: {} px",
-    "measured_delta_px": "measured: {} px",
+    "delta_px": "δ = {} px",
+    "measured_delta_px": "root mean square displacement of the fields drawn {} px",
     "temperature": "temperature {}",
-    "cutoff": "cut-off frequency {}",
+    "cutoff": "cut-off {}",
     "stability_images": "{} test images",
 }
 """How the columns that describe deformations are shown; pages of runs without deformations have none of them."""
@@ -75,16 +75,42 @@ def provenance(frame: pd.DataFrame, *, config: str) -> Section:
     facts = {
         "Records": str(len(frame)),
         "Deformations": _deformations(frame),
-        "Code (runs)": counts_text(commits),
-        "Machine (runs)": counts_text(column(frame, "hardware")),
+        "Code": _counted(commits),
+        "Machine": _counted(column(frame, "hardware")),
         "Versions": "; ".join(_versions(text) for text in versions),
-        "Started": " to ".join(dict.fromkeys([started.min(), started.max()])) if len(started) else "",
-        "Time": f"{number_text(float(seconds.sum()))} s over all runs" if seconds.notna().any() else "",
+        "Started": " to ".join(dict.fromkeys(map(_minute, [started.min(), started.max()])))
+        if len(started)
+        else "",
+        "Time": f"{_duration(float(seconds.sum()))} over all runs" if seconds.notna().any() else "",
     }
     if not any(name in frame for name in _DEFORMATIONS):
         del facts["Deformations"]
     known = [(label, value or "not recorded") for label, value in facts.items()]
     return Section("How the numbers were made", facts=known, source=config, anchor="provenance")
+
+
+def _counted(values: pd.Series) -> str:
+    """The different values, and of how many runs each is where there are several."""
+    counts = values.dropna().astype("str").value_counts()
+    return (
+        counts.index[0]
+        if len(counts) == 1
+        else "; ".join(f"{value} ({counted(count, 'run')})" for value, count in counts.items())
+    )
+
+
+def _minute(text: str) -> str:
+    """A recorded time to the minute: "2026-11-28 08:54 UTC"; text that is none as it stands."""
+    time = pd.to_datetime(text, errors="coerce", utc=True)
+    return text if pd.isna(time) else f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def _duration(seconds: float) -> str:
+    """A time in the unit that a person would use."""
+    for unit, name in ((3600, "h"), (60, "min")):
+        if seconds >= 2 * unit:
+            return f"{number_text(seconds / unit)} {name}"
+    return f"{number_text(seconds)} s"
 
 
 def _is_dirty(frame: pd.DataFrame) -> pd.Series:

@@ -138,40 +138,49 @@ def difference_frame(
     return pd.concat(found, ignore_index=True) if found else frame.iloc[:0].assign(pair="")
 
 
-def comparison_text(frame: pd.DataFrame, names: Sequence[str], method: str, baseline: str) -> str:
-    """Which of two methods has the lower values at the largest n, by how much, and whether that can be told.
+def comparison_text(frame: pd.DataFrame, names: Sequence[str], methods: Sequence[str]) -> str:
+    """Which of some methods has the lowest values at the largest n, by how much, and whether that can be told.
 
     Args:
         frame: Records of one data set.
         names: The quantities.
-        method: First method.
-        baseline: Second method.
+        methods: The methods; of more than two, the two lowest are compared.
 
     Returns:
         "at n = 1024 (5 draws) lazy (exact) has a lower R than feature, by 0.41 [0.27, 0.56]; ..."; "" where
-        no draw has both.
+        no draw has two of them.
     """
-    wide = difference_frame(frame, names, methods=[(method, baseline)])
     head, clauses = "", []
-    for name in names:
-        known = wide[column(wide, f"{DIFFERENCE}{name}").notna()]
-        if len(known):
-            last = known[known["n_train"] == known["n_train"].max()]
-            head = head or f"at n = {last['n_train'].iloc[0]} ({counted(len(last), 'draw')}) "
-            clauses.append(_clause(name, last[f"{DIFFERENCE}{name}"], method, baseline))
+    for name in names if len(methods) > 1 else ():
+        sides = (
+            side_by_side(frame[frame["method"].isin(methods)], name, DRAW, methods) if name in frame else None
+        )
+        if sides is None or (known := sides[sides.notna().sum(axis=1) > 1].reset_index()).empty:
+            continue
+        last = known[known["n_train"] == known["n_train"].max()]
+        pair = list(last[list(methods)].mean().sort_values(kind="stable").index[:2])
+        found = last[pair].dropna()
+        head = head or f"at n = {last['n_train'].iloc[0]} ({counted(len(found), 'draw')}) "
+        clauses.append(_clause(name, found[pair[1]] - found[pair[0]], pair, is_of_two=len(methods) == 2))
     return head + "; ".join(clauses)
 
 
-def _clause(name: str, differences: pd.Series, method: str, baseline: str) -> str:
-    """Which method is lower, or why that cannot be told."""
-    noun, names = column_of(name).noun, [value_text("method", one) for one in (method, baseline)]
+def _clause(name: str, differences: pd.Series, pair: Sequence[str], *, is_of_two: bool) -> str:
+    """Which method is the lower, or why that cannot be told; `differences` are those of the other one from it."""
+    noun, (lower, other) = column_of(name).noun, [value_text("method", one) for one in pair]
     mean, low, high, _ = mean_interval(differences)
-    plain = interval_text(name, mean, low, high, difference=True)
+    text = interval_text(name, mean, low, high, difference=True)
     if not np.isfinite(low):
-        return f"the {noun} of {names[0]} differs from that of {names[1]} by {plain}, and one draw is too few to tell"
+        return (
+            f"the {noun} of {other} differs from that of {lower} by {text}, and one draw is too few to tell"
+        )
     if low <= 0 <= high:
-        return f"the {noun} of {names[0]} and of {names[1]} cannot be told apart: they differ by {plain}"
-    lower, other = names if high < 0 else names[::-1]
-    ends = (mean, low, high) if low > 0 else (-mean, -high, -low)
-    text = interval_text(name, *ends, difference=True).replace("+", "")
-    return f"{lower} has a lower {noun} than {other}, by {text}"
+        those = (
+            f"the {noun} of {lower} and of {other}"
+            if is_of_two
+            else f"{lower} and {other} have the lowest {noun}, and"
+        )
+        return f"{those} cannot be told apart: they differ by {text}"
+    than = f"a lower {noun} than {other}" if is_of_two else f"the lowest {noun}, below that of {other}"
+    by = "," if is_of_two else ""
+    return f"{lower} has {than}{by} by {text.replace('+', '')}"

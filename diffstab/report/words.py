@@ -10,6 +10,8 @@ import pandas as pd
 
 from diffstab.report.intervals import DIFFERENCE
 from diffstab.results import parse_yaml
+from diffstab.results.numbers import number_text as number_text
+from diffstab.results.numbers import number_with_interval
 from diffstab.results.schema import Column, describe, ordered_values, value_name
 
 WORDS: dict[str, str] = parse_yaml(Path(__file__).with_suffix(".yaml").read_bytes())
@@ -23,19 +25,6 @@ _SYMBOLS = {"n_train": "n", "dimension": "d", "degree": "k"}
 """Columns that a panel or a point names by their symbol."""
 
 
-def number_text(value: float, *, decimals: int | None = None, signed: bool = False) -> str:
-    """A number for reading: three significant digits or the given decimals; a dash for NaN."""
-    if not math.isfinite(value):
-        return "–"
-    sign = "+" if signed else ""
-    if decimals is None:
-        if value != 0 and not 1e-3 <= abs(value) < 1e6:
-            return format(value, f"{sign}.2e").replace("-", "−")
-        whole = math.isclose(value, round(value), rel_tol=1e-12)
-        decimals = 0 if whole else max(0, 2 - math.floor(math.log10(abs(value))))
-    return format(value, f"{sign}z,.{decimals}f").replace("-", "−").replace(",", "\u202f")
-
-
 def interval_text(
     name: str | Column,
     mean: float,
@@ -47,15 +36,13 @@ def interval_text(
 ) -> str:
     """A recorded mean with its interval in display units: ``12.34 % [11.90, 12.78]``.
 
-    The half-width of the interval sets the decimals: one significant digit of it, two if it begins with 1 or 2.
-
     Args:
         name: Column of the record, or what it means: sets factor and unit.
         mean: Recorded value.
         low: Lower limit, NaN for none.
         high: Upper limit, NaN for none.
         difference: Whether the value is a difference of two recorded values; its sign is then always written.
-        decimals: Instead of those that the half-width sets.
+        decimals: Instead of those that the interval sets.
 
     Returns:
         The text, without brackets where there is no interval.
@@ -63,16 +50,8 @@ def interval_text(
     shown = name if isinstance(name, Column) else column_of(name)
     difference = difference or (isinstance(name, str) and name.startswith(DIFFERENCE))
     mean, low, high = (shown.factor * value for value in (mean, low, high))
-    unit = (shown.difference_unit if difference else shown.unit) if math.isfinite(mean) else ""
-    half = (high - low) / 2
-    if not math.isfinite(half):
-        return number_text(mean, decimals=decimals, signed=difference) + unit
-    if half > 0 and decimals is None:
-        power = math.floor(math.log10(half))
-        places = max(0, -power + (half < 3 * 10**power))
-        decimals = places if places <= 5 else None
-    texts = [number_text(value, decimals=decimals, signed=difference) for value in (mean, low, high)]
-    return f"{texts[0]}{unit} [{texts[1]}, {texts[2]}]"
+    unit = shown.difference_unit if difference else shown.unit
+    return number_with_interval(mean, low, high, unit=unit, signed=difference, decimals=decimals)
 
 
 def percent(share: float) -> str:

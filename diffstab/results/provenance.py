@@ -81,9 +81,13 @@ def _git(root: Path, *arguments: str) -> str | None:
 def _hardware() -> str:
     import torch
 
-    parts = [platform.node(), _processor(), f"{os.cpu_count()} cores", f"{torch.get_num_threads()} threads"]
+    parts = [platform.node(), _processor(), f"{os.cpu_count()} cores", _threads(torch.get_num_threads())]
     parts += [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return ", ".join(parts)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'' if count == 1 else 's'}"
 
 
 def _processor() -> str:

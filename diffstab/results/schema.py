@@ -57,6 +57,7 @@ _LISTED = {
     "seed": _of("axis", "Seed"),
     "method": _of("axis", "Method"),
     "optimiser": _of("axis", "Optimiser"),
+    "pair": _of("text", "Pair"),
     "width": _of("axis", "Width of the hidden layers", "width", "Width"),
     "restart": _of("axis", "Restart"),
     "regime": _of("text", "Regime"),

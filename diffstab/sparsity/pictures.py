@@ -214,5 +214,7 @@ def _discs(ax: Axes, places: Tensor, relative_masses: Tensor, signs: Tensor | No
     )
     if signs is not None:
         for label, colour in _COLOURS.items():
+            if colour not in colours:
+                continue
             ax.scatter([], [], s=40, color=colour, label=label)
         ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)

@@ -62,7 +62,7 @@ def test_differences_are_those_of_the_pairs_draw_by_draw(frame):
     mean = mean_interval(wide["delta_R"][wide["n_train"] == 32])
     assert row[1].value == pytest.approx(mean.mean)
     assert row[1].text.startswith("+")
-    assert row[2] == TableCell("5 of 5 (p = 0.0625)", 5)
+    assert row[2] == TableCell("5 of 5 (p = 0.062)", 5)
 
 
 def test_methods_without_a_lazy_one_are_compared_with_the_first(frame):
@@ -106,9 +106,26 @@ def test_the_comparison_says_who_is_lower_or_that_it_cannot_be_told(frame, shift
     noise = np.random.default_rng(0).normal(size=5) * spread
     values = {"lazy_exact": np.zeros(5), "feature": shift + noise - noise.mean()}
     known = frame.assign(R=[values[row.method][row.seed] + 2 for row in frame.itertuples()])
-    text = comparison_text(known, ["R"], "feature", "lazy_exact")
+    text = comparison_text(known, ["R"], ("feature", "lazy_exact"))
     assert text.startswith("at n = 128 (5 draws)")
     assert says in text
     single = known[known["seed"] == 0]
-    assert "one draw is too few to tell" in comparison_text(single, ["R"], "feature", "lazy_exact")
-    assert comparison_text(known, ["nothing"], "feature", "lazy_exact") == ""
+    assert "one draw is too few to tell" in comparison_text(single, ["R"], ("feature", "lazy_exact"))
+    assert comparison_text(known, ["nothing"], ("feature", "lazy_exact")) == ""
+
+
+@pytest.mark.parametrize(
+    ("third", "says"),
+    [
+        (1.0, "third has the lowest R, below that of lazy (exact) by 1.0"),
+        (2.0, "have the lowest R, and cannot be told"),
+    ],
+)
+def test_of_several_methods_the_two_lowest_are_compared(frame, third, says):
+    noise = np.random.default_rng(0).normal(size=5) * 0.01
+    values = {"lazy_exact": 2 + noise - noise.mean(), "feature": 3 + noise}
+    known = frame.assign(R=[values[row.method][row.seed] for row in frame.itertuples()])
+    other = known[known["method"] == "feature"].assign(method="third", R=third)
+    text = comparison_text(pd.concat([known, other]), ["R"], ("feature", "lazy_exact", "third"))
+    assert says in text
+    assert "feature" not in text

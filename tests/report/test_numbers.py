@@ -16,7 +16,7 @@ from diffstab.results.schema import describe, value_name
         (-2.5, "−2.50"),
         (-0.0, "0"),
         (12345.0, "12\u202f345"),
-        (1.5e-7, "1.50e−07"),
+        (1.5e-7, "1.50 × 10⁻⁷"),
         (np.nan, "–"),
         (np.inf, "–"),
     ],
@@ -34,6 +34,8 @@ def test_numbers_have_three_significant_digits(value, text):
         ((-1e-6, -0.05, 0.05), "0 % [−5, 5]"),
         ((0.3, np.nan, np.nan), "30 %"),
         ((np.nan, np.nan, np.nan), "–"),
+        ((0.0046, 0.0002, 0.0090), "0.46 % [0.02, 0.90]"),
+        ((5.25e-12, 2.25e-12, 8.26e-12), "5 [2, 8] × 10⁻¹⁰ %"),
     ],
 )
 def test_interval_sets_the_decimals(limits, text):

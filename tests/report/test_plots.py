@@ -84,6 +84,28 @@ def test_legend_and_caption_tell_of_nothing_that_is_not_drawn(frame):
     assert legend.sentence() == "Line and markers: mean over draws."
 
 
+def test_entries_of_a_legend_look_like_what_is_drawn(frame):
+    layers = (Layer(MEAN, MARKS["bars"]), Layer(MEAN, MARKS["diamonds"]))
+    for chosen, marker, lines in ((layers, {"D"}, {"None"}), (CURVE, {"o", "s"}, {"-"})):
+        _, legend = drawn(Plot("n_train", ("R",), chosen), frame)
+        entries = [legend.handles("method")[name] for name in ("feature", "lazy (exact)")]
+        assert {entry.get_marker() for entry in entries} == marker
+        assert {entry.get_linestyle() for entry in entries} == lines
+
+
+def test_a_legend_of_many_rows_leaves_the_panels_their_height(frame):
+    plot = Plot("n_train", ("R",), CURVE)
+    heights = []
+    for name in ("a", "a label that takes a row of its own, since it is so very long indeed"):
+        figure = Figure(figsize=(4.5, 3.7), layout="constrained")
+        legend = plots.draw(plot, plot.frame(frame), figure.subplots(1, 1, squeeze=False))
+        legend.name(name, legend.handles("method")["feature"])
+        plots.add_legend(figure, legend, "method")
+        figure.draw_without_rendering()
+        heights.append(figure.get_figheight() * figure.axes[0].get_position().height)
+    assert heights[1] == pytest.approx(heights[0], rel=0.08)
+
+
 def test_a_single_draw_has_the_interval_of_its_record(frame):
     single = frame[frame["seed"] == 0]
     _, legend = drawn(Plot("n_train", ("R",), CURVE), single)

@@ -10,7 +10,7 @@ import pandas as pd
 from diffstab.report.runs import Runs, data_sets
 from diffstab.report.summaries import mean_text
 from diffstab.report.tables import column, comparison_text, is_recorded, pairs, tidy_records
-from diffstab.report.words import column_of, counted, value_text
+from diffstab.report.words import column_of, counted, listed, value_text
 
 
 def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 def title(runs: Runs) -> str:
     """Who is compared on what."""
     names = [value_text("method", name) for name in sorted(set(runs.frame["method"]))]
-    who = "Feature and lazy training" if _has_regimes(runs) else " and ".join(names)
+    who = "Feature and lazy training" if _has_regimes(runs) else listed(names)
     return f"{who} on {data_sets(runs.frame)}"
 
 
@@ -42,8 +42,8 @@ def answer(runs: Runs) -> str:
     """Which method has the lower test error and R at the largest n."""
     texts = []
     for name, part in runs.frame.groupby("dataset", sort=True):
-        found = [comparison_text(part, ("test_error", "R"), *pair) for pair in pairs(part)[:1]]
-        text = "".join(found) or _alone(part)
+        methods = pairs(part)[:1] if _has_regimes(runs) else [tuple(sorted(set(part["method"])))]
+        text = "".join(comparison_text(part, ("test_error", "R"), one) for one in methods) or _alone(part)
         texts += [f"On {value_text('dataset', name)} {text}."] if text else []
     return " ".join(texts) or "No run has a test error yet."
 

@@ -19,7 +19,7 @@ from diffstab.measuring.measurement import cautions as measured_cautions
 from diffstab.measuring.rows import OUTPUT, Row
 from diffstab.report.document import Table, TableCell
 from diffstab.report.runs import Runs
-from diffstab.report.words import counted, listed
+from diffstab.report.words import capital, counted, listed, number_text
 from diffstab.streams import SCHEME
 
 _BY = ["deformation", "cutoff"]
@@ -70,19 +70,22 @@ def comparison_of(folder: Path, frame: pd.DataFrame) -> Comparison | None:
 def title(runs: Runs) -> str:
     """Which models on which data."""
     models = list(dict.fromkeys(runs.frame["model"]))
-    who = ", ".join(models) if len(models) <= 3 else f"{len(models)} models"
+    who = listed(models) if len(models) <= 3 else f"{len(models)} models"
     return f"Stability of {who} on {runs.frame['dataset'].iloc[0]}"
 
 
 def varied(runs: Runs) -> str:
-    """Models, deformations and layers."""
+    """Models, deformations and layers, where there are several."""
     frame = runs.frame
-    counts = [
-        counted(frame["model"].nunique(), "model"),
-        counted(len(frame[_BY].drop_duplicates()), "deformation"),
-        counted(frame["layer"].nunique(), "layer"),
-    ]
-    return f"{', '.join(counts)}; {int(frame['images'].max())} images."
+    models = list(dict.fromkeys(frame["model"]))
+    counts = {
+        f"the model ({listed(models)})": len(models),
+        f"the deformation ({len(frame[_BY].drop_duplicates())})": len(frame[_BY].drop_duplicates()),
+        f"the layer ({frame['layer'].nunique()})": frame["layer"].nunique(),
+    }
+    several = [text for text, count in counts.items() if count > 1]
+    what = capital(listed(several)) if several else "Nothing"
+    return f"{what}; on {counted(int(frame['images'].max()), 'image')}."
 
 
 def first_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -145,11 +148,15 @@ def outputs(runs: Runs) -> Iterator[Table]:
 def layers(runs: Runs) -> Iterator[Table]:
     """D, G and R of every layer."""
     names = ("model", "deformation", "layer")
-    yield _listing("layers", "All layers: value [95 % interval over images]", runs.frame, names)
+    if runs.frame["layer"].nunique() > 1:
+        yield _listing("layers", "All layers: value [95 % interval over images]", runs.frame, names)
 
 
 def _listing(name: str, caption: str, rows: pd.DataFrame, keys: Sequence[str]) -> Table:
-    shown = [key for key in keys if key in ("layer", "deformation") or rows[key].nunique() > 1]
+    places = rows[_BY].drop_duplicates()
+    told = {"deformation": len(places), "layer": 2, "model": rows["model"].nunique()}
+    shown = [key for key in keys if told[key] > 1] or ["model"]
+    caption += "" if len(places) > 1 else f", at {deformation_text(rows.iloc[0])}"
     headers = [{"model": "Model", "deformation": "Deformation", "layer": "Layer"}[key] for key in shown]
     names, with_accuracy = quantities(rows), "layer" not in keys
     lines = [
@@ -177,7 +184,7 @@ def _number_cells(row: Row, names: str, *, with_accuracy: bool) -> list[TableCel
 
 
 def _plain_cell(value: float) -> TableCell:
-    return TableCell(f"{value:.3g}" if np.isfinite(value) else "–", float(value))
+    return TableCell(number_text(value), float(value))
 
 
 def rankings(runs: Runs) -> Iterator[Table]:
@@ -187,14 +194,15 @@ def rankings(runs: Runs) -> Iterator[Table]:
         return
     lines = [
         [
-            TableCell(deformation_text(row), deformation_text(row)),
             TableCell(str(row["rank"]), float(row["rank"])),
             TableCell(row["model"], row["model"]),
             TableCell(interval_text(row, "R"), float(row["R"])),
         ]
         for row in found.ranking.to_dict("records")
     ]
-    yield Table("The most stable first", ["Deformation", "Rank", "Model", "R"], lines, "ranking")
+    yield _by_deformation(
+        Table("The most stable first", ["Rank", "Model", "R"], lines, "ranking"), found.ranking
+    )
 
 
 def pairs(runs: Runs) -> Iterator[Table]:
@@ -204,16 +212,25 @@ def pairs(runs: Runs) -> Iterator[Table]:
         return
     for what, sign in (("ratio", "a / b"), ("difference", "a − b")):
         lines = [_pair_cells(row, what) for row in found.pairs.to_dict("records")]
-        headers = ["Deformation", "a", "b", *(f"{name}: {sign}" for name in "DGR")]
+        headers = ["a", "b", *(f"{name}: {sign}" for name in "DGR")]
         caption = f"Two by two, {sign}, over the same resamples of the images [95 % interval]"
-        yield Table(caption, headers, lines, f"pairs-{what}")
+        yield _by_deformation(Table(caption, headers, lines, f"pairs-{what}"), found.pairs)
+
+
+def _by_deformation(table: Table, rows: pd.DataFrame) -> Table:
+    """The table with the deformation of each row before it; in its caption where there is but one."""
+    texts = [deformation_text(row) for row in rows.to_dict("records")]
+    if len(set(texts)) < 2:
+        return table._replace(caption=f"{table.caption}, at {texts[0]}")
+    lines = [[TableCell(text, text), *line] for text, line in zip(texts, table.rows, strict=True)]
+    return table._replace(headers=["Deformation", *table.headers], rows=lines)
 
 
 def _pair_cells(row: Row, what: str) -> list[TableCell]:
-    heads = [deformation_text(row), row["model_a"], row["model_b"]]
-    names = [f"{name}_{what}" for name in "DGR"]
-    numbers = [TableCell(interval_text(row, name), float(row[name])) for name in names]
-    return [*(TableCell(text, text) for text in heads), *numbers]
+    numbers = [
+        TableCell(interval_text(row, f"{name}_{what}"), float(row[f"{name}_{what}"])) for name in "DGR"
+    ]
+    return [*(TableCell(row[name], row[name]) for name in ("model_a", "model_b")), *numbers]
 
 
 def comparison_says(runs: Runs) -> Sequence[str]:
@@ -252,24 +269,21 @@ def layers_say(runs: Runs) -> Sequence[str]:
 
 def images_say(runs: Runs) -> Sequence[str]:
     """Where the tables of the images are."""
-    files = sorted(path.name for path in (runs.folders[0] / "tables").glob("*.csv"))
-    if not files:
+    if not any((runs.folders[0] / "tables").glob("*.csv")):
         return []
-    paths = listed([f"tables/{name}" for name in files])
     return [
-        "D_i and G_i are what an image adds: D is the mean of D_i, G that of G_i. Every image, with its file, label "
-        f"and prediction, is in {paths} of the results folder, as Parquet too."
+        "D and G are means over the images of what each one adds; the pictures show the images that add most and least "
+        "to D. Every image, with its file, label and prediction, is in the tables of the folder “tables” beside this "
+        "page's folder, one for each model, as CSV and as Parquet."
     ]
 
 
 def classes(runs: Runs) -> Iterator[Table]:
     """Means of D_i and G_i by class, of images with labels."""
-    rows = first_rows(runs.frame)
+    rows, found = first_rows(runs.frame), image_tables(runs.folders[0])
     lines = []
-    for label, frame in image_tables(runs.folders[0]).items():
-        one = rows[rows["model"] == label]
-        if one.empty:
-            continue
+    for label in [model for model in dict.fromkeys(rows["model"]) if model in found]:
+        frame, one = found[label], rows[rows["model"] == label]
         chosen = frame[
             (frame["deformation"] == one["deformation"].iloc[0]) & (frame["cutoff"] == one["cutoff"].iloc[0])
         ]
@@ -318,12 +332,13 @@ def methods(runs: Runs) -> Sequence[str]:
         "batch": "noise of the mean norm of the deformations",
     }.get(str(row["noise"]), f"noise of norm {row['noise']}")
     loaded = list(runs.frame["notes"].dropna()) if "notes" in runs.frame else []
-    return [
-        *(str(note) for note in dict.fromkeys(loaded) if note),
+    said = [
         "For a methods section: "
         f"“Stability was measured with diffstab {__version__} ({named}streams {SCHEME}): D, G and R as defined by "
         f"Petrini et al. (NeurIPS 2021), on {int(row['images'])} images of {row['dataset']} "
         f"({row['image_height']} × {row['image_width']} pixels, seed {row['seed']}), under {deformed}, with {noise}, "
-        f"{row['fields_per_image']} of each per image, as {_STATISTICS[str(row['statistic'])]}; "
+        f"{counted(int(row['fields_per_image']), 'draw')} of each per image, as {_STATISTICS[str(row['statistic'])]}; "
         "brackets are 95 % bootstrap intervals over images.”",
+        " ".join(str(note) for note in dict.fromkeys(loaded) if note),
     ]
+    return [text for text in said if text]

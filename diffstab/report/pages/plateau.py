@@ -49,7 +49,7 @@ def _from_width(part: pd.DataFrame) -> str:
         widths = span(list(seen["start"]), "neuron")
         over = f"median {seen['start'].median():g}, {counted(len(seen), 'draw')}"
     lower = percent(float(part["tolerance"].iloc[0]))
-    return f"from {widths} a hidden layer on ({over}) more neurons lower the loss by less than {lower}"
+    return f"beyond {widths} a hidden layer ({over}), more neurons lower the loss by less than {lower}"
 
 
 def too_narrow(runs: Runs) -> list[str]:
@@ -138,9 +138,12 @@ def _pruned(part: pd.DataFrame) -> str:
     smallest = best.groupby("seed")["loss"].transform("min")
     widest = best[best["width"] == best["width"].max()]
     heights = relative_heights(widest["pruned_loss"], smallest[widest.index])
-    left = dict.fromkeys(f"{end:g}" for end in (widest["neurons"].min(), widest["neurons"].max()))
+    width, fewest = int(widest["width"].iloc[0]), widest["neurons"].min()
+    if fewest == width:
+        return ""
+    left = dict.fromkeys(f"{end:g}" for end in (fewest, widest["neurons"].max()))
     return (
-        f"of the {int(widest['width'].iloc[0])} neurons of the widest nets {' to '.join(left)} are left when dead ones "
+        f"of the {width} neurons of the widest nets {' to '.join(left)} are left when dead ones "
         f"are dropped and aligned ones merged; their loss is then at most {percent(max(0.0, *heights))} above the "
         "smallest."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,10 @@ from diffstab.report.pages.measure import first_rows
 from diffstab.report.rendering import file_stem, render
 from diffstab.report.runs import Runs
 from diffstab.report.special import read_arrays
+from diffstab.report.words import number_text
 
 _MOST_MODELS = 6
+_LONGEST_NAME = 11
 _DISPLAYED = 160
 """Largest side of a shown image, pixels."""
 
@@ -48,7 +51,8 @@ def depth_pictures(runs: Runs) -> Iterator[Picture]:
     rendered = render(draw, size_inches=size, rows=lines, columns=columns)
     caption = (
         f"The layers in the order in which they run, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
-        "images. Where R falls, the model becomes blind to deformations; dotted: D of interpolation alone."
+        "images. Where R falls from layer to layer, the layers take away more of the deformation than of the noise. "
+        "Floor of D: what the blur by interpolation alone gives."
     )
     yield Picture("measure_depth", rendered, caption, f"{caption} {_ends(rows)}", wide=columns > 1)
 
@@ -59,7 +63,7 @@ def _outputs_picture(rows: pd.DataFrame) -> Picture:
     rendered = render(lambda axes: draw_models(axes[0, 0], rows), size_inches=size)
     caption = (
         f"The {rows['layer'].iloc[0]} of the models, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
-        "images, dashes the D of interpolation alone."
+        "images. Floor of D: what the blur by interpolation alone gives."
     )
     told = "; ".join(f"{row['model']}: R = {interval_text(row, 'R')}" for row in rows.to_dict("records"))
     return Picture("measure_depth", rendered, caption, f"{caption} {told}.")
@@ -119,8 +123,7 @@ def _draw_amounts(axes: np.ndarray, rows: pd.DataFrame, kind: str) -> None:
 
 def image_pictures(runs: Runs) -> Iterator[Picture]:
     """The least and the most stable images of each model, as they are and as they were deformed."""
-    for path in sorted(path for folder in runs.folders for path in (folder / "examples").glob("*.npz")):
-        label = path.name.split(".")[1]
+    for label, path in _example_files(runs):
         stem = f"measure_images-{file_stem(label)}"
         way_out = "Remove it to report without examples."
         stored = read_arrays(path, dict, what="the images that were measured", way_out=way_out)
@@ -129,16 +132,24 @@ def image_pictures(runs: Runs) -> Iterator[Picture]:
             continue
         rendered = render(
             partial(_draw_images, stored=stored),
-            size_inches=(1.35 * count + 0.4, 3.6),
+            size_inches=(1.35 * count + 0.4, 3.3),
             rows=2,
             columns=count,
         )
         half = count // 2
         caption = (
-            f"{label}: the {half} images with the largest D_i, then the {count - half} with the smallest, above their "
-            "deformed versions as they were measured. Titles: D_i; class → prediction."
+            f"{label}: the {half} images that add most to D, then the {count - half} that add least, above their "
+            "deformed versions. Titles: what the image adds; its class, and the prediction where it is another."
         )
         yield Picture(stem, rendered, caption, caption, as_png=True, wide=True)
+
+
+def _example_files(runs: Runs) -> list[tuple[str, Path]]:
+    """The files of images by their model, in the order of the records."""
+    paths = [path for folder in runs.folders for path in sorted((folder / "examples").glob("*.npz"))]
+    order = {file_stem(str(label)): place for place, label in enumerate(dict.fromkeys(runs.frame["model"]))}
+    found = [(path.name.split(".")[1], path) for path in paths]
+    return sorted(found, key=lambda one: order.get(one[0], len(order)))
 
 
 def _draw_images(axes: np.ndarray, stored: dict[str, np.ndarray]) -> None:
@@ -148,8 +159,9 @@ def _draw_images(axes: np.ndarray, stored: dict[str, np.ndarray]) -> None:
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
         known, predicted = str(stored["class"][index]), str(stored["predicted_class"][index])
-        named = f"{known} → {predicted}" if known and predicted else known or predicted
-        axes[0, index].set_title(f"{stored['D_i'][index]:.2g}\n{named[:22]}", loc="center", fontsize=7)
+        names = [name[:_LONGEST_NAME] for name in dict.fromkeys([known, predicted]) if name]
+        title = "\n".join([number_text(float(stored["D_i"][index])), " → ".join(names)])
+        axes[0, index].set_title(title, loc="center", fontsize=8)
     for ax, name in zip(axes[:, 0], ("Image", "Deformed"), strict=True):
         ax.set_ylabel(name)
 

@@ -29,7 +29,7 @@ found.figures = [...document.querySelectorAll("figure")].map((figure) => {
            plate: box(figure.querySelector(".plate")).width, wide: figure.classList.contains("wide") };
 });
 found.beyond = [...document.querySelectorAll("body *")].filter((element) => box(element).right > innerWidth + 1
-  && !element.closest(".plate, .scroll, pre")).map((element) => element.tagName + "." + element.className);
+  && !element.closest(".plate, .scroll, pre, nav ul")).map((element) => element.tagName + "." + element.className);
 found.tables = Math.max(...[...document.querySelectorAll("table")].map((table) => box(table).right));
 found.unlabelled = [...document.querySelectorAll("img, [role=img]")]
   .filter((element) => !(element.alt || element.getAttribute("aria-label"))).length;

@@ -36,7 +36,7 @@ def answer(runs):
 
 def test_the_answer_is_that_of_the_judge():
     said = answer(runs_of())
-    assert said.startswith("The forces on each layer cancel: the largest imbalance of any layer and draw")
+    assert said.startswith("The forces on each layer cancel: the largest imbalance at the end")
     assert "Classes move apart in every hidden layer" in said
     assert "Neurons line up in every hidden layer" in said
     assert said.count("3 draws") == 3

@@ -63,12 +63,12 @@ def test_the_page_repeats_to_the_byte(folder):
 
 def test_the_answer_says_from_which_width_on(runs):
     assert answer(runs()) == (
-        "Teacher, n = 8, one hidden layer: from 4 [4, 6] neurons a hidden layer on (one draw) more neurons "
+        "Teacher, n = 8, one hidden layer: beyond 4 [4, 6] neurons a hidden layer (one draw), more neurons "
         "lower the loss by less than 1 %."
     )
     two = answer(runs(seeds=(0, 1), depth=3, dataset="mnist"))
     assert two.startswith(
-        "MNIST, n = 8, two hidden layers: from 4 neurons a hidden layer on (median 4, 2 draws)"
+        "MNIST, n = 8, two hidden layers: beyond 4 neurons a hidden layer (median 4, 2 draws)"
     )
     short = answer(runs(widths=(1, 2, 3)))
     assert (
@@ -121,7 +121,7 @@ def test_percentages_have_two_digits():
         "1.2 %",
         "0 %",
         "1\u202f200 %",
-        "5.00e+06-fold",
+        "5.00 × 10⁶-fold",
         "infinitely",
     ]
 

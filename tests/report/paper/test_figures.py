@@ -103,14 +103,14 @@ def test_exact_trained_and_lazy_share_a_figure_over_the_dimensions(drawn):
 
 
 def test_paired_differences_of_three_data_sets_in_their_order(drawn):
-    table = drawn["test_error_vs_n"].tables[0]
+    table, signs = drawn["test_error_vs_n"].tables[:2]
     assert list(dict.fromkeys(row[0].text for row in table.rows)) == [
         "MNIST",
         "Fashion-MNIST",
         "CIFAR-10 (JPEG)",
     ]
     # The made-up feature error lies above the lazy one on every draw.
-    assert all(row[table.headers.index("above 0")].text.startswith("2 of 2") for row in table.rows)
+    assert all(row[signs.headers.index("Test error")].text.startswith("2 of 2") for row in signs.rows)
 
 
 def test_a_start_for_each_optimiser_and_seed_and_no_second_verdict(drawn):
