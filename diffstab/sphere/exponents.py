@@ -92,8 +92,8 @@ def fit_exponent(
 ) -> ExponentFit:
     """Fit beta of eps(n) = A n^-beta exp(c n^-omega), to first order in c that of A n^-beta (1 + c n^-omega).
 
-    A line through log error keeps what is left of the small sizes: its interval held the limit in none to 20 % of
-    curves whose error has a factor exp(n_min / 2n). So the correction is always fitted, never tested for. omega is
+    A line through log error keeps what is left of the small sizes: its interval held the limit in at most a fifth
+    of curves whose error has a factor exp(n_min / 2n). So the correction is always fitted, never tested for. omega is
     not known: the interval holds every beta that some omega from `slowest` to `FASTEST` fits, in the joint region of
     both, sum of squares <= least + 2 F s^2, with Fisher's F of 2 and N - 4 degrees of freedom for N draws.
 
