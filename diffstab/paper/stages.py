@@ -55,7 +55,7 @@ _FULL = "paper/full/sphere_"
 _LISTED = (
     ("images_mnist", "compare", 8, "experiment/mnist", _IMAGES),
     ("images_fashion", "compare", 7.5, "experiment/fashion", _IMAGES),
-    ("images_cifar10", "compare", 9.5, "experiment/cifar10_jpeg", _IMAGES),
+    ("images_cifar10", "compare", 6.5, "experiment/cifar10_jpeg", _IMAGES),
     ("sphere_constant", "sphere curve", 7, "", "d = 2, 3, 5; 5 seeds"),
     ("sphere_gaussian", "sphere curve", 3, f"{_FULL}gaussian", ""),
     ("sphere_anisotropic", "sphere curve", 2, f"{_FULL}anisotropic", ""),
