@@ -55,19 +55,19 @@ _FULL = "paper/full/sphere_"
 _LISTED = (
     ("images_mnist", "compare", 8, "experiment/mnist", _IMAGES),
     ("images_fashion", "compare", 7.5, "experiment/fashion", _IMAGES),
-    ("images_cifar10", "compare", 9.5, "experiment/cifar10_jpeg", _IMAGES),
+    ("images_cifar10", "compare", 6.5, "experiment/cifar10_jpeg", _IMAGES),
     ("sphere_constant", "sphere curve", 9, "", "d = 2, 3, 5; 5 seeds"),
     ("sphere_gaussian", "sphere curve", 4, f"{_FULL}gaussian", ""),
     ("sphere_anisotropic", "sphere curve", 2, f"{_FULL}anisotropic", ""),
-    ("sphere_trained", "sphere curve", 3, f"{_FULL}trained", _TRAINED),
+    ("sphere_trained", "sphere curve", 5, f"{_FULL}trained", _TRAINED),
     ("forces_mnist", "forces", 0.5, "", ""),
-    ("plateau_mnist", "plateau", 4, "paper/full/plateau_mnist", _TRIALS),
-    ("plateau_mnist_shallow", "plateau", 3.5, "paper/full/plateau_mnist_shallow", ""),
+    ("plateau_mnist", "plateau", 4.5, "paper/full/plateau_mnist", _TRIALS),
+    ("plateau_mnist_shallow", "plateau", 4.5, "paper/full/plateau_mnist_shallow", ""),
     ("plateau_teacher", "plateau", 1, "", _TRIALS),
     ("plateau_bipartite", "plateau", 0.5, "", ""),
     ("plateau_onehot", "plateau", 0.1, "", ""),
     ("plateau_scalar", "plateau", 0.8, "", ""),
-    ("plateau_optimisers", "plateau", 1.5, "", ""),
+    ("plateau_optimisers", "plateau", 2.5, "", ""),
 )
 
 STAGES: dict[str, Stage] = {

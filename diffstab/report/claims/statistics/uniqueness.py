@@ -58,4 +58,4 @@ def _solved(costs: _Array, **constraints: object) -> float:
 
 def _neurons(points: _Array) -> _Array:
     angles = np.linspace(0, 2 * np.pi, DIRECTIONS, endpoint=False)
-    return np.maximum(points @ np.stack([np.cos(angles), np.sin(angles)]), 0.0)
+    return np.asarray(np.maximum(points @ np.stack([np.cos(angles), np.sin(angles)]), 0.0))
