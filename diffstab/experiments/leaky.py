@@ -94,8 +94,8 @@ class LeakyExperiment(L2Experiment):
                 yield cell, {**self._columns(nets, shared, cell["restart"]), "train_seconds": seconds}
 
     def _nets(self, points: ProblemPoints, layers: int) -> LeakyNets:
-        options = {"layers": layers, "width": self.width, "effective_depth": self.effective_depth}
-        return LeakyNets(self.problem(points), **options)
+        width, rate = self.width, self.effective_depth
+        return LeakyNets(self.problem(points), layers=layers, width=width, effective_depth=rate)
 
     def _columns(self, nets: LeakyNets, points: ProblemPoints, index: int) -> dict[str, Any]:
         flat, motion, problem = nets.flat[index : index + 1], nets.motion(index), nets.problem
