@@ -5,7 +5,7 @@ from importlib import import_module
 from diffstab.report.claims.statistics.registry import Measurement, measure, statistic, statistic_named
 
 # A module that is imported here registers what it has.
-for _name in ("draws", "sphere", "fields", "plateaus", "forces", "identities"):
+for _name in ("draws", "sphere", "fields", "plateaus", "forces", "identities", "thresholds", "filters"):
     import_module(f"{__name__}.{_name}")
 
 __all__ = ["Measurement", "measure", "statistic", "statistic_named"]
