@@ -60,6 +60,12 @@ _LISTED = {
     "pair": _of("text", "Pair"),
     "width": _of("axis", "Width of the hidden layers", "width", "Width"),
     "restart": _of("axis", "Restart"),
+    "levels": _of("axis", "Levels L", "number of levels", "L"),
+    "synonyms": _of("axis", "Synonyms m", "number of synonyms", "m"),
+    "empty": _of("axis", "Empty places s₀", "number of empty places", "s₀"),
+    "multiple": _of("axis", "n over n_c m^L (s₀ + 1)²", "multiple", "Multiple"),
+    "known_size": Column("Training points by theory", "number of training points by theory", "Theory"),
+    "chance": _share("Error of a guess", "error of a guess", "Chance"),
     "regime": _of("text", "Regime"),
     "predictor": _of("text", "Predictor"),
     "architecture": _of("text", "Architecture"),
@@ -83,6 +89,11 @@ _LISTED = {
     "G": Column("Sensitivity to noise, G", "G", "G"),
     "R": Column("Relative stability, R", "R", "R"),
     "E": Column("Sensitivity to deformations beside moving, E", "E", "E"),
+    **{
+        f"{letter}_{change}": Column(f"Sensitivity {to} {words}, {letter}", f"{letter} under {words}", letter)
+        for change, words in (("synonyms", "synonyms"), ("moves", "moves of features"))
+        for letter, to in (("D", "to"), ("G", "to noise as large as"), ("R", "relative to noise, to"))
+    },
     "D_rotation": Column("Sensitivity to rotations, D", "D", "D"),
     "D_rotation_numerator": Column("Mean square change by rotation", "change by rotation", "Change"),
     "steps": Column("Steps", "number of steps", "Steps"),

@@ -15,7 +15,7 @@ from diffstab.results import read_records
 
 ALL = sorted((Path(__file__).parents[2] / "configs" / "experiment").glob("*.yaml"))
 SPHERE = [path for path in ALL if path.stem.startswith("sphere_")]
-FILES = [path for path in ALL if path not in SPHERE]
+FILES = [path for path in ALL if not path.stem.startswith(("sphere_", "hierarchy"))]
 
 
 def small(experiment, data):

@@ -17,10 +17,11 @@ from diffstab.report.runs import Runs, kind_of
 from diffstab.report.special.circle import field_pictures
 from diffstab.report.words import WORDS
 from tests.references.force_records import write_force_records
+from tests.references.hierarchy_records import hierarchy_records
 from tests.references.plateau_records import write_plateau_records
 from tests.references.sphere_curves import sphere_records
 
-KINDS = ("images", "sphere", "plateau", "forces", "sandpile")
+KINDS = ("images", "sphere", "plateau", "forces", "hierarchy", "sandpile")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,7 @@ def folders(make_records, make_folder, tmp_path_factory):
         "sphere": make_folder(root / "sphere", sphere_records(dimensions=(2, 3))),
         "plateau": write_plateau_records(root / "plateau", seeds=(0, 1), nets=["weights", "shrinking"]),
         "forces": write_force_records(root / "forces"),
+        "hierarchy": make_folder(root / "hierarchy", hierarchy_records(moves=True)),
         "sandpile": make_folder(root / "sandpile", piles),
     }
 

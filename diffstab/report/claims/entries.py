@@ -21,7 +21,7 @@ from diffstab.results.schema import is_listed
 _LAST = 1000
 _FIELDS = {one.name for one in fields(Claim)}
 _WORDS = {
-    "kind": ("", "images", "sphere", "plateau", "forces"),
+    "kind": ("", "images", "sphere", "plateau", "forces", "hierarchy"),
     "sizes": ("all", "larger half", "largest"),
     "show": ("worst", "last", "first", "mean"),
 }

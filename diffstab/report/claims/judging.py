@@ -96,7 +96,8 @@ def judge(folders: Mapping[str, Path], *, claims: Sequence[Claim] | None = None)
         ready: pd.DataFrame = page_of(kind).code.prepare(read_records(folders[stage]), config)
         return ready.assign(stage=stage)
 
-    return [_judgement(claim, records) for claim in (sources_claims() if claims is None else claims)]
+    listed = sources_claims() if claims is None else claims
+    return [_judgement(claim, records) for claim in listed if claim.stage or not claim.kind]
 
 
 def judge_records(

@@ -5,7 +5,18 @@ from importlib import import_module
 from diffstab.report.claims.statistics.registry import Measurement, measure, statistic, statistic_named
 
 # A module that is imported here registers what it has.
-for _name in ("draws", "sphere", "fields", "plateaus", "forces", "identities", "uniqueness"):
+_MODULES = (
+    "draws",
+    "sphere",
+    "fields",
+    "plateaus",
+    "forces",
+    "identities",
+    "uniqueness",
+    "thresholds",
+    "filters",
+)
+for _name in _MODULES:
     import_module(f"{__name__}.{_name}")
 
 __all__ = ["Measurement", "measure", "statistic", "statistic_named"]
