@@ -50,6 +50,8 @@ def depth_pictures(runs: Runs) -> Iterator[Picture]:
         f"The layers in the order in which they run, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
         "images. Where R falls, the model becomes blind to deformations; dotted: D of interpolation alone."
     )
+    if "E" in quantities(rows):
+        caption += " E is D without what merely moves with the image."
     yield Picture("measure_depth", rendered, caption, f"{caption} {_ends(rows)}", wide=columns > 1)
 
 
