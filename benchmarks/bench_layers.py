@@ -5,7 +5,8 @@ batches [x; tau x; x + eta] and keeps nothing. Against it stand passes of `Layer
 over the output alone, one layer for each block, and all modules (leaves and blocks). Baseline and passes take turns
 batch by batch, so that a change in the machine's load meets all; the table has the median time of a batch, and the
 median and the range of the ratio. What a pass does once, at its start, is told apart. ``--memory`` shows the largest
-memory of fresh processes that measure 200 and 2,000 images by `measure`, all modules, and their ratio.
+memory of fresh processes that measure 200 and 2,000 images by `measure`, all modules, and their ratio; ``--side 32``
+shows what the images themselves add, in a fiftieth of the time.
 """
 
 import argparse
@@ -39,23 +40,23 @@ def layer_sets(net):
     return {"output": [""], "a layer per block (8)": blocks, f"all modules ({len(names)})": names}
 
 
-def batch_of(place):
+def batch_of(place, side=SIDE):
     generator = torch.Generator().manual_seed(place)
-    images = torch.rand(BATCH, 3, SIDE // 8, SIDE // 8, generator=generator)
-    return nn.functional.interpolate(images, size=SIDE, mode="bilinear")
+    images = torch.rand(BATCH, 3, side // 8, side // 8, generator=generator)
+    return nn.functional.interpolate(images, size=side, mode="bilinear")
 
 
 class Made(torch.utils.data.Dataset):
     """So many images, made when they are asked for."""
 
-    def __init__(self, count):
-        self.count = count
+    def __init__(self, count, side):
+        self.count, self.side = count, side
 
     def __len__(self):
         return self.count
 
     def __getitem__(self, number):
-        return batch_of(number)[0], number % 10
+        return batch_of(number, self.side)[0], number % 10
 
 
 def started(net, layers):
@@ -93,10 +94,11 @@ def times(batches):
         print(f"{name:24} {line}  {min(ratios):.2f} to {max(ratios):.2f}  {begin}")
 
 
-def largest_memory(images):
+def largest_memory(images, side):
     """Largest memory of this process in MB after a pass over all modules."""
     settings = PassSettings(deltas=("8px",), layers=("*",), bootstrap=100)
-    found = measure(resnet(), Made(images), settings=settings, devices=DeviceSettings("cpu"))
+    devices = DeviceSettings("cpu", batch_size=None if side == SIDE else BATCH)
+    found = measure(resnet(), Made(images, side), settings=settings, devices=devices)
     assert len(found.images) == images
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -106,10 +108,11 @@ def main():
     parser.add_argument("--batches", type=int, default=12, help="Batches that are timed.")
     parser.add_argument("--memory", action="store_true", help="Measure memory, not time.")
     parser.add_argument("--images", type=int, default=0, help="Only print the memory for so many images.")
+    parser.add_argument("--side", type=int, default=SIDE, help="Of the images of which memory is measured.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.images:
-        print(f"{largest_memory(options.images):.0f}")
+        print(f"{largest_memory(options.images, options.side):.1f}")
         return
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
@@ -122,10 +125,11 @@ def main():
         return
     megabytes = []
     for images in (200, 2000):
-        command = [sys.executable, "-m", "benchmarks.bench_layers", "--images", str(images)]
+        command = [sys.executable, "-m", "benchmarks.bench_layers"]
+        command += ["--images", str(images), "--side", str(options.side)]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
         megabytes.append(float(answer.stdout.split()[-1]))
-        print(f"{images} images: {megabytes[-1]:.0f} MB at most")
+        print(f"{images} images of {options.side} px: {megabytes[-1]:.0f} MB at most")
     print(f"ratio {megabytes[1] / megabytes[0]:.3f}")
 
 

@@ -54,6 +54,8 @@ def depth_pictures(runs: Runs) -> Iterator[Picture]:
         "images. Where R falls from layer to layer, the layers take away more of the deformation than of the noise. "
         "Floor of D: what the blur by interpolation alone gives."
     )
+    if "E" in quantities(rows):
+        caption += " E is D without what merely moves with the image."
     yield Picture("measure_depth", rendered, caption, f"{caption} {_ends(rows)}", wide=columns > 1)
 
 
