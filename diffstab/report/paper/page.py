@@ -32,11 +32,10 @@ SOURCES = (
     "(NeurIPS 2022)",
 )
 _READING = (
-    "Each claim has a rule, stated beside it, that was settled before its numbers were made; the rule gives the "
-    "verdict. “No effect” means: none larger than a margin that was fixed beforehand. “Undecided” is a verdict too, "
-    "and says which effect would have been seen. q is the p-value adjusted for all claims at once "
-    "(Benjamini–Hochberg): above 0.05 the verdict falls. A verdict leads to its figure and rule. Time is that of all "
-    "runs behind a claim, on one core."
+    "Each claim has a rule, stated beside it; the rule gives the verdict. “No effect” means: none larger than a "
+    "margin that was fixed beforehand. “Undecided” is a verdict too, and says which effect would have been "
+    "seen. q is the p-value adjusted for all claims at once (Benjamini–Hochberg): above 0.05 the "
+    "verdict falls. A verdict leads to its figure and rule. Time is that of all runs behind a claim, on one core."
 )
 _QUESTION = (
     "Do the statements of the two papers on features, stability and sparsity hold when they are run anew?"
@@ -173,7 +172,7 @@ def _q_cell(one: Judgement, adjusted: float) -> TableCell:
     if one.claim.certain:
         return TableCell("cannot fail", -1.0)
     left = verdict_at(one, adjusted)
-    text = number_text(adjusted) if adjusted >= 1e-3 or np.isnan(adjusted) else "< 0.001"
+    text = number_text(adjusted) if adjusted >= 1e-3 or np.isnan(adjusted) else "<\u00a00.001"
     return TableCell(text + (f": {left}" if left != one.verdict else ""), adjusted)
 
 
