@@ -136,7 +136,7 @@ def _lead(judged: Sequence[Judgement]) -> Section:
     """The words that are used, the sources, and how many claims hold, one by one and after correction."""
     certain = sum(bool(one.claim.certain) and one.verdict == HOLDS for one in judged)
     answer = f"Of {len(judged)} claims {counts_text((one.verdict for one in judged), certain=certain)}."
-    found = [("Sources", "; ".join(SOURCES)), ("Answer", answer)]
+    found = [("Answer", answer), ("Sources", "; ".join(SOURCES))]
     pairs = list(zip(judged, corrected(judged), strict=True))
     family = [(one, adjusted) for one, adjusted in pairs if np.isfinite(adjusted.bh)]
     if family:
@@ -146,7 +146,7 @@ def _lead(judged: Sequence[Judgement]) -> Section:
             f"{kept[1]} whatever their",
         )
         text = f"Of the {len(family)} that draws decide, {texts[0]}; {texts[1]} dependence (Benjamini–Yekutieli)."
-        found.append(("All tests at once", text))
+        found.insert(1, ("All tests at once", text))
     return Section("In short", words=defined(_WORDS), verdicts=found, anchor="short")
 
 
