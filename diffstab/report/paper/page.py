@@ -32,11 +32,10 @@ SOURCES = (
     "(NeurIPS 2022)",
 )
 _READING = (
-    "Each claim has a rule, stated beside it, that was settled before its numbers were made; the rule gives the "
-    "verdict. “No effect” means: none larger than a margin that was fixed beforehand. “Undecided” is a verdict too, "
-    "and says which effect would have been seen. q is the p-value adjusted for all claims at once "
-    "(Benjamini–Hochberg): above 0.05 the verdict falls. A verdict leads to its figure and rule. Time is that of all "
-    "runs behind a claim, on one core."
+    "Each claim has a rule, stated beside it; the rule gives the verdict. “No effect” means: none larger than a "
+    "margin that was fixed beforehand. “Undecided” is a verdict too, and says which effect would have been "
+    "seen. q is the p-value adjusted for all claims at once (Benjamini–Hochberg): above 0.05 the "
+    "verdict falls. A verdict leads to its figure and rule. Time is that of all runs behind a claim, on one core."
 )
 _QUESTION = (
     "Do the statements of the two papers on features, stability and sparsity hold when they are run anew?"
@@ -137,7 +136,7 @@ def _lead(judged: Sequence[Judgement]) -> Section:
     """The words that are used, the sources, and how many claims hold, one by one and after correction."""
     certain = sum(bool(one.claim.certain) and one.verdict == HOLDS for one in judged)
     answer = f"Of {len(judged)} claims {counts_text((one.verdict for one in judged), certain=certain)}."
-    found = [("Answer", answer)]
+    found = [("Answer", answer), ("Sources", "; ".join(SOURCES))]
     pairs = list(zip(judged, corrected(judged), strict=True))
     family = [(one, adjusted) for one, adjusted in pairs if np.isfinite(adjusted.bh)]
     if family:
@@ -147,8 +146,7 @@ def _lead(judged: Sequence[Judgement]) -> Section:
             f"{kept[1]} whatever their",
         )
         text = f"Of the {len(family)} that draws decide, {texts[0]}; {texts[1]} dependence (Benjamini–Yekutieli)."
-        found.append(("All tests at once", text))
-    found.append(("Sources", "; ".join(SOURCES)))
+        found.insert(1, ("All tests at once", text))
     return Section("In short", words=defined(_WORDS), verdicts=found, anchor="short")
 
 
@@ -174,7 +172,7 @@ def _q_cell(one: Judgement, adjusted: float) -> TableCell:
     if one.claim.certain:
         return TableCell("cannot fail", -1.0)
     left = verdict_at(one, adjusted)
-    text = number_text(adjusted) if adjusted >= 1e-3 or np.isnan(adjusted) else "< 0.001"
+    text = number_text(adjusted) if adjusted >= 1e-3 or np.isnan(adjusted) else "<\u00a00.001"
     return TableCell(text + (f": {left}" if left != one.verdict else ""), adjusted)
 
 
