@@ -12,6 +12,7 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import write_atomically
+from diffstab.results.numbers import number_text, number_with_interval
 from diffstab.zoo.rows import read_table
 
 _MARKED = re.compile(r"(<!-- zoo ([\w.-]+)(?: where ([^\n]+?))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -68,9 +69,7 @@ def law_text(frame: pd.DataFrame) -> str:
 
 def _interval(row: Mapping[Any, Any], name: str) -> str:
     value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
-    if math.isnan(low):
-        return f"{value:.3g}"
-    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    return number_text(value) if math.isnan(low) else number_with_interval(value, low, high)
 
 
 def _lines(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
