@@ -53,20 +53,20 @@ _TRAINED = "d = 2, 3, 5; n = 8 to 1024; width 10 000; up to 10^7 steps; 5 seeds"
 _TRIALS = "three trials of each width"
 _FULL = "paper/full/sphere_"
 _LISTED = (
-    ("images_mnist", "compare", 8, "experiment/mnist", _IMAGES),
-    ("images_fashion", "compare", 7.5, "experiment/fashion", _IMAGES),
+    ("images_mnist", "compare", 7.5, "experiment/mnist", _IMAGES),
+    ("images_fashion", "compare", 7, "experiment/fashion", _IMAGES),
     ("images_cifar10", "compare", 6.5, "experiment/cifar10_jpeg", _IMAGES),
-    ("sphere_constant", "sphere curve", 9, "", "d = 2, 3, 5; 5 seeds"),
-    ("sphere_gaussian", "sphere curve", 4, f"{_FULL}gaussian", ""),
+    ("sphere_constant", "sphere curve", 8, "", "d = 2, 3, 5; 5 seeds"),
+    ("sphere_gaussian", "sphere curve", 8, f"{_FULL}gaussian", ""),
     ("sphere_anisotropic", "sphere curve", 2, f"{_FULL}anisotropic", ""),
-    ("sphere_trained", "sphere curve", 5, f"{_FULL}trained", _TRAINED),
+    ("sphere_trained", "sphere curve", 4.5, f"{_FULL}trained", _TRAINED),
     ("forces_mnist", "forces", 0.5, "", ""),
     ("plateau_mnist", "plateau", 4.5, "paper/full/plateau_mnist", _TRIALS),
-    ("plateau_mnist_shallow", "plateau", 4.5, "paper/full/plateau_mnist_shallow", ""),
-    ("plateau_teacher", "plateau", 1, "", _TRIALS),
-    ("plateau_bipartite", "plateau", 0.5, "", ""),
-    ("plateau_onehot", "plateau", 0.1, "", ""),
-    ("plateau_scalar", "plateau", 0.8, "", ""),
+    ("plateau_mnist_shallow", "plateau", 4, "paper/full/plateau_mnist_shallow", ""),
+    ("plateau_teacher", "plateau", 1.5, "", _TRIALS),
+    ("plateau_bipartite", "plateau", 1, "", ""),
+    ("plateau_onehot", "plateau", 0.2, "", ""),
+    ("plateau_scalar", "plateau", 1, "", ""),
     ("plateau_optimisers", "plateau", 2.5, "", ""),
 )
 
