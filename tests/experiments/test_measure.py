@@ -224,3 +224,12 @@ def test_outputs_alone_stand_side_by_side(there):
     assert "The output of the models" in page
     assert "narrow: R = " in page
     assert "wide: R = " in page
+
+
+def test_the_page_names_the_confidence_of_its_intervals(there, capsys):
+    words = ["--confidence", "0.8", "--layers", "first", "--results", "out"]
+    assert main(["measure", *ONE, "--deltas", "0.4px", *words]) == 0
+    page = (there / "out" / "report" / "index.html").read_text()
+    assert "80 % interval" in page
+    assert "80 % bootstrap intervals" in page
+    assert "95 %" not in page

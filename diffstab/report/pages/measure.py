@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -65,6 +66,12 @@ def comparison_of(folder: Path, frame: pd.DataFrame) -> Comparison | None:
         {label: tables[label] for label in same}, seed=int(first["seed"]), statistic=first["statistic"]
     )
     return Comparison(pairs, ranking(outputs[outputs["model"].isin(same)], pairs))
+
+
+def level(frame: pd.DataFrame) -> str:
+    """The confidence of the intervals of records, of all of them where they differ."""
+    found = {json.loads(str(config)).get("confidence", 0.95) for config in frame["config"]}
+    return listed([f"{100 * one:g} %" for one in sorted(found)])
 
 
 def title(runs: Runs) -> str:
@@ -141,7 +148,7 @@ def outputs(runs: Runs) -> Iterator[Table]:
     """D, G and R of the outputs under every deformation, with the accuracy."""
     rows = runs.frame[runs.frame["layer"] == OUTPUT]
     yield _listing(
-        "outputs", "The outputs: value [95 % interval over images]", rows, ("model", "deformation")
+        "outputs", f"The outputs: value [{level(rows)} interval over images]", rows, ("model", "deformation")
     )
 
 
@@ -149,7 +156,8 @@ def layers(runs: Runs) -> Iterator[Table]:
     """D, G and R of every layer."""
     names = ("model", "deformation", "layer")
     if runs.frame["layer"].nunique() > 1:
-        yield _listing("layers", "All layers: value [95 % interval over images]", runs.frame, names)
+        caption = f"All layers: value [{level(runs.frame)} interval over images]"
+        yield _listing("layers", caption, runs.frame, names)
 
 
 def _listing(name: str, caption: str, rows: pd.DataFrame, keys: Sequence[str]) -> Table:
@@ -338,7 +346,7 @@ def methods(runs: Runs) -> Sequence[str]:
         f"Petrini et al. (NeurIPS 2021), on {int(row['images'])} images of {row['dataset']} "
         f"({row['image_height']} × {row['image_width']} pixels, seed {row['seed']}), under {deformed}, with {noise}, "
         f"{counted(int(row['fields_per_image']), 'draw')} of each per image, as {_STATISTICS[str(row['statistic'])]}; "
-        "brackets are 95 % bootstrap intervals over images.”",
+        f"brackets are {level(runs.frame)} bootstrap intervals over images.”",
         " ".join(str(note) for note in dict.fromkeys(loaded) if note),
     ]
     return [text for text in said if text]

@@ -14,7 +14,7 @@ from diffstab.measuring.measurement import deformation_text, interval_text, quan
 from diffstab.measuring.pictures import draw_depth, draw_models, draw_plane
 from diffstab.measuring.rows import OUTPUT
 from diffstab.report.document import Picture
-from diffstab.report.pages.measure import first_rows
+from diffstab.report.pages.measure import first_rows, level
 from diffstab.report.rendering import file_stem, render
 from diffstab.report.runs import Runs
 from diffstab.report.special import read_arrays
@@ -50,9 +50,9 @@ def depth_pictures(runs: Runs) -> Iterator[Picture]:
     size = (5.2 * columns, 4.2 * lines)
     rendered = render(draw, size_inches=size, rows=lines, columns=columns)
     caption = (
-        f"The layers in the order in which they run, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
-        "images. Where R falls from layer to layer, the layers take away more of the deformation than of the noise. "
-        "Floor of D: what the blur by interpolation alone gives."
+        f"The layers in the order in which they run, at {deformation_text(rows.iloc[0])}; bars are {level(rows)} "
+        "intervals over images. Where R falls from layer to layer, the layers take away more of the deformation than "
+        "of the noise. Floor of D: what the blur by interpolation alone gives."
     )
     if "E" in quantities(rows):
         caption += " E is D without what merely moves with the image."
@@ -64,8 +64,8 @@ def _outputs_picture(rows: pd.DataFrame) -> Picture:
     size = (max(4.0, 1.6 + 0.7 * len(rows)), 4.2)
     rendered = render(lambda axes: draw_models(axes[0, 0], rows), size_inches=size)
     caption = (
-        f"The {rows['layer'].iloc[0]} of the models, at {deformation_text(rows.iloc[0])}; bars are 95 % intervals over "
-        "images. Floor of D: what the blur by interpolation alone gives."
+        f"The {rows['layer'].iloc[0]} of the models, at {deformation_text(rows.iloc[0])}; bars are {level(rows)} "
+        "intervals over images. Floor of D: what the blur by interpolation alone gives."
     )
     told = "; ".join(f"{row['model']}: R = {interval_text(row, 'R')}" for row in rows.to_dict("records"))
     return Picture("measure_depth", rendered, caption, f"{caption} {told}.")
@@ -103,7 +103,7 @@ def amount_pictures(runs: Runs) -> Iterator[Picture]:
             continue
         stem = f"measure_{kind}"
         rendered = render(partial(_draw_amounts, rows=part, kind=str(kind)))
-        caption = f"R of the output against the {kind}; bars are 95 % intervals over images."
+        caption = f"R of the output against the {kind}; bars are {level(part)} intervals over images."
         yield Picture(stem, rendered, caption, caption)
 
 
