@@ -229,7 +229,7 @@ def test_outputs_alone_stand_side_by_side(there):
 def test_the_page_names_the_confidence_of_its_intervals(there, capsys):
     words = ["--confidence", "0.8", "--layers", "first", "--results", "out"]
     assert main(["measure", *ONE, "--deltas", "0.4px", *words]) == 0
-    page = (there / "out" / "report" / "index.html").read_text()
+    page = (there / "out" / "report" / "index.html").read_text().replace("\xa0", " ")
     assert "80 % interval" in page
     assert "80 % bootstrap intervals" in page
     assert "95 %" not in page
