@@ -1,5 +1,6 @@
 """What holds for every page and every figure, drawn from made-up records of each kind."""
 
+import dataclasses
 import re
 import textwrap
 from pathlib import Path
@@ -218,3 +219,13 @@ def test_pictures_of_single_runs_are_named_by_their_files(folders):
     found = pages.run_pictures("images", records, folders["images"])
     assert set(found) == {"neurons", "deformations"}
     assert pages.run_pictures("sandpile", records, Path()) == {}
+
+
+def test_no_two_pages_have_a_figure_of_one_name(monkeypatch):
+    first, second = pages.page_of("images"), pages.page_of("sphere")
+    clash = dataclasses.replace(second, figures={**second.figures, "overview": first.figures["overview"]})
+    monkeypatch.setattr(pages, "_pages", lambda: {"images": first, "sphere": clash})
+    with pytest.raises(
+        ArgumentError, match="Figure overview must stand on one page, got the pages of images and"
+    ):
+        pages.figures()

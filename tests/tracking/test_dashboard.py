@@ -36,7 +36,8 @@ def test_a_dry_run_writes_workspace_and_report(quiet_place, capsys):
         section["name"] for section in found["workspace"]["spec"]["section"]["panelBankConfig"]["sections"]
     ]
     assert names[-2:] == ["Training", "Pictures"]
-    assert {"Fit", "Sphere fit", "Images", "Measure", "Sphere", "Plateau", "Forces"} == set(names[:-2])
+    kinds = {"Images", "Measure", "Sphere", "Plateau", "Forces", "Lazy", "Hierarchy", "Bottleneck", "Leaky"}
+    assert {"Fit", "Sphere fit"} | kinds == set(names[:-2])
     for part in found.values():
         titles = [panel["config"].get("chartTitle", "") for panel in panels_in(part)]
         for title in ("Test error against number of training points, by regime", "Test error against R"):

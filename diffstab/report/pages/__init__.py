@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from diffstab.errors import ResultsError
+from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.catalogue import NamedFigure
 from diffstab.report.document import Picture
 from diffstab.report.outline import Page, read_page
@@ -96,5 +96,15 @@ def run_pictures(kind: str, records: pd.DataFrame, folder: Path) -> dict[str, Pi
 
 
 def figures() -> dict[str, tuple[Page, NamedFigure]]:
-    """Return every figure of every page by its name."""
-    return {name: (page, figure) for page in _pages().values() for name, figure in page.figures.items()}
+    """Return every figure of every page by its name.
+
+    Raises:
+        ArgumentError: If two pages have a figure of one name: a figure is asked for by its name alone.
+    """
+    found: dict[str, tuple[Page, NamedFigure]] = {}
+    for page in _pages().values():
+        if twice := sorted(found.keys() & page.figures.keys()):
+            pages = f"{found[twice[0]][0].kind} and {page.kind}"
+            raise ArgumentError(f"Figure {twice[0]}", "stand on one page", f"the pages of {pages}")
+        found |= {name: (page, figure) for name, figure in page.figures.items()}
+    return found

@@ -40,12 +40,14 @@ def varied(runs: Runs) -> str:
 
 def overview(runs: Runs) -> Iterator[Picture]:
     """Test error and R."""
-    yield _picture(runs, "overview", ("test_error", "R"), "Lower is better, and more stable to deformations.")
+    yield _picture(
+        runs, "lazy_overview", ("test_error", "R"), "Lower is better, and more stable to deformations."
+    )
 
 
 def stability(runs: Runs) -> Iterator[Picture]:
     """D and G."""
-    yield _picture(runs, "stability", ("D", "G"), "Small means stable.")
+    yield _picture(runs, "lazy_stability", ("D", "G"), "Small means stable.")
 
 
 def _picture(runs: Runs, name: str, columns: tuple[str, ...], says: str) -> Picture:
