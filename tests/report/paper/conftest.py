@@ -45,7 +45,7 @@ def small_experiments():
     from diffstab.l2.descent import DescentSettings
 
     exact = {"lazy_ntk": SphereMethod(), "feature_exact": SphereMethod(predictor="exact")}
-    options = {"n_train": [6, 20], "seeds": [0, 1], "methods": exact}
+    options = {"n_train": [6, 12, 20], "seeds": [0, 1], "methods": exact}
     options |= {"n_test": 100, "degrees": 6, "spectrum_points": 50}
     fields = [
         {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": smoothness}}
