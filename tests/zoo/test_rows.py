@@ -138,8 +138,8 @@ def test_fitted_laws_stand_in_a_document_too(tmp_path):
     (tmp_path / "zoo.md").write_text("<!-- zoo fits.csv -->\n<!-- end -->\n")
     write_tables(tmp_path / "zoo.md", tmp_path)
     text = (tmp_path / "zoo.md").read_text()
-    assert "| all | 8 | a R^b | 0.2 [0.1, 0.3] |" in text
-    assert "| pair | 8 | a R^b | 0.2 | 0.2 | 0.2 |" in text
+    assert "| all | 8 | a R^b | 0.20 [0.10, 0.30] |" in text
+    assert "| pair | 8 | a R^b | 0.200 | 0.200 | 0.200 |" in text
 
 
 def test_columns_that_say_the_same_of_all_models_are_left_out(zoo):
