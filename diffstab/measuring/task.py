@@ -23,6 +23,7 @@ from diffstab.measuring.settings import PassSettings
 from diffstab.measuring.state import PassState, joined, save_state, with_more_fields
 from diffstab.stability import LayerPass, StabilityReport
 from diffstab.stability.draws import NumberedDraws
+from diffstab.stability.growing import GrowingRows
 from diffstab.stability.reports import report_of
 from diffstab.streams import stream
 
@@ -131,7 +132,7 @@ class MeasureTask(LightningModule):
         self._gate, self._current = Gate(), 0
         self._stack = ExitStack()
         self._pass: Any = None
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._seen = GrowingRows()
         self._classes = 0
         self._told: dict[str, None] = {}
 
@@ -156,7 +157,8 @@ class MeasureTask(LightningModule):
             warnings.filterwarnings("always", category=UnsteadyPredictorWarning)
             outputs = self._pass.update(read.images, read.numbers)
         self._note(caught)
-        self._seen.append((read.numbers, read.labels, self._predicted(outputs, len(read))))
+        predicted = self._predicted(outputs, len(read))
+        self._seen.add(torch.stack([read.numbers, read.labels, predicted], dim=1))
 
     def on_test_epoch_end(self) -> None:
         """Put the rest together."""
@@ -181,7 +183,7 @@ class MeasureTask(LightningModule):
     def _begin(self) -> None:
         plan = self.plan
         self._stack.close()
-        self._seen = []
+        self._seen = GrowingRows()
         block = plan.rounds[self._current].block if plan.rounds else 0
         self._pass = self._stack.enter_context(
             layer_pass(self._subject, plan, block=block, look=self._serving.look)
@@ -229,9 +231,9 @@ class MeasureTask(LightningModule):
 
     def _found(self) -> PassState | None:
         """Return what this process has found; None if it has seen no image."""
-        if not self._seen:
+        if not len(self._seen):
             return None
-        numbers, labels, predictions = (torch.cat(column) for column in zip(*self._seen, strict=True))
+        numbers, labels, predictions = self._seen.rows.unbind(dim=1)
         order = torch.argsort(numbers)
         fields = self.plan.settings.fields_per_image
         found = self._pass.result()

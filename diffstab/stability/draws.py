@@ -18,8 +18,8 @@ from diffstab.streams import NumberedStream, stream
 
 AnyDeformation = Deformation | Deform | Callable[[Tensor], Tensor]
 
-
-_PER_IMAGE = ("deformation_norms", "noise_norms", "squared_px", "folded")
+DRAWN = ("deformation_norms", "noise_norms", "squared_px", "folded")
+"""Numbers of a `DrawSummary` for each image and field, in its order."""
 
 
 class DrawSummary(NamedTuple):
@@ -69,7 +69,7 @@ class DrawSummary(NamedTuple):
 
     def rows(self, order: Tensor) -> "DrawSummary":
         """Those of some of the images, in an order."""
-        tensors = {name: getattr(self, name)[order] for name in _PER_IMAGE}
+        tensors = {name: getattr(self, name)[order] for name in DRAWN}
         return self._replace(**tensors)
 
     def of_probes(self) -> ProbeDraw:
@@ -87,7 +87,7 @@ class DrawSummary(NamedTuple):
     @staticmethod
     def joined(parts: Sequence["DrawSummary"]) -> "DrawSummary":
         """Those of several sets of images, one after another."""
-        tensors: Any = {name: torch.cat([getattr(part, name) for part in parts]) for name in _PER_IMAGE}
+        tensors: Any = {name: torch.cat([getattr(part, name) for part in parts]) for name in DRAWN}
         return parts[0]._replace(**tensors)
 
 

@@ -1,14 +1,14 @@
 """What a pass keeps of its forwards on the CPU: a few numbers for each image and layer."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
-from diffstab.stability.draws import DrawSummary, NumberedDraws, Versions
+from diffstab.stability.draws import DRAWN, DrawSummary, NumberedDraws, Versions
 from diffstab.stability.field_facts import FieldFacts
+from diffstab.stability.growing import GrowingRows
 from diffstab.stability.layer_sums import LayerSums
 from diffstab.stability.pass_sums import PassSums
 from diffstab.stability.sums import StabilitySums
@@ -28,11 +28,12 @@ class PassParts:
 
     def __init__(self, draws: NumberedDraws, *, equivariant: bool) -> None:
         self._draws, self._equivariant = draws, equivariant
-        self._parts: list[_Part] = []
+        self._numbers, self._columns, self._drawn = GrowingRows(), GrowingRows(), GrowingRows()
+        self._strengths: list[tuple[float, float, float]] = []
 
     def __len__(self) -> int:
-        """Number of forwards."""
-        return len(self._parts)
+        """Number of images."""
+        return len(self._numbers)
 
     def add(
         self, numbers: Tensor, versions: Versions, found: Mapping[str, Tensor], layers: Sequence[str]
@@ -61,34 +62,38 @@ class PassParts:
             if len(bad):
                 received = _numbers_text("NaN, infinity or squares beyond the number type", bad)
                 raise ArgumentError(layer_text(name), "be finite", received, "Did the training diverge?")
-        self._parts.append(_Part(numbers, columns, versions.summaries(norms)))
+        self._numbers.add(numbers)
+        self._columns.add(columns.transpose(0, 1))
+        self._drawn.add(_stacked(versions.summaries(norms)))
+        self._strengths = versions.strengths
 
     def smallest_changes(self) -> list[float]:
         """Of each layer the smallest mean squared change by any deformation or noise."""
-        columns = torch.cat([part.columns for part in self._parts], dim=1)
-        changes = columns[:, :, 1 : self._draws.versions].mean(dim=1)
+        changes = self._columns.rows[:, :, 1 : self._draws.versions].mean(dim=0)
         kinds = changes.view(len(changes), -1, self._draws.per_field)[:, :, :2]
         return [float(value) for value in kinds.flatten(1).min(dim=1).values]
 
     def facts(self, place: int) -> FieldFacts:
         """Facts about the fields of a deformation."""
-        return DrawSummary.joined([part.draws[place] for part in self._parts]).facts()
+        return self._summary(place).facts()
 
     def result(self, layers: Sequence[LayerSums]) -> PassSums:
         """Sums over all images, in the order of their numbers."""
-        numbers = torch.cat([part.numbers for part in self._parts])
+        numbers = self._numbers.rows
         order = numbers.argsort()
-        columns = torch.cat([part.columns for part in self._parts], dim=1)[:, order]
+        columns = self._columns.rows[order].transpose(0, 1)
         places = range(len(self._draws.deformations))
         sums = {}
         for layer, one in zip(layers, columns, strict=True):
             shift, offset = layer.shift.cpu().double(), layer.offset.cpu().double()
             for place in places:
                 sums[place, layer.name] = StabilitySums(shift, offset, self._per_image(one, place))
-        draws = [
-            DrawSummary.joined([part.draws[place] for part in self._parts]).rows(order) for place in places
-        ]
+        draws = [self._summary(place).rows(order) for place in places]
         return PassSums(numbers[order], sums, draws)
+
+    def _summary(self, place: int) -> DrawSummary:
+        deformed, noise, squared, folded = self._drawn.rows[:, place].unbind(dim=1)
+        return DrawSummary(deformed, noise, squared, folded, *self._strengths[place])
 
     def _per_image(self, columns: Tensor, place: int) -> Tensor:
         """Columns of `StabilitySums.per_image` for one layer and deformation."""
@@ -105,18 +110,10 @@ class PassParts:
         return torch.stack(kept, dim=1)
 
 
-class _Part(NamedTuple):
-    """What is kept of one forward.
-
-    Attributes:
-        numbers: (n,).
-        columns: |f(x) - shift|^2 and the squared changes of each version, (layers, n, columns), float64.
-        draws: Of each deformation.
-    """
-
-    numbers: Tensor
-    columns: Tensor
-    draws: list[DrawSummary]
+def _stacked(summaries: Sequence[DrawSummary]) -> Tensor:
+    """What was drawn for n images, (n, deformations, kinds of numbers, fields), float64."""
+    parts = [torch.stack([getattr(one, name) for name in DRAWN], dim=1) for one in summaries]
+    return torch.stack(parts, dim=1)
 
 
 def _numbers_text(what: str, numbers: Tensor) -> str:
