@@ -80,7 +80,7 @@ def _log_ticks(axis: Axis, low: float, high: float) -> None:
         axis.set_major_locator(LogLocator(numticks=8))
     else:
         axis.set_major_locator(
-            LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 1.1 else (1.0, 2.0, 5.0))
+            LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 0.8 else (1.0, 2.0, 5.0))
         )
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from diffstab.report.rendering import Rendered, render
-from diffstab.report.scatter.drawing import BY_ARCHITECTURE, Marks, draw_scatter
+from diffstab.report.scatter.drawing import BY_ARCHITECTURE, Marks, draw_scatter, mark_handles
 from diffstab.report.scatter.laws import ALL, Fits, fitted, laws_frame, laws_text
 from diffstab.report.scatter.points import QUANTITIES, Points, averaged, check_columns, read_points
 from diffstab.report.scatter.power_law import PowerLaw
@@ -52,14 +53,14 @@ def picture(points: Mapping[str, Points], laws: Laws, *, marks: Marks = BY_ARCHI
 
     def draw(axes: np.ndarray) -> None:
         panels = list(axes[0])
+        models = pd.concat([found.frame for found in points.values()]) if len(panels) > 1 else None
         for ax, (against, found) in zip(panels, points.items(), strict=True):
-            law, is_last = laws[against].get(ALL), ax is panels[-1]
-            draw_scatter(ax, found, law, against=against, marks=marks, has_legend=is_last)
-        if len(panels) > 1:
-            # Of the panels' own legends only the last says which marks are which: it stands beside them all.
-            panels[-1].legend(
-                handles=panels[-1].get_legend().legend_handles, loc="upper left", bbox_to_anchor=(1.02, 1)
-            )
+            draw_scatter(ax, found, laws[against].get(ALL), against=against, marks=marks, beside=models)
+        if models is not None:
+            of_lines = panels[-1].get_legend()
+            handles = mark_handles(models, marks)
+            panels[-1].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1))
+            panels[-1].add_artist(of_lines)
 
     return render(
         draw, columns=len(points), size_inches=(5.6 if len(points) == 1 else 3.9 * len(points), 4.2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from diffstab.report.scales import set_scale
 from diffstab.report.scatter.points import Points
 from diffstab.report.scatter.power_law import PowerLaw
 from diffstab.report.style import FAINT, INK, plain
+from diffstab.results.numbers import number_text
 from diffstab.results.schema import describe
 
 PAPER = (0.2, 0.5)
@@ -50,7 +51,7 @@ def draw_scatter(
     *,
     against: str = "R",
     marks: Marks = BY_ARCHITECTURE,
-    has_legend: bool = True,
+    beside: pd.DataFrame | None = None,
 ) -> Axes:
     """Draw models as points, and the law through them.
 
@@ -60,13 +61,15 @@ def draw_scatter(
         law: The fitted law; None draws none.
         against: Column along the horizontal axis.
         marks: What colours, markers and joining lines are from.
-        has_legend: Whether the legend says which marks are which.
+        beside: Models of all panels, whose marks are the same in each and explained outside of them; None draws a
+            panel that stands alone, with its own legend.
 
     Returns:
         The same axes.
     """
-    frame, colours = points.frame, _looks(points.frame, marks.colour, _COLOURS)
-    markers = _looks(frame, marks.marker or marks.colour, _MARKERS)
+    frame, models = points.frame, points.frame if beside is None else beside
+    colours = _looks(models, marks.colour, _COLOURS)
+    markers = _looks(models, marks.marker or marks.colour, _MARKERS)
     columns = list(dict.fromkeys([marks.colour, marks.marker or marks.colour]))
     for values, part in frame.groupby(columns, sort=True):
         first, last = values[0], values[-1]
@@ -79,8 +82,19 @@ def draw_scatter(
     set_scale(ax, "y", 100 * frame["error"].to_numpy(dtype=float), "log")
     ax.set_xlabel(describe(against).label)
     ax.set_ylabel("Test error (%)")
-    ax.legend(handles=[*(_handles(colours, markers, marks) if has_legend else ()), *lines])
+    ax.legend(handles=[*(mark_handles(frame, marks) if beside is None else ()), *lines])
     return ax
+
+
+def mark_handles(frame: pd.DataFrame, marks: Marks) -> list[Line2D]:
+    """What a legend of the points shows: colours, then markers where these are of another column."""
+    colours, markers = (
+        _looks(frame, marks.colour, _COLOURS),
+        _looks(frame, marks.marker or marks.colour, _MARKERS),
+    )
+    is_one = marks.marker in ("", marks.colour)
+    found = [_handle(label, colour, markers[label] if is_one else "o") for label, colour in colours.items()]
+    return found if is_one else found + [_handle(label, FAINT, marker) for label, marker in markers.items()]
 
 
 def _looks(frame: pd.DataFrame, column: str, known: Any) -> dict[str, str]:
@@ -113,22 +127,13 @@ def _draw_laws(ax: Axes, frame: pd.DataFrame, law: PowerLaw | None, against: str
     ends = np.array([frame[against].min(), frame[against].max()])
     drawn = []
     if law is not None:
-        text = f"fit: {law.prefactor.mean:.2g} {against}^{law.exponent.mean:.2f}"
+        power = rf"$\mathrm{{{against}}}^{{{law.exponent.mean:z.2f}}}$"
+        text = f"fit: {number_text(law.prefactor.mean)} {power}"
         drawn += ax.plot(ends, 100 * law.at(ends), color=INK, label=text)
     if against == "R":
         paper = 100 * PAPER[0] * ends ** PAPER[1]
         drawn += ax.plot(ends, paper, color=FAINT, linestyle="--", label="2021 paper: 0.2 √R")
     return drawn
-
-
-def _handles(colours: Mapping[str, str], markers: Mapping[str, str], marks: Marks) -> Iterator[Line2D]:
-    """Yield what the legend shows: colours, then markers where these are of another column."""
-    is_one = marks.marker in ("", marks.colour)
-    for label, colour in colours.items():
-        yield _handle(label, colour, markers[label] if is_one else "o")
-    if not is_one:
-        for label, marker in markers.items():
-            yield _handle(label, FAINT, marker)
 
 
 def _handle(label: str, colour: str, marker: str) -> Line2D:

@@ -12,6 +12,7 @@ from diffstab.report.intervals import Estimate
 from diffstab.report.scatter.drawing import PAPER
 from diffstab.report.scatter.points import Points, check_columns
 from diffstab.report.scatter.power_law import PowerLaw, fit_power_law
+from diffstab.results.numbers import number_with_interval
 
 ALL = "all models"
 _PARTS = ("prefactor", "exponent", "correlation")
@@ -100,7 +101,7 @@ def _remarks(laws: Mapping[str, PowerLaw], points: Points, against: str) -> Iter
 
 
 def _text(estimate: Estimate) -> str:
-    return f"{estimate.mean:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
+    return number_with_interval(estimate.mean, estimate.low, estimate.high)
 
 
 def laws_frame(laws: Mapping[str, Mapping[str, PowerLaw]]) -> pd.DataFrame:

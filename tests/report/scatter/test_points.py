@@ -1,12 +1,14 @@
 """Models as points: from files and folders, chosen by a condition, and the files that the command writes."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from diffstab.errors import ArgumentError, ResultsError
-from diffstab.report.scatter import Fits, averaged, fitted, read_points
+from diffstab.report.scatter import Fits, averaged, draw_scatter, fitted, read_points
 from diffstab.report.scatter.command import main
+from diffstab.report.scatter.points import Points
 
 
 @pytest.fixture
@@ -132,3 +134,16 @@ def test_a_figure_of_several_quantities_has_a_panel_and_fits_for_each(tmp_path, 
         ("D", "all models"): pytest.approx(0.25),
         ("D", "within n_train"): pytest.approx(0.25),
     }
+
+
+def test_an_architecture_has_its_colour_in_every_panel():
+    """Also where another one is missing from a panel: of it, G was not measured, say."""
+    figure, (left, right) = plt.subplots(1, 2)
+    whole = pd.DataFrame({"architecture": ["a", "b"], "R": [0.1, 1.0], "error": [0.1, 0.2]})
+    part = whole[whole["architecture"] == "b"]
+    for ax, frame in ((left, whole), (right, part)):
+        draw_scatter(ax, Points(frame, 0), None, beside=whole)
+    colours = [ax.containers[-1].lines[0].get_color() for ax in (left, right)]
+    assert colours[0] == colours[1]
+    assert left.containers[0].lines[0].get_color() != colours[0]
+    plt.close(figure)
