@@ -18,7 +18,8 @@ class Claim:
         source: Which source.
         place: Where in it.
         statement: What it says.
-        kind: What the records are of: images, sphere, plateau, forces, hierarchy; "" for what is computed on the spot.
+        kind: What the records are of: images, sphere, plateau, forces, hierarchy, bottleneck, leaky; "" for what is
+            computed on the spot.
         stage: Stages of the paper whose records are read; a claim of a kind without one is judged on the pages of
             results folders only.
         where: Columns and the values (one, or a list) that records must have; `config.NAME` is a setting of the run.

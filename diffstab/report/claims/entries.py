@@ -21,7 +21,7 @@ from diffstab.results.schema import is_listed
 _LAST = 1000
 _FIELDS = {one.name for one in fields(Claim)}
 _WORDS = {
-    "kind": ("", "images", "sphere", "plateau", "forces", "hierarchy"),
+    "kind": ("", "images", "sphere", "plateau", "forces", "hierarchy", "bottleneck", "leaky"),
     "sizes": ("all", "larger half", "largest"),
     "show": ("worst", "last", "first", "mean"),
 }

@@ -25,7 +25,15 @@ _LAYERS = (
 def prepare(records: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """The records with the ridge as their method, the largest first."""
     frame = records.sort_values(["n_train", "seed", "depth", "ridge"], ascending=[True, True, True, False])
-    return frame.assign(method=[f"ridge {ridge:g}" for ridge in frame["ridge"]]).reset_index(drop=True)
+    return frame.assign(method=[f"ridge {_power_text(ridge)}" for ridge in frame["ridge"]]).reset_index(
+        drop=True
+    )
+
+
+def _power_text(ridge: float) -> str:
+    """A ridge as 1e-4: so names stand in the order of their powers."""
+    mantissa, power = f"{ridge:.6e}".split("e")
+    return f"{float(mantissa):g}e{int(power)}" if ridge else "0"
 
 
 def title(runs: Runs) -> str:

@@ -15,6 +15,7 @@ _MODULES = (
     "uniqueness",
     "thresholds",
     "filters",
+    "minima",
 )
 for _name in _MODULES:
     import_module(f"{__name__}.{_name}")
