@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "configs" / "sweep").glob("*.yaml"))
 RUNS = {
     "digits_small": 8,
+    "fashion_adversarial": 4,
     "fashion_zoo": 36,
     "fit_digits": 6,
     "forces_depth": 9,
