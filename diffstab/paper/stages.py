@@ -58,6 +58,7 @@ _LISTED = (
     ("images_cifar10", "compare", 6.5, "experiment/cifar10_jpeg", _IMAGES),
     ("sphere_constant", "sphere curve", 8, "", "d = 2, 3, 5; 5 seeds"),
     ("sphere_gaussian", "sphere curve", 8, f"{_FULL}gaussian", ""),
+    ("sphere_lazy", "sphere curve", 3.5, "", ""),
     ("sphere_anisotropic", "sphere curve", 2, f"{_FULL}anisotropic", ""),
     ("sphere_trained", "sphere curve", 4.5, f"{_FULL}trained", _TRAINED),
     ("forces_mnist", "forces", 0.5, "", ""),
