@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -67,9 +66,7 @@ class Activation:
         if self.name == "relu":
             return z.clamp_min(0), (z > 0).to(z.dtype)
         scale = softplus_normalisation(self.beta)
-        # With e = exp(-|beta z|), both log(1 + e) and the sigmoid are free of overflow.
-        tail = z.abs().mul_(-self.beta).exp_()
-        rise = 1 / (1 + tail)
-        slope = torch.where(z > 0, rise, 1 - rise).mul_(scale)
-        value = tail.log1p_().mul_(1 / self.beta).add_(z.clamp_min(0)).mul_(scale)
-        return value, slope
+        # Few passes over z: these are as dear as the products of matrices around them.
+        falling = z * -self.beta
+        value = functional.logsigmoid(falling).mul_(-scale / self.beta)
+        return value, falling.neg_().sigmoid_().mul_(scale)

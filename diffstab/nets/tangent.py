@@ -65,7 +65,7 @@ def fcn_tangent(
         scales: Factor in front of each layer's product, as in `FCN.scales`.
         activation: Non-linearity of the hidden layers.
     """
-    a = x * scales[0]
+    a = x if scales[0] == 1 else x * scales[0]
     inputs, slopes = [a], []
     for weight, scale in zip(weights[:-1], scales[1:]):
         value, slope = activation.value_and_slope(a @ weight.T)

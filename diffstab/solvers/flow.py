@@ -1,17 +1,22 @@
 r"""Full-batch gradient flow dW/dt = -grad L(F(W)) of a fully-connected net, to a margin or a loss.
 
-Three facts make it fast:
+Four facts make it fast:
 
 - the first layer moves only in the span of the n training inputs, so the flow runs in min(n, d) dimensions;
 - all the stiffness sits in the Gauss-Newton matrix J^T diag(l'') J, and (I + c J^T diag(l'') J)^-1 needs only the
   tangent kernel of the points on which the loss is curved (Woodbury);
+- where the slope of the loss is lost in the rounding of the gradient, a point is left out of the stages of a step;
 - the step is of order 3 with an error estimate (`diffstab.solvers.rosenbrock`), so it follows the flow's own
   time scale and neither the stiffness nor a bound on the change of the gradient.
 """
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,6 +30,36 @@ from diffstab.solvers.status import Status, full_precision
 
 # A point with less than this of stiffness is left to the explicit part, which keeps its order without it.
 _NEGLIGIBLE_STIFFNESS = 1e-3
+# Taking some of the points costs copies, which this share of them would not pay for.
+_LARGEST_PART = 0.9
+
+
+@dataclass(frozen=True)
+class FlowPoint:
+    """A net at one state on training points.
+
+    Attributes:
+        tangent: Outputs f and their Jacobian.
+        outputs: F, shape (n,).
+        slope: dl/dF, shape (n,).
+        curvature: d2l/dF2, shape (n,).
+    """
+
+    tangent: Tangent
+    outputs: Tensor
+    slope: Tensor
+    curvature: Tensor
+
+    @cached_property
+    def kernel_diagonal(self) -> Tensor:
+        """Squared norms of the rows of the Jacobian of f, shape (n,)."""
+        return self.tangent.kernel_diagonal()
+
+    def select(self, rows: Tensor) -> FlowPoint:
+        """Return the same on some of the points, given by indices."""
+        return FlowPoint(
+            self.tangent.select(rows), self.outputs[rows], self.slope[rows], self.curvature[rows]
+        )
 
 
 class NetFlow:
@@ -63,7 +98,9 @@ class NetFlow:
         inputs = net.flatten(x).detach().to(dtype)
         # A thin QR of the transposed inputs: the columns of the basis span the training set.
         self.basis = torch.linalg.qr(inputs.T).Q
-        self.inputs = inputs @ self.basis
+        first_scale, *other_scales = net.scales
+        self.inputs, self.scales = inputs @ self.basis * first_scale, [1.0, *other_scales]
+        self.count = len(inputs)
         first = net.weights[0].detach()
         self._outside = first - first @ self.basis @ self.basis.T
         self._given = SameTensor(x), SameTensor(y)
@@ -74,7 +111,7 @@ class NetFlow:
         self.state, self.origin = self._reduced(net), self._reduced(initial)
         self._resume(first_layer or {})
         self._written = self._weights()
-        self.start = model.xi * self.at(self.origin).outputs
+        self.start = model.xi * self._tangent(self.origin).outputs
 
     def _reduced(self, net: FCN) -> Tensor:
         first, *rest = [weight.detach() for weight in net.weights]
@@ -103,33 +140,55 @@ class NetFlow:
         parts = torch.split(state, [shape.numel() for shape in self.shapes])
         return [part.view(shape) for part, shape in zip(parts, self.shapes)]
 
-    def at(self, state: Tensor) -> Tangent:
-        """Return the tangent of f on the training set."""
-        return fcn_tangent(
-            self.split(state), self.inputs, scales=self.net.scales, activation=self.net.activation
-        )
+    def _tangent(self, state: Tensor) -> Tangent:
+        return fcn_tangent(self.split(state), self.inputs, scales=self.scales, activation=self.net.activation)
 
-    def predictor(self, point: Tangent) -> Tensor:
+    def at(self, state: Tensor) -> FlowPoint:
+        """Return F, its tangent and the derivatives of the loss on the training set."""
+        tangent = self._tangent(state)
+        outputs = self.alpha * (tangent.outputs - self.start)
+        return FlowPoint(tangent, outputs, *self.loss.slope_and_curvature(outputs, self.targets))
+
+    def predictor(self, point: FlowPoint) -> Tensor:
         """Return F on the training set, shape (n,)."""
-        return self.alpha * (point.outputs - self.start)
+        return point.outputs
 
-    def rate(self, point: Tangent) -> Tensor:
+    def within(self, point: FlowPoint, change: float) -> tuple[NetFlow, FlowPoint]:
+        """Return this flow and a point of it without the training points whose slopes are below rounding.
+
+        Left out are the points i with |J_i| |l'| <= eps mean_j |J_j| |l'_j| for every F_i that `change` allows: all
+        of them together are at most eps of the terms of the gradient.
+        """
+        if not math.isfinite(change):
+            return self, point
+        norms, ends = point.kernel_diagonal.sqrt(), (point.outputs - change, point.outputs + change)
+        # |l'| of a convex loss is largest at an end.
+        steepest = torch.stack(
+            [self.loss.slope_and_curvature(end, self.targets)[0].abs() for end in ends]
+        ).amax(0)
+        bound = torch.finfo(norms.dtype).eps * (norms * point.slope.abs()).mean()
+        rows = (norms * steepest > bound).nonzero().squeeze(1)
+        if not 0 < len(rows) < _LARGEST_PART * self.count:
+            return self, point
+        kept, part = point.select(rows), copy.copy(self)
+        part.inputs, part.targets, part.start = kept.tangent.inputs[0], self.targets[rows], self.start[rows]
+        return part, kept
+
+    def rate(self, point: FlowPoint) -> Tensor:
         """Return -grad of the loss as one vector: -J^T l'(F) / n."""
-        slope, _ = self.loss.slope_and_curvature(self.predictor(point), self.targets)
-        return self._pull_back(point, -slope / len(slope))
+        return self._pull_back(point.tangent, point.slope / -self.count)
 
-    def output_change(self, point: Tangent, direction: Tensor) -> Tensor:
+    def output_change(self, point: FlowPoint, direction: Tensor) -> Tensor:
         """Return alpha J u, shape (n,)."""
-        return self.alpha * point.push_forward(self.split(direction))
+        return self.alpha * point.tangent.push_forward(self.split(direction))
 
-    def stiff_solver(self, point: Tangent, step_size: float) -> Callable[[Tensor], Tensor]:
+    def stiff_solver(self, point: FlowPoint, step_size: float) -> Callable[[Tensor], Tensor]:
         """Return the solve with I + c J^T diag(l'') J on the points where the loss is curved enough to matter."""
-        _, curvature = self.loss.slope_and_curvature(self.predictor(point), self.targets)
-        weight = step_size * GAMMA * self.alpha / len(curvature) * curvature
-        rows = (weight * point.kernel_diagonal() > _NEGLIGIBLE_STIFFNESS).nonzero().squeeze(1)
+        weight = step_size * GAMMA * self.alpha / self.count * point.curvature
+        rows = (weight * point.kernel_diagonal > _NEGLIGIBLE_STIFFNESS).nonzero().squeeze(1)
         if not len(rows):
             return lambda g: g
-        stiff = point.select(rows) if len(rows) < len(weight) else point
+        stiff = point.tangent.select(rows) if len(rows) < len(weight) else point.tangent
         root = weight[rows].sqrt()
         matrix = stiff.kernel().mul_(root[:, None]).mul_(root)
         # Only as large as the stiff points are many, and ill-conditioned: always in double precision.
@@ -138,17 +197,15 @@ class NetFlow:
         def solve(g: Tensor) -> Tensor:
             seen = root * stiff.push_forward(self.split(g))
             answer = torch.cholesky_solve(seen[:, None].double(), factor).squeeze(1).to(g.dtype)
-            return g - self._pull_back(stiff, root * answer)
+            return self._pull_back(stiff, -root * answer, added_to=g)
 
         return solve
 
-    def cancellation(self, point: Tangent) -> Cancellation:
+    def cancellation(self, point: FlowPoint) -> Cancellation:
         """Return |g| and sum_i |J_i| (|l'_i| + l''_i (alpha (|f_i| + |start_i|) + |y_i|)) / n, and the terms of F."""
-        slope, curvature = self.loss.slope_and_curvature(self.predictor(point), self.targets)
-        terms = self.alpha * (point.outputs.abs() + self.start.abs()) + self.targets.abs()
-        sizes = point.kernel_diagonal().sqrt() * (slope.abs() + curvature * terms)
-        gradient = self._pull_back(point, slope / len(slope)).norm()
-        return Cancellation(float(gradient), float(sizes.mean()), float(terms.max()))
+        terms = self.alpha * (point.tangent.outputs.abs() + self.start.abs()) + self.targets.abs()
+        sizes = point.kernel_diagonal.sqrt() * (point.slope.abs() + point.curvature * terms)
+        return Cancellation(*torch.stack([self.rate(point).norm(), sizes.mean(), terms.max()]).tolist())
 
     def write_back(self) -> None:
         """Copy the current weights into the net, leaving the first layer alone outside the span."""
@@ -161,9 +218,12 @@ class NetFlow:
         first, *rest = self.split(self.state)
         return [self._outside + first @ self.basis.T, *rest]
 
-    @staticmethod
-    def _pull_back(point: Tangent, cotangent: Tensor) -> Tensor:
-        return torch.cat([part.flatten() for part in point.pull_back(cotangent)])
+    def _pull_back(self, tangent: Tangent, cotangent: Tensor, added_to: Tensor | None = None) -> Tensor:
+        """Return J^T v as one vector, or its sum with another one."""
+        result = torch.empty_like(self.origin) if added_to is None else added_to.clone()
+        for part, inputs, signals in zip(self.split(result), tangent.inputs, tangent.signals):
+            part.addmm_((signals * cotangent[:, None]).T, inputs, beta=0 if added_to is None else 1)
+        return result
 
 
 class GradientFlow(Solver):

@@ -82,6 +82,12 @@ class FlowProblem(Protocol):
     def predictor(self, point: Any) -> Tensor:
         """Return F on the training set, shape (n,)."""
 
+    def within(self, point: Any, change: float) -> tuple[FlowProblem, Any]:
+        """Return the problem and a point of it for a step in which F changes by at most so much on any point.
+
+        Training points that do not matter to the rate, up to rounding, may be left out. Else it is the problem itself.
+        """
+
     def rate(self, point: Any) -> Tensor:
         """Return dy/dt, shape (N,)."""
 
@@ -95,6 +101,14 @@ class FlowProblem(Protocol):
         """Return how far the terms of the gradient and of F cancel."""
 
 
+_SAFETY, _LARGEST_GROWTH, _LARGEST_FALL, _ORDER = 0.9, 3.0, 0.2, 3
+_BELOW_REFUSED, _REGAINED = 0.7, 1.1
+"""Of a step that was refused, the part that the next ones may have, and its growth with each of them.
+
+Near the limit of stability the error grows by a far higher power of the step than its order tells."""
+_EXPECTED_CHANGE = 2.0
+"""The change of F that a step is prepared for, in units of that of the last step for the same time."""
+
 _STALLED_GRADIENT, _LOOKED_AT = 1.0, 10
 _STALLED_CHANGE = 1e3
 """The change of F in a long step that is none, in units of rounding."""
@@ -103,8 +117,18 @@ _NEAR_STALL = 0.75
 
 
 def start_counters(settings: FlowSettings) -> dict[str, Any]:
-    """Return the counters of a flow that has not moved yet."""
-    return {"time": 0.0, "step_size": settings.initial_step, "steps": 0, "rejected": 0}
+    """Return the counters of a flow that has not moved yet.
+
+    Beside time, next step and counts: the largest step that is tried, and the change of F per time in the last step.
+    """
+    return {
+        "time": 0.0,
+        "step_size": settings.initial_step,
+        "steps": 0,
+        "rejected": 0,
+        "largest_step": math.inf,
+        "output_rate": math.inf,
+    }
 
 
 def integrate(
@@ -129,35 +153,41 @@ def integrate(
 def _accepted_step(
     problem: FlowProblem, point: Any, counters: dict[str, Any], settings: FlowSettings
 ) -> tuple[Any, Status]:
-    outputs, rate = problem.predictor(point), problem.rate(point)
+    outputs = problem.predictor(point)
     while True:
         step_size = counters["step_size"]
         if not step_size > 1e-14 * max(counters["time"], settings.initial_step):
-            return point, _halted(problem, point, rate, counters, settings)
-        state, error_ratio = _trial(problem, point, rate, step_size, settings)
+            return point, _halted(problem, point, counters, settings)
+        expected = _EXPECTED_CHANGE * counters["output_rate"] * step_size
+        state, error_ratio, is_whole = _trial(problem, point, expected, step_size, settings)
         if error_ratio <= 1:
             new = problem.at(state)
             trial = {**counters, "steps": counters["steps"] + 1, "time": counters["time"] + step_size}
             status = _status(problem, new, trial, stop=settings.stop, previous=outputs)
+            if not (is_whole or status.output_change <= expected):
+                # A point that was left out may have come to matter: the same step again, with all points.
+                counters["output_rate"] = math.inf
+                continue
             if status.output_change <= settings.stop_output_change or not status.meets_rule:
                 break
             counters["step_size"] *= 0.5
         else:
-            counters["step_size"] *= max(0.2, 0.9 * error_ratio ** (-1 / 3))
+            counters["largest_step"] = _BELOW_REFUSED * step_size
+            counters["step_size"] *= max(_LARGEST_FALL, _SAFETY * error_ratio ** (-1 / _ORDER))
         counters["rejected"] += 1
     problem.state = state
-    counters.update(steps=status.steps, time=status.time)
+    counters.update(steps=status.steps, time=status.time, output_rate=status.output_change / step_size)
     if _is_stalled(problem, new, status, step_size):
         status = status.stalled()
-    counters["step_size"] *= min(3.0, 0.9 * max(error_ratio, 1e-9) ** (-1 / 3))
+    growth = min(_LARGEST_GROWTH, _SAFETY * max(error_ratio, 1e-9) ** (-1 / _ORDER))
+    counters["step_size"] = min(growth * step_size, counters["largest_step"])
+    counters["largest_step"] *= _REGAINED
     return new, status._replace(step_size=counters["step_size"])
 
 
-def _halted(
-    problem: FlowProblem, point: Any, rate: Tensor, counters: dict[str, Any], settings: FlowSettings
-) -> Status:
+def _halted(problem: FlowProblem, point: Any, counters: dict[str, Any], settings: FlowSettings) -> Status:
     """Return the status of a flow that no step takes on; raise DegenerateError where its values are not finite."""
-    if not (rate.isfinite().all() and problem.predictor(point).isfinite().all()):
+    if not (problem.rate(point).isfinite().all() and problem.predictor(point).isfinite().all()):
         raise DegenerateError(f"The flow cannot go on at time {counters['time']:.6g}: step size underflow.")
     return _status(problem, point, counters, stop=settings.stop).stalled()
 
@@ -182,24 +212,25 @@ def _is_stalled(problem: FlowProblem, point: Any, status: Status, step_size: flo
 
 
 def _trial(
-    problem: FlowProblem, point: Any, rate: Tensor, step_size: float, settings: FlowSettings
-) -> tuple[Tensor, float]:
-    """Return the state after a step and its error over the tolerance (inf where it is not finite)."""
+    problem: FlowProblem, point: Any, expected: float, step_size: float, settings: FlowSettings
+) -> tuple[Tensor, float, bool]:
+    """Return the state after a step, its error over the tolerance (inf if not finite), and if all points were in it."""
+    part, start = problem.within(point, expected)
     change, error = rosenbrock_step(
         problem.state,
-        rate,
-        rate=lambda state: problem.rate(problem.at(state)),
-        solve=problem.stiff_solver(point, step_size),
+        part.rate(start),
+        rate=lambda state: part.rate(part.at(state)),
+        solve=part.stiff_solver(start, step_size),
         step_size=step_size,
     )
     state = problem.state + change
-    travel = float((state - problem.origin).norm())
-    output_error = float(problem.output_change(point, error).abs().max())
-    ratio = max(
-        float(error.norm()) / travel / settings.weight_tolerance if travel else 0.0,
+    sizes = error.norm(), (state - problem.origin).norm(), part.output_change(start, error).abs().max()
+    weight_error, travel, output_error = torch.stack(sizes).tolist()
+    ratios = (
+        weight_error / travel / settings.weight_tolerance if travel else 0.0,
         output_error / settings.output_tolerance,
     )
-    return state, ratio if math.isfinite(ratio) else math.inf
+    return state, max(ratios) if all(map(math.isfinite, ratios)) else math.inf, part is problem
 
 
 def _status(

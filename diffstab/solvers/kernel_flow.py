@@ -46,6 +46,11 @@ class KernelFlow:
         """Return F on the training set."""
         return point
 
+    def within(self, point: Tensor, change: float) -> tuple[KernelFlow, Tensor]:
+        """Return the flow and the point as they are: the matrix is not worth taking apart."""
+        del change
+        return self, point
+
     def rate(self, point: Tensor) -> Tensor:
         """Return da/dt = -l'(F) / n."""
         slope, _ = self.loss.slope_and_curvature(point, self.targets)

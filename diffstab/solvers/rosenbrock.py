@@ -8,6 +8,7 @@ Gauss-Newton part of the Hessian alone, which carries all of its stiffness.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,14 @@ def stiff_factor(stiffness: Tensor) -> Tensor:
     return factor
 
 
+@lru_cache
+def _tableau(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the coefficients of stages, couplings and ends where the state lies; a device gets them once."""
+    parts = _STAGE, _COUPLING, np.stack([_UPDATE, _ERROR])
+    stage, coupling, ends = (torch.as_tensor(part, dtype=dtype, device=device) for part in parts)
+    return stage, coupling, ends
+
+
 class Increment(NamedTuple):
     """Change of the state over one step and the estimate of its error, both of the state's shape."""
 
@@ -84,16 +93,12 @@ def rosenbrock_step(
         The change of the state (order 3) and its difference to the embedded solution (order 2).
     """
     stages = state.new_empty(STAGES, len(state))
-    tableau = {
-        "stage": torch.as_tensor(_STAGE, dtype=state.dtype, device=state.device),
-        "coupling": torch.as_tensor(_COUPLING, dtype=state.dtype, device=state.device),
-    }
-    for i in range(STAGES):
-        slope = rate(torch.addmv(state, stages[:i].T, tableau["stage"][i, :i])) if i else rate_here
-        right = slope * (step_size * GAMMA)
-        if i:
-            right = torch.addmv(right, stages[:i].T, tableau["coupling"][i, :i], alpha=GAMMA)
-        stages[i] = solve(right)
-    ends = torch.as_tensor(np.stack([_UPDATE, _ERROR]), dtype=state.dtype, device=state.device)
+    stage, coupling, ends = _tableau(state.dtype, state.device)
+    scale = step_size * GAMMA
+    stages[0] = solve(rate_here * scale)
+    for i in range(1, STAGES):
+        past = stages[:i].T
+        slope = rate(torch.addmv(state, past, stage[i, :i]))
+        stages[i] = solve(torch.addmv(slope, past, coupling[i, :i], beta=scale, alpha=GAMMA))
     change, error = ends @ stages
     return Increment(change, error)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import Loss
-from diffstab.solvers.stopping import StopRule, margin_share
+from diffstab.solvers.stopping import StopRule, has_margin
 
 
 class Status(NamedTuple):
@@ -73,15 +73,24 @@ def status_of(
         counters: steps; time, step_size and rejected too for a flow.
         previous: F before the last step; None where there was none.
     """
-    value = float(loss.pointwise(outputs, targets).mean())
-    share = math.nan if loss.is_regression else margin_share(outputs, targets, stop.margin)
+    errors = loss.errors(outputs, targets)
+    numbers = [
+        loss.pointwise(outputs, targets).mean(),
+        errors.mean(),
+        errors.new_full((), math.nan)
+        if loss.is_regression
+        else has_margin(outputs, targets, stop.margin).to(errors.dtype).mean(),
+        errors.new_zeros(()) if previous is None else (outputs - previous).abs().max(),
+    ]
+    # One transfer from the device for all of them.
+    value, error, share, change = torch.stack([number.to(errors.dtype) for number in numbers]).tolist()
     names = ("steps", "time", "step_size", "rejected")
     return Status(
         **{name: counters[name] for name in names if name in counters},
         loss=value,
-        error=float(loss.errors(outputs, targets).mean()),
+        error=error,
         margin_share=share,
-        output_change=0.0 if previous is None else float((outputs - previous).abs().max()),
+        output_change=change,
         reason=stop.reason(loss=value, share=share, steps=counters["steps"]),
     )
 
