@@ -120,13 +120,13 @@ class Loss:
         if self.name in ("mse", "regression"):
             return outputs - targets, torch.ones_like(outputs)
         gap = 1 - targets * outputs
+        if self.name == "soft_hinge":
+            rise = torch.sigmoid(self.beta * gap)
+            return -targets * rise, targets.square() * self.beta * rise * (1 - rise)
         active = (gap > 0).to(outputs.dtype)
         if self.name == "hinge":
             return -targets * active, torch.zeros_like(outputs)
-        if self.name == "quadratic_hinge":
-            return -targets * gap * active, targets.square() * active
-        rise = torch.sigmoid(self.beta * gap)
-        return -targets * rise, targets.square() * self.beta * rise * (1 - rise)
+        return -targets * gap * active, targets.square() * active
 
 
 def make_loss(name: str, *, alpha: float = 1.0, beta: float = 20.0) -> Loss:

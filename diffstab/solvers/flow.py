@@ -183,7 +183,7 @@ class NetFlow:
         return self.alpha * point.tangent.push_forward(self.split(direction))
 
     def stiff_solver(self, point: FlowPoint, step_size: float) -> Callable[[Tensor], Tensor]:
-        """Return the solve with I + c J^T diag(l'') J on the points where the loss is curved enough to matter."""
+        """Return the solve with I + c J^T diag(l'') J, in place, on the points where it is large enough to matter."""
         weight = step_size * GAMMA * self.alpha / self.count * point.curvature
         rows = (weight * point.kernel_diagonal > _NEGLIGIBLE_STIFFNESS).nonzero().squeeze(1)
         if not len(rows):
@@ -219,8 +219,8 @@ class NetFlow:
         return [self._outside + first @ self.basis.T, *rest]
 
     def _pull_back(self, tangent: Tangent, cotangent: Tensor, added_to: Tensor | None = None) -> Tensor:
-        """Return J^T v as one vector, or its sum with another one."""
-        result = torch.empty_like(self.origin) if added_to is None else added_to.clone()
+        """Return J^T v as one vector, or add it to one, in place."""
+        result = torch.empty_like(self.origin) if added_to is None else added_to
         for part, inputs, signals in zip(self.split(result), tangent.inputs, tangent.signals):
             part.addmm_((signals * cotangent[:, None]).T, inputs, beta=0 if added_to is None else 1)
         return result

@@ -92,7 +92,10 @@ class FlowProblem(Protocol):
         """Return dy/dt, shape (N,)."""
 
     def stiff_solver(self, point: Any, step_size: float) -> Callable[[Tensor], Tensor]:
-        """Return g -> (I - step_size GAMMA A)^-1 g, A the stiff part of the Jacobian of the rate."""
+        """Return g -> (I - step_size GAMMA A)^-1 g, A the stiff part of the Jacobian of the rate.
+
+        The answer may be written into g.
+        """
 
     def output_change(self, point: Any, direction: Tensor) -> Tensor:
         """Return the first-order change (n,) of F along a direction (N,)."""
@@ -103,9 +106,9 @@ class FlowProblem(Protocol):
 
 _SAFETY, _LARGEST_GROWTH, _LARGEST_FALL, _ORDER = 0.9, 3.0, 0.2, 3
 _BELOW_REFUSED, _REGAINED = 0.7, 1.1
-"""Of a step that was refused, the part that the next ones may have, and its growth with each of them.
+"""Of a step that was refused, the part that the next ones may have; it grows by this, its square, its cube, ...
 
-Near the limit of stability the error grows by a far higher power of the step than its order tells."""
+Near the limit of stability the error grows by a far higher power of the step than the order tells."""
 _EXPECTED_CHANGE = 2.0
 """The change of F that a step is prepared for, in units of that of the last step for the same time."""
 
@@ -119,7 +122,8 @@ _NEAR_STALL = 0.75
 def start_counters(settings: FlowSettings) -> dict[str, Any]:
     """Return the counters of a flow that has not moved yet.
 
-    Beside time, next step and counts: the largest step that is tried, and the change of F per time in the last step.
+    Beside time, next step and counts: the largest step that is tried and its growth with the next step, and the change
+    of F per time in the last step.
     """
     return {
         "time": 0.0,
@@ -127,6 +131,7 @@ def start_counters(settings: FlowSettings) -> dict[str, Any]:
         "steps": 0,
         "rejected": 0,
         "largest_step": math.inf,
+        "regained": _REGAINED,
         "output_rate": math.inf,
     }
 
@@ -172,7 +177,7 @@ def _accepted_step(
                 break
             counters["step_size"] *= 0.5
         else:
-            counters["largest_step"] = _BELOW_REFUSED * step_size
+            counters.update(largest_step=_BELOW_REFUSED * step_size, regained=_REGAINED)
             counters["step_size"] *= max(_LARGEST_FALL, _SAFETY * error_ratio ** (-1 / _ORDER))
         counters["rejected"] += 1
     problem.state = state
@@ -181,7 +186,8 @@ def _accepted_step(
         status = status.stalled()
     growth = min(_LARGEST_GROWTH, _SAFETY * max(error_ratio, 1e-9) ** (-1 / _ORDER))
     counters["step_size"] = min(growth * step_size, counters["largest_step"])
-    counters["largest_step"] *= _REGAINED
+    counters["largest_step"] *= counters["regained"]
+    counters["regained"] *= _REGAINED
     return new, status._replace(step_size=counters["step_size"])
 
 

@@ -86,7 +86,8 @@ def rosenbrock_step(
         state: y, shape (N,).
         rate_here: rate(y), shape (N,), already known to the caller.
         rate: The right-hand side.
-        solve: g -> (I - step_size GAMMA A)^-1 g, where A approximates the Jacobian of the rate.
+        solve: g -> (I - step_size GAMMA A)^-1 g, where A approximates the Jacobian of the rate. It may write its
+            answer into g.
         step_size: Step, > 0.
 
     Returns:
@@ -95,10 +96,13 @@ def rosenbrock_step(
     stages = state.new_empty(STAGES, len(state))
     stage, coupling, ends = _tableau(state.dtype, state.device)
     scale = step_size * GAMMA
-    stages[0] = solve(rate_here * scale)
-    for i in range(1, STAGES):
+    for i, right in enumerate(stages.unbind()):
         past = stages[:i].T
-        slope = rate(torch.addmv(state, past, stage[i, :i]))
-        stages[i] = solve(torch.addmv(slope, past, coupling[i, :i], beta=scale, alpha=GAMMA))
+        if i:
+            slope = rate(torch.addmv(state, past, stage[i, :i]))
+            torch.addmv(slope, past, coupling[i, :i], beta=scale, alpha=GAMMA, out=right)
+        else:
+            torch.mul(rate_here, scale, out=right)
+        right.copy_(solve(right))
     change, error = ends @ stages
     return Increment(change, error)

@@ -1,11 +1,13 @@
 import copy
+import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffstab.errors import ArgumentError, DegenerateError
 from diffstab.nets import FCN, CentredOutput, make_loss
-from diffstab.solvers.flow import GradientFlow
+from diffstab.solvers.flow import GradientFlow, NetFlow
 from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.stopping import StopRule
 from tests.references.training import autograd_euler
@@ -215,3 +217,88 @@ def test_small_outputs_in_single_precision_are_no_stall(alpha, generator):
     single = CentredOutput(model.net.float(), alpha=alpha)
     status = GradientFlow(single, loss).step(x=x.float(), y=y.float(), steps=30)
     assert (status.reason, status.steps) == ("", 30)
+
+
+def half_way(generator, *, dtype=torch.float64, loss="soft_hinge", share=0.6, tolerance=5e-4, **options):
+    """A flow on labels that a net can learn: some points have far more margin than they need, others lack it."""
+    model, loss, x, _ = problem(generator, alpha=1e-6, loss=loss, n=80, d=6, hidden=(50,), **options)
+    model, x, y = CentredOutput(model.net.to(dtype), alpha=1e-6), x.to(dtype), torch.sign(x[:, 0]).to(dtype)
+    flow = GradientFlow(
+        model, loss, FlowSettings(weight_tolerance=tolerance, stop=StopRule(margin_share=share))
+    )
+    assert flow.run(x, y).reason == "margin"
+    return flow, x, y
+
+
+@pytest.mark.parametrize("activation", ["softplus", "relu"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_a_step_leaves_out_is_below_rounding(dtype, activation, generator):
+    done, x, y = half_way(generator, dtype=dtype, activation=activation)
+    with torch.no_grad():
+        flow = NetFlow(done.model, done.loss, x, y)
+        whole = flow.at(flow.state)
+        part, kept = flow.within(whole, 0.01)
+        rate, left_out = part.rate(kept).double(), (part.rate(kept) - flow.rate(whole)).norm()
+    assert 0 < len(kept.outputs) < 0.9 * len(y)
+    exact = CentredOutput(done.model.net.double(), alpha=1e-6)
+    exact.initial = done.model.initial.double()
+    gradient = torch.autograd.grad(done.loss(exact(x.double()), y.double()), list(exact.net.parameters()))
+    first, last = gradient
+    expected = -torch.cat([(first @ flow.basis.double()).flatten(), last.flatten()])
+    assert left_out < 100 * torch.finfo(dtype).eps * expected.norm()
+    # In double precision autograd's softplus is off by exp(-20), in single precision F has its own rounding.
+    assert (rate - expected).norm() < max(1e-8, 1e4 * torch.finfo(dtype).eps) * expected.norm()
+
+
+def test_a_point_that_was_left_out_and_moves_is_taken_back(generator):
+    flow, x, y = half_way(generator, loss="quadratic_hinge")
+    model = copy.deepcopy(flow.model)
+    twin = GradientFlow(model, flow.loss, FlowSettings())
+    twin.load_state_dict(copy.deepcopy(flow.state_dict()))
+    with torch.no_grad():
+        net = NetFlow(model, flow.loss, x, y)
+        assert net.within(net.at(net.state), 1e-10)[0] is not net
+    for one, rate in ((flow, math.inf), (twin, 1e-12)):
+        # Far longer than the last step, so that points without a slope move.
+        one.settings = FlowSettings(weight_tolerance=10, output_tolerance=10)
+        one.param_groups[0].update(output_rate=rate, step_size=30.0, largest_step=math.inf)
+    assert flow.step(x=x, y=y) == twin.step(x=x, y=y)
+    assert all(map(torch.equal, flow.model.net.weights, model.net.weights))
+
+
+@pytest.mark.parametrize("activation", ["softplus", "relu"])
+def test_the_default_tolerance_follows_a_far_smaller_one(activation, generator):
+    ends = []
+    for tolerance in (5e-4, 5e-5):
+        options = {"dtype": torch.float32, "activation": activation, "share": 0.95, "tolerance": tolerance}
+        flow, x, _ = half_way(generator.manual_seed(0), **options)
+        probe = torch.randn(200, x.shape[1], generator=generator)
+        ends.append((flow.param_groups[0]["time"], flow.model(probe).detach()))
+    (time, outputs), (exact_time, exact) = ends
+    assert time == pytest.approx(exact_time, rel=0.03)
+    assert (outputs - exact).norm() < 0.03 * exact.norm()
+
+
+class Operations(TorchDispatchMode):
+    """The names of what torch does, views and bookkeeping too."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_later_step_brings_no_constants_to_the_device(generator):
+    flow, x, y = half_way(generator, dtype=torch.float32)
+    flow.settings = FlowSettings()
+    with Operations() as few:
+        flow.step(x=x, y=y, steps=2)
+    with Operations() as many:
+        flow.step(x=x, y=y, steps=12)
+    # A constant of the host appears as lift_fresh, a number that is taken from the device as _local_scalar_dense.
+    for name, most in (("lift_fresh", 0), ("_local_scalar_dense", 20), ("nonzero", 30)):
+        assert many.names.count(name) - few.names.count(name) <= most
+    assert many.names.count("mm") > few.names.count("mm")
