@@ -146,6 +146,8 @@ def integrate(
     Raises:
         DegenerateError: If the flow cannot go on: non-finite values at the smallest step.
     """
+    for name, value in start_counters(settings).items():
+        counters.setdefault(name, value)  # a checkpoint of 0.1.0 has fewer
     point = problem.at(problem.state)
     status = _status(problem, point, counters, stop=settings.stop)
     for _ in range(steps):

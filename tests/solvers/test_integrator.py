@@ -1,3 +1,5 @@
+"""Step sizes and counters of the integrator, on a linear problem."""
+
 import torch
 
 from diffstab.nets import make_loss
@@ -43,3 +45,10 @@ def test_few_steps_are_refused_at_the_limit_of_stability():
     assert 1.0e-3 < status.time / steps < 2.8e-3
     assert status.rejected < 0.25 * steps
     assert abs(float(problem.state[0]) - (1 - torch.tensor(-status.time).exp())) < 1e-3
+
+
+def test_counters_of_a_checkpoint_that_had_fewer_go_on():
+    settings = FlowSettings(stop=StopRule(margin_share=None, loss_bound=1e-30))
+    counters = {"time": 0.0, "step_size": 1e-3, "steps": 0, "rejected": 0}
+    status = integrate(ExplicitDecay([1.0, 2.0]), counters, settings=settings, steps=5)
+    assert status.steps == counters["steps"] == 5
