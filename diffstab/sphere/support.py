@@ -1,9 +1,13 @@
 """From an optimal cloud of neurons to an atomic solution: the same predictions on the data, no larger norm."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import qr
 
-from diffstab.sphere.certificate import Floats
+from diffstab.sphere.certificate import Floats, Integers
+
+Truths = NDArray[np.bool_]
+NEURONS_AT_ONCE = 4096
 
 
 def merge_cells(points: Floats, neurons: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -20,14 +24,42 @@ def merge_cells(points: Floats, neurons: Floats, weights: Floats) -> tuple[Float
     Returns:
         The merged neurons and weights.
     """
-    pattern = np.packbits(neurons @ points.T > 0, axis=1)
-    labels = np.concatenate([pattern, (weights > 0)[:, None].astype(np.uint8)], axis=1)
-    _, first, group = np.unique(labels, axis=0, return_index=True, return_inverse=True)
+    first, group = _cells(points, neurons, weights > 0)
     moment = np.zeros((len(first), neurons.shape[1]))
-    np.add.at(moment, group.ravel(), np.abs(weights)[:, None] * neurons)
+    np.add.at(moment, group, np.abs(weights)[:, None] * neurons)
     length = np.linalg.norm(moment, axis=1)
     kept = length > 0
     return moment[kept] / length[kept, None], (np.sign(weights[first]) * length)[kept]
+
+
+def merge_close(points: Floats, neurons: Floats, weights: Floats, *, apart: float) -> Floats:
+    """The neurons (k, d), those of one cell and sign replaced by their mean as far as 1 - cos to it is small.
+
+    Args:
+        points: (n, d) training points.
+        neurons: (k, d) unit vectors.
+        weights: (k,) non-zero weights.
+        apart: Largest 1 - cos of the angle to the mean of a neuron that is replaced.
+
+    Returns:
+        Unit vectors, at most as many.
+    """
+    first, group = _cells(points, neurons, weights > 0)
+    mean = np.zeros((len(first), neurons.shape[1]))
+    np.add.at(mean, group, np.abs(weights)[:, None] * neurons)
+    mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    far = ((neurons - mean[group]) ** 2).sum(axis=1) > 2 * apart
+    return np.concatenate([neurons[far], mean[np.unique(group[~far])]])
+
+
+def _cells(points: Floats, neurons: Floats, positive: Truths) -> tuple[Integers, Integers]:
+    """First neuron of each cell and sign, and the group (k,) that each neuron belongs to."""
+    blocks = range(0, len(neurons), NEURONS_AT_ONCE)
+    pattern = [np.packbits(neurons[i : i + NEURONS_AT_ONCE] @ points.T > 0, axis=1) for i in blocks]
+    empty = np.empty((0, -(-len(points) // 8)), dtype=np.uint8)
+    labels = np.concatenate([np.concatenate([empty, *pattern]), positive[:, None].astype(np.uint8)], axis=1)
+    _, first, group = np.unique(labels, axis=0, return_index=True, return_inverse=True)
+    return first, group.ravel()
 
 
 def independent_support(features: Floats, weights: Floats) -> Floats:
