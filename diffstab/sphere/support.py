@@ -3,11 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
+from scipy.linalg.lapack import dormqr
 
 from diffstab.sphere.certificate import Floats, Integers
 
 Truths = NDArray[np.bool_]
 NEURONS_AT_ONCE = 4096
+MOVES_AT_ONCE = 32
+"""Weights that vanish between two updates of all null vectors, which are products of matrices then."""
 
 
 def merge_cells(points: Floats, neurons: Floats, weights: Floats) -> tuple[Floats, Floats]:
@@ -84,17 +87,36 @@ def independent_support(features: Floats, weights: Floats) -> Floats:
     part = weights[used]
     alive = np.ones(len(used), dtype=bool)
     while null.shape[1]:
-        move = null[:, -1] * alive
-        if move @ np.sign(part) > 0:
-            move = -move
-        shrinking = np.nonzero(alive & (move * part < 0))[0]
-        ratios = -part[shrinking] / move[shrinking]
-        last = shrinking[ratios.argmin()]
-        part += ratios.min() * move
-        part[last], alive[last] = 0.0, False
-        null = _without_row(null, last)
+        dead = _vanish(null[:, -MOVES_AT_ONCE:], part, alive)
+        null = _without_rows(null, dead)
     weights[used] = part
     return weights
+
+
+def _vanish(moves: Floats, weights: Floats, alive: Truths) -> Integers:
+    """Let one weight per move vanish, in place, and return which; each move leaves alone what has vanished."""
+    dead = []
+    while moves.shape[1]:
+        move = moves[:, -1] * alive
+        if move @ np.sign(weights) > 0:
+            move = -move
+        shrinking = np.nonzero(alive & (move * weights < 0))[0]
+        ratios = -weights[shrinking] / move[shrinking]
+        last = shrinking[ratios.argmin()]
+        weights += ratios.min() * move
+        weights[last], alive[last] = 0.0, False
+        dead.append(last)
+        moves = _without_row(moves, last)
+    return np.array(dead)
+
+
+def _without_rows(null: Floats, rows: Integers) -> Floats:
+    """Orthonormal null vectors that vanish in some rows: reflections gather these in as many columns, all at once."""
+    (reflectors, factors), _ = qr(null[rows].T, mode="raw", check_finite=False)
+    work = 64 * len(null)  # for the blocked form of the routine
+    turned, _, _ = dormqr("R", "N", reflectors[:, : len(rows)], factors, null, work, overwrite_c=1)
+    left: Floats = turned[:, len(rows) :]
+    return left
 
 
 def _without_row(null: Floats, row: int) -> Floats:
