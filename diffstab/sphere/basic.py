@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, lstsq, qr, solve_triangular
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq, qr, solve_triangular
 
 from diffstab.sphere.certificate import Floats
 from diffstab.sphere.problem import MinNormProblem
@@ -17,6 +17,8 @@ from diffstab.sphere.restricted import Restricted
 from diffstab.sphere.support import independent_support, merge_cells
 
 Extended = NDArray[np.longdouble]
+EXACT_NEURONS = 4
+"""Neurons per point from which a cloud is shrunk in double precision: the extended one takes time and memory."""
 SPARE_NEURONS = 2.5
 """Neurons per point down to which a cloud is concentrated before it is reduced to independent ones."""
 SIMPLEX_NEURONS = 6
@@ -51,24 +53,28 @@ class Cloud(NamedTuple):
         return Cloud(self.neurons[kept], self.weights[kept])
 
 
-def basic_solution(solver: Restricted, cloud: Cloud, *, dual: Floats, most: float) -> Cloud:
+def basic_solution(solver: Restricted, cloud: Cloud, *, dual: Floats, most: float, least: float) -> Cloud:
     """Reduce a cloud that about solves a problem to at most m atoms, and take out its residual.
 
     Args:
         solver: The restricted problem.
         cloud: Neurons (k, r) in the problem's coordinates.
         dual: (m,) dual that came with them.
+        least: Cost of the cloud.
         most: Cost up to which the reduction may go for the sake of fewer neurons.
 
     Returns:
         The atoms (k, d), unit vectors in the caller's coordinates, and their weights, none of them zero.
     """
     cost = _Cost(solver, dual)
-    atoms = _merged(solver.problem, _corrected(cost, _in_callers_coordinates(solver.problem, cloud)))
-    atoms = _concentrated(solver, cost, atoms, most)
+    atoms = _in_callers_coordinates(solver.problem, cloud)
+    # Neurons of one cell are alike: they share a weight, and the heaviest would miss all of them.
+    atoms = _merged(solver.problem, atoms)
+    atoms = _concentrated(solver, cost, atoms, most=most, least=least)
+    atoms = _corrected(cost, atoms)[0].used()
     phi = solver.problem.exact_features(atoms.neurons).astype(np.float64)
     atoms = Cloud(atoms.neurons, independent_support(cost.rows(phi), atoms.weights)).used()
-    return _corrected(cost, atoms, exact=True).used()
+    return _corrected(cost, atoms, exact=True)[0].used()
 
 
 def vertex(solver: Restricted, cloud: Cloud, *, dual: Floats) -> Cloud | None:
@@ -83,12 +89,11 @@ def vertex(solver: Restricted, cloud: Cloud, *, dual: Floats) -> Cloud | None:
         The atoms (k, d) and weights, as `basic_solution` has them.
     """
     heavy = cloud.heaviest(SIMPLEX_NEURONS * len(solver.problem.points))
-    phi = np.maximum(solver.problem.points @ heavy.neurons.T, 0)
-    found = solver.by_simplex(phi)
+    found = solver.by_simplex(solver.columns(heavy.neurons))
     if found is None:
         return None
     atoms = _in_callers_coordinates(solver.problem, Cloud(heavy.neurons, found.weights))
-    return _corrected(_Cost(solver, dual), atoms, exact=True).used()
+    return _corrected(_Cost(solver, dual), atoms, exact=True)[0].used()
 
 
 def _in_callers_coordinates(problem: MinNormProblem, cloud: Cloud) -> Cloud:
@@ -126,34 +131,56 @@ class _Cost:
         """Cost of a residual (m,) of an interpolant."""
         return float(self.price @ np.abs(residual))
 
-    def of(self, cloud: Cloud) -> float:
-        """Cost of a cloud."""
-        return self(cloud.weights, self.goal - self.problem.exact_features(cloud.neurons) @ cloud.weights)
 
-
-def _concentrated(solver: Restricted, cost: _Cost, cloud: Cloud, most: float) -> Cloud:
+def _concentrated(solver: Restricted, cost: _Cost, cloud: Cloud, *, most: float, least: float) -> Cloud:
     """Keep the heavier half of the neurons, again and again, as long as they do as well.
 
     A central solution spreads over many neurons. Few are needed, and the fewer are left the less there is to do
-    for the reduction to independent ones.
+    for the reduction to independent ones. `least` is what the cloud costs.
     """
-    fewest = int(SPARE_NEURONS * len(cost.goal))
-    while len(cloud.weights) > fewest:
-        half = cloud.heaviest(max(len(cloud.weights) // 2, fewest))
-        again = _corrected(cost, half)
-        if cost.of(again) > most:
-            phi = solver.problem.exact_features(half.neurons).astype(np.float64)
-            tolerance = max(SHARE_OF_SLACK * (most / cost.of(cloud) - 1), FINEST)
-            found = solver(phi, tolerance=tolerance, dual=cost.dual)
-            again = _corrected(cost, Cloud(half.neurons, found.weights))
-            if cost.of(again) > most:
+    rows = len(cost.goal)
+    fewest, count = int(SPARE_NEURONS * rows), len(cloud.weights)
+    while count > fewest:
+        count = max(count // 2, fewest)
+        half = cloud.heaviest(count)
+        quick = count > EXACT_NEURONS * rows
+        again, reached = _quickly_corrected(solver, cost, half) if quick else _corrected(cost, half)
+        if reached > most:
+            columns = solver.columns(half.neurons @ solver.problem.basis.T)
+            tolerance = max(SHARE_OF_SLACK * (most / least - 1), FINEST)
+            found = solver(columns, tolerance=tolerance, dual=cost.dual)
+            again, reached = (
+                Cloud(half.neurons, found.weights),
+                solver.price(columns, found.weights, found.dual)[1],
+            )
+            if not quick:
+                again, reached = _corrected(cost, again)
+            if reached > most:
                 return cloud
-        cloud = again
+        cloud, least = again, reached
     return cloud
 
 
-def _corrected(cost: _Cost, cloud: Cloud, *, exact: bool = False) -> Cloud:
-    """The cloud without its residual, its weights changed in proportion to their size as far as that goes.
+def _quickly_corrected(solver: Restricted, cost: _Cost, cloud: Cloud) -> tuple[Cloud, float]:
+    """As `_corrected`, in double precision and by normal equations: good enough for a cloud that is yet to shrink."""
+    columns = solver.columns(cloud.neurons @ solver.problem.basis.T)
+    scaled = columns * cloud.weights
+    goal = cost.rows(cost.goal.astype(np.float64))
+    try:
+        factor = cho_factor(scaled @ scaled.T, overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        return cloud, np.inf
+    weights = cloud.weights
+    for _ in range(2):
+        step = cho_solve(factor, goal - columns @ weights, check_finite=False)
+        weights = weights + cloud.weights * (scaled.T @ step)
+    return Cloud(cloud.neurons, weights), solver.price(columns, weights, cost.dual)[1]
+
+
+def _corrected(cost: _Cost, cloud: Cloud, *, exact: bool = False) -> tuple[Cloud, float]:
+    """The cloud without its residual, and its cost (or what it misses, where it is to be exact).
+
+    The weights change in proportion to their size as far as that goes.
 
     Each step is a least-squares solve by orthogonal factors, its residual in extended precision. Of all steps the one
     of least cost is kept: where the goal is out of reach, or only at great length, that is the cloud as it was. An
@@ -173,7 +200,7 @@ def _corrected(cost: _Cost, cloud: Cloud, *, exact: bool = False) -> Cloud:
         if not now < least:
             break
         best, least = weights, now
-    return Cloud(cloud.neurons, best)
+    return Cloud(cloud.neurons, best), least
 
 
 class _LeastChange:

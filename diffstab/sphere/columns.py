@@ -9,6 +9,7 @@ from diffstab.sphere.certificate import Floats, Maxima
 from diffstab.sphere.problem import MinNormProblem
 from diffstab.sphere.restricted import Restricted
 from diffstab.sphere.search import Search, first_neurons
+from diffstab.sphere.support import merge_close
 from diffstab.sphere.verdict import Verdict, judge
 
 LOOSEST = 1e-2
@@ -23,10 +24,12 @@ PATIENCE = 25
 """Rounds without a gap that is a tenth smaller, after which the fit is as good as rounding allows."""
 KEPT_SLACK = 10.0
 """Columns stay while |g| > 1 - this times the largest violation ..."""
-LEAST_VIOLATION = 1e-3
+LEAST_VIOLATION = 1e-4
 """... which counts for at least this."""
-NEW_PER_POINT = 2
+NEW_PER_POINT = 4
 """New columns of one round, at most, over the number of points: those with the largest violation."""
+SHARE_OF_MERGING = 0.2
+"""Columns of one cell become one where that costs no more than this share of the gap, relative to their norm."""
 FRESH_STARTS = 4
 """Times as many starts before a searched certificate is believed."""
 
@@ -71,12 +74,6 @@ class _Bound(NamedTuple):
     value: float
 
 
-def features(problem: MinNormProblem, neurons: Floats) -> Floats:
-    """Phi (m, k): relu of neurons (k, r) at the points."""
-    phi: Floats = np.maximum(problem.points @ neurons.T, 0)
-    return phi
-
-
 def generate_columns(problem: MinNormProblem, search: Search, *, tol: float, max_rounds: int) -> Solution:
     """Solve a problem to a relative gap, judged on the very atoms that are returned.
 
@@ -117,8 +114,8 @@ class _Generation:
     def __init__(self, problem: MinNormProblem, search: Search, bound: _Bound, tol: float) -> None:
         self.problem, self.search, self.bound, self.tol = problem, search, bound, tol
         self.neurons, self.spanning = first_neurons(problem, search)
-        self.phi = features(problem, self.neurons)
-        self.solver = Restricted(problem, self.phi)
+        self.solver = Restricted(problem, self.neurons)
+        self.columns = self.solver.columns(self.neurons)
         self.tolerance, self.gap, self.least = LOOSEST, np.inf, np.inf
         self.dual: Floats = np.zeros(len(problem.targets))
         self.best: Verdict | None = None
@@ -127,14 +124,14 @@ class _Generation:
 
     def next_round(self) -> None:
         """Solve the restricted problem, and find where its dual is not feasible."""
-        found = self.solver.by_simplex(self.phi) if self.stalled else None
-        found = found or self.solver(self.phi, tolerance=self.tolerance, dual=self.dual)
+        found = self.solver.by_simplex(self.columns) if self.stalled else None
+        found = found or self.solver(self.columns, tolerance=self.tolerance, dual=self.dual)
         self.stalled = self.stalled or not found.converged
         self.dual, self.weights = found.dual, found.weights
         used = self.neurons[np.abs(found.weights) > 1e-3 * np.abs(found.weights).max()]
         self.maxima = self.search(found.dual, used)
         self.bound = _better(self.problem, self.bound, found.dual, self.maxima.largest)
-        self.value = _lagrangian(self.problem, self.phi, found.weights, found.dual)
+        self.slopes, self.value = self.solver.price(self.columns, found.weights, found.dual)
         gap = self._relative_gap()
         self.rounds.append(
             Round(len(self.neurons), found.iterations, self.value, self.bound.value, gap, self.maxima.largest)
@@ -154,7 +151,7 @@ class _Generation:
         target = self.bound.value / (1 - self.tol)
         spare = max(target - self.value, SHARE_OF_TOLERANCE * self.tol * self.value) / 2
         cloud = Cloud(self.neurons, self.weights)
-        atoms = basic_solution(self.solver, cloud, dual=self.dual, most=self.value + spare)
+        atoms = basic_solution(self.solver, cloud, dual=self.dual, least=self.value, most=self.value + spare)
         verdicts = [self._judge(atoms)]
         if not _reached(verdicts[0], self.tol):
             other = vertex(self.solver, cloud, dual=self.dual)
@@ -170,11 +167,16 @@ class _Generation:
     def renew_neurons(self) -> None:
         """Drop neurons far from the maxima of the certificate, add those where it is not feasible."""
         violation = max(self.maxima.largest - 1, LEAST_VIOLATION)
-        near = np.abs(self.phi.T @ self.dual) > 1 - KEPT_SLACK * violation
-        near[: self.spanning] = True
+        near = (np.abs(self.slopes) > 1 - KEPT_SLACK * violation) & (self.weights != 0)
+        near[: self.spanning] = False
         tallest = np.argsort(-np.abs(self.maxima.values))[: NEW_PER_POINT * len(self.problem.points)]
-        self.neurons = np.concatenate([self.neurons[near], self.maxima.neurons[tallest]])
-        self.phi = features(self.problem, self.neurons)
+        # Rounds find the maximum of one cell again and again, at places that differ less and less.
+        merged = merge_close(
+            self.problem.points, self.neurons[near], self.weights[near], apart=SHARE_OF_MERGING * self.gap
+        )
+        fresh = np.concatenate([merged, self.maxima.neurons[tallest]])
+        self.neurons = np.concatenate([self.neurons[: self.spanning], fresh])
+        self.columns = np.concatenate([self.columns[:, : self.spanning], self.solver.columns(fresh)], axis=1)
         finest = SHARE_OF_TOLERANCE * self.tol * 0.1**self.failures
         self.tolerance = max(min(self.tolerance, SHARE_OF_GAP * self.gap), finest)
 
@@ -203,10 +205,3 @@ def _priced(problem: MinNormProblem, dual: Floats, largest: float) -> _Bound:
     if curvature > 0:
         scale = min(scale, gain / curvature)
     return _Bound(dual, largest, scale * gain - scale**2 * curvature / 2)
-
-
-def _lagrangian(problem: MinNormProblem, phi: Floats, weights: Floats, dual: Floats) -> float:
-    """Objective of weights that miss the targets a little, what they miss being priced by the dual."""
-    missing = problem.targets - phi @ weights - problem.ridge * dual
-    loss = problem.ridge * float(dual @ dual) / 2
-    return float(np.abs(weights).sum()) + float(dual @ missing) + loss

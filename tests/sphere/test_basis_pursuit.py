@@ -4,7 +4,7 @@ from scipy.optimize import linprog
 
 from diffstab.errors import ArgumentError
 from diffstab.sphere.basis_pursuit import basis_pursuit
-from diffstab.sphere.support import independent_support, merge_cells
+from diffstab.sphere.support import independent_support, merge_cells, merge_close
 
 
 @pytest.fixture
@@ -55,8 +55,8 @@ def test_zero_targets_are_refused():
 
 
 def test_independent_support_keeps_outputs_and_norm_with_as_many_columns_as_rows(rng):
-    features = rng.standard_normal((12, 50))
-    weights = rng.standard_normal(50)
+    features = rng.standard_normal((12, 90))
+    weights = rng.standard_normal(90)
     reduced = independent_support(features, weights)
     assert (reduced != 0).sum() <= 12
     assert np.abs(reduced).sum() <= np.abs(weights).sum() * (1 + 1e-12)
@@ -75,3 +75,19 @@ def test_merged_cells_act_alike_on_the_data_at_no_larger_norm(rng):
     assert np.abs(masses).sum() < np.abs(weights).sum()
     before = np.maximum(points @ neurons.T, 0) @ weights
     np.testing.assert_allclose(np.maximum(points @ merged.T, 0) @ masses, before, atol=1e-12)
+
+
+def test_only_close_neurons_of_a_cell_become_one(rng):
+    points = np.eye(3)
+    base = np.array([[0.6, 0.64, 0.48], [-0.6, 0.64, 0.48]])
+    close = base[[0, 0, 1]] + 1e-4 * rng.standard_normal((3, 3))
+    apart = np.array([[0.98, 0.14, 0.14], [0.8, 0.36, 0.48]])
+    neurons = np.concatenate([close, apart])
+    neurons /= np.linalg.norm(neurons, axis=1, keepdims=True)
+    left = merge_close(points, neurons, np.array([1.0, 2.0, 1.0, 1e-9, -1.0]), apart=1e-6)
+    # The two near the first base become one; the far one of its cell, and the one of the other sign, stay.
+    assert len(left) == 4
+    mean = neurons[0] + 2 * neurons[1]
+    assert np.linalg.norm(left - mean / np.linalg.norm(mean), axis=1).min() < 1e-9
+    for stays in (neurons[2], neurons[3], neurons[4]):
+        assert np.linalg.norm(left - stays, axis=1).min() < 1e-12
