@@ -236,7 +236,8 @@ class GradientFlow(Solver):
     softplus the stop comes within 2 %, the weights within 1 % of how far they moved, the outputs within 1 % root mean
     square. With relu the kinks cost the order, and the steps grow as the inverse of the tolerance. At alpha = 1 the
     numbers are those of softplus. In the feature regime (alpha = 1e-6) the outputs are within 1 %, the weights off by
-    up to 8 % of how far they moved; at a tolerance of 1e-4, five times the steps, by 0.4 % and 5 %.
+    up to 8 % of how far they moved; at a tolerance of 1e-4, five times the steps, by 0.4 % and 5 %. With relu and 1000
+    neurons on 96 images it is 0.8 % and 24 %, against a tolerance of 5e-5: many weights give the same outputs.
 
     Args:
         model: Predictor to train; its `net` is changed in place.
