@@ -281,18 +281,17 @@ def _defaults(model: nn.Module, record: _Record) -> list[str]:
 
 def _into_last_linear(record: _Record) -> str:
     """Return the name of what goes into the last linear layer: that of the module that puts it out, if there is one."""
-    linear = [place for place, event in enumerate(record.events) if event.received is not None]
+    linear = [
+        (place, event.received) for place, event in enumerate(record.events) if event.received is not None
+    ]
     if not linear:
         return ""
-    place = linear[-1]
-    received = record.events[place].received
+    place, received = linear[-1]
     before = [event for event in record.events[:place] if record.once(event.name) and event.name]
-    same = [event.name for event in before if _same(event.sample, received)]
+    same = [
+        event.name for event in before if event.sample is not None and torch.equal(event.sample, received)
+    ]
     return same[-1] if same else f"{record.events[place].name}{INPUT}"
-
-
-def _same(first: Tensor | None, second: Tensor | None) -> bool:
-    return first is not None and second is not None and torch.equal(first, second)
 
 
 def _stage_ends(model: nn.Module, record: _Record) -> list[str]:
