@@ -53,12 +53,12 @@ _TRAINED = "d = 2, 3, 5; n = 8 to 1024; width 10 000; up to 10^7 steps; 5 seeds"
 _TRIALS = "three trials of each width"
 _FULL = "paper/full/sphere_"
 _LISTED = (
-    ("images_mnist", "compare", 7.5, "experiment/mnist", _IMAGES),
-    ("images_fashion", "compare", 7, "experiment/fashion", _IMAGES),
-    ("images_cifar10", "compare", 6.5, "experiment/cifar10_jpeg", _IMAGES),
-    ("sphere_constant", "sphere curve", 8, "", "d = 2, 3, 5; 5 seeds"),
-    ("sphere_gaussian", "sphere curve", 8, f"{_FULL}gaussian", ""),
-    ("sphere_lazy", "sphere curve", 3.5, "", ""),
+    ("images_mnist", "compare", 7, "experiment/mnist", _IMAGES),
+    ("images_fashion", "compare", 5, "experiment/fashion", _IMAGES),
+    ("images_cifar10", "compare", 6, "experiment/cifar10_jpeg", _IMAGES),
+    ("sphere_constant", "sphere curve", 6.5, "", "d = 2, 3, 5; 5 seeds"),
+    ("sphere_gaussian", "sphere curve", 10, f"{_FULL}gaussian", ""),
+    ("sphere_lazy", "sphere curve", 3, "", ""),
     ("sphere_anisotropic", "sphere curve", 2, f"{_FULL}anisotropic", ""),
     ("sphere_trained", "sphere curve", 4.5, f"{_FULL}trained", _TRAINED),
     ("forces_mnist", "forces", 0.5, "", ""),
