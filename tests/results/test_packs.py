@@ -1,14 +1,10 @@
-"""Packed records read as loose ones do, whatever dies or goes on meanwhile."""
+"""Packed records read as loose ones do, whatever goes on meanwhile."""
 
 import errno
-import math
 import os
 import shutil
-import subprocess
-import sys
 import threading
 
-import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
@@ -17,32 +13,7 @@ import diffstab.results.packs as packs
 import diffstab.results.records as room
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.results import Records, RecordStore
-
-ROWS = {
-    "a": {"method": "feature", "D": 0.1, "steps": 3, "stop": None, "trace": [], "nested": [[1.0], []]},
-    "b": {"method": "lazy", "D": None, "extra": True},
-    "c": {"steps": 4.5, "method": "feature", "stop": "margin", "trace": [1.0, math.nan]},
-    "d": {"method": "lazy", "D": math.nan, "steps": None, "trace": None, "stop": "é\n"},
-    "e": {"other": 2**60, "nothing": None, "method": ""},
-}
-
-
-@pytest.fixture
-def records(tmp_path):
-    records = Records(tmp_path / "results")
-    for key, row in ROWS.items():
-        records.write(key, row)
-    return records
-
-
-def assert_same(frame, expected):
-    """Bit for bit: values, missing values and their kind, types, order of rows and columns."""
-    pd.testing.assert_frame_equal(frame, expected, check_exact=True)
-    for name in expected:
-        for value, known in zip(frame[name], expected[name], strict=True):
-            assert type(value) is type(known)
-            if isinstance(known, float):
-                assert np.float64(value).tobytes() == np.float64(known).tobytes()
+from tests.results.conftest import ROWS, assert_same, files
 
 
 def loose_frame(folder, rows):
@@ -51,10 +22,6 @@ def loose_frame(folder, rows):
     for key, row in rows.items():
         records.write(key, row)
     return records.read()
-
-
-def files(records, name):
-    return sorted(path.name for path in (records.folder / name).iterdir())
 
 
 def test_packed_records_read_as_loose_ones(records):
@@ -245,77 +212,6 @@ def test_readers_writers_and_packers_at_once(tmp_path):
         thread.join()
     assert errors == []
     assert records.read()["number"].tolist() == list(range(60))
-
-
-KILLED = """
-# Packs copies of a folder, each killed before another change of the disk: the first, the second, ...
-import os, shutil, signal, sys
-from pathlib import Path
-from diffstab.results import Records
-
-def die_at(step):
-    done = []
-
-    def counted(change):
-        def changed(*arguments, **options):
-            if len(done) == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            done.append(change)
-            return change(*arguments, **options)
-        return changed
-
-    os.fsync = counted(os.fsync)
-    Path.replace = counted(Path.replace)
-    Path.unlink = counted(Path.unlink)
-
-step, status = 0, 1
-while status:
-    folder = Path(sys.argv[2]) / str(step)
-    shutil.copytree(sys.argv[1], folder)
-    child = os.fork()
-    if not child:
-        die_at(step)
-        getattr(Records(folder), sys.argv[3])(*sys.argv[4:])
-        os._exit(0)
-    status = os.waitpid(child, 0)[1]
-    step += 1
-print(step)
-"""
-
-
-def killed(records, place, *work):
-    command = [sys.executable, "-c", KILLED, str(records.folder), str(place), *work]
-    steps = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return [Records(place / str(step)) for step in range(steps)]
-
-
-def test_a_killed_packer_loses_and_doubles_nothing(records, tmp_path):
-    """Killed before each change it makes to the disk: an open pack, one newer record of it, others that are loose."""
-    records.remove(["d", "e"])
-    records.pack()
-    for key in "de":
-        records.write(key, ROWS[key])
-    records.write("b", {"method": "lazy", "D": 7.0})
-    expected = records.read()
-    left = killed(records, tmp_path / "killed", "pack")
-    assert len(left) >= 8
-    for survivor in left:
-        assert_same(survivor.read(), expected)
-        survivor.pack()
-        assert_same(survivor.read(), expected)
-        assert len(files(survivor, "packs")) == 1
-        assert files(survivor, "records") == []
-    shutil.rmtree(tmp_path / "killed")
-
-
-def test_a_killed_removal_removes_no_other_record(records, tmp_path):
-    records.pack()
-    records.write("f", {"x": 1})
-    for survivor in killed(records, tmp_path / "killed", "remove", "bf"):
-        assert {"a", "c", "d", "e"} <= survivor.keys()
-        survivor.remove(["b", "f"])
-        assert survivor.keys() == {"a", "c", "d", "e"}
-        assert list(survivor.read()["key"]) == ["a", "c", "d", "e"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "foreign"])
