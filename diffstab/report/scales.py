@@ -53,7 +53,8 @@ def set_scale(ax: Axes, which: Literal["x", "y"], values: np.ndarray, scale: Sca
         set_limits(-0.3, 1.6 * high)
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     elif scale == "linear":
-        axis.set_major_locator(MaxNLocator(6, steps=_STEPS))
+        are_whole = bool((values == values.round()).all())
+        axis.set_major_locator(MaxNLocator(6, steps=_STEPS, integer=are_whole))
         if high - low < _EQUAL * max(abs(low), abs(high)):
             # Differences by rounding are none: they must not fill the axis.
             set_limits(low - 0.1 * abs(low), high + 0.1 * abs(high))

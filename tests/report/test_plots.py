@@ -201,3 +201,10 @@ def test_one_figure_from_a_frame_repeats_and_leaves_settings_and_records_alone(f
 def test_unknown_scales_are_refused():
     with pytest.raises(ArgumentError, match="scale must be sizes, log, linear, auto or steps, got 'cubic'"):
         set_scale(Figure().subplots(), "x", np.ones(1), "cubic")
+
+
+def test_an_axis_of_whole_numbers_has_no_ticks_between_them(axes):
+    ax = axes()
+    ax.plot([1, 2, 3], [0.1, 0.2, 0.3])
+    set_scale(ax, "x", np.array([1.0, 2.0, 3.0]), "linear")
+    assert all(tick == round(tick) for tick in ax.get_xticks())
