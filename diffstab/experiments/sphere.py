@@ -24,6 +24,7 @@ from diffstab.experiments.sphere_fits import (
     picture_columns,
     power_columns,
     rotation_columns,
+    theory_columns,
 )
 from diffstab.experiments.unit import Axis, Cell, ClassOption, Experiment, Workplace
 from diffstab.solvers.sphere import SphereTraining
@@ -112,7 +113,7 @@ class SphereExperiment(Experiment):
         methods: Ways to get a predictor, by label.
         n_test: Number of test points. A Gaussian field is drawn at n_train + n_test points together.
         rotation_deg: Angle by which test points are rotated to measure stability, degrees.
-        degrees: Largest degree in which the error's power is measured; fewer are where their modes are four n.
+        degrees: Largest degree in which the error's power is measured, 0 for none; fewer where their modes are four n.
         spectrum_points: Test points behind an estimated power.
         threads: Threads of linear algebra in a run; with another number results may differ in rounding.
         accelerator: Where trained predictors are trained, as in Lightning: "cpu", "gpu", "auto".
@@ -240,6 +241,7 @@ class SphereExperiment(Experiment):
                 largest_degree=self.degrees,
                 spectrum_points=self.spectrum_points,
             ),
+            **theory_columns(method, shared, largest_degree=self.degrees),
             "rotation_deg": self.rotation_deg,
             "train_seconds": seconds,
         }

@@ -180,8 +180,10 @@ def power_columns(
     """Return the power per degree of the error and of the target, and how the first was found.
 
     Exact for a constant target; averaged over a Gaussian field for lazy predictors; else estimated from the first
-    `spectrum_points` test points, as is the target's own power where its law is not known.
+    `spectrum_points` test points, as is the target's own power where its law is not known. Nothing for no degree.
     """
+    if not largest_degree:
+        return {}
     n_train, dimension = drawn.train.shape
     degrees = spectra.degrees_to_measure(dimension, n_train, largest_degree)
     eigenvalues = spectra.profile_spectrum(method.predictor, dimension, degrees)
@@ -202,17 +204,26 @@ def power_columns(
         power = spectra.estimated_error_power(points, values, degrees).power
     else:
         power = variances * multiplicities(degrees, dimension)
-    columns = {
+    return {
         "error_power": found.power.tolist(),
         "power_kind": found.kind,
         "target_power": power.tolist(),
         "learnt_degree": spectra.learnt_degree(method.predictor, dimension, n_train),
     }
-    if method.predictor in KERNELS:
-        theory = spectra.lazy_theory(method.predictor, drawn.target, dimension, n_train, ridge=method.ridge)
-        if theory is not None:
-            columns |= {"theory_error": theory.total, "theory_power": theory.power[: degrees + 1].tolist()}
-    return columns
+
+
+def theory_columns(method: SphereMethod, drawn: Draw, *, largest_degree: int) -> dict[str, Any]:
+    """Return what the theory of kernel regression says of the error and, up to a degree, of its power."""
+    n_train, dimension = drawn.train.shape
+    if method.predictor not in KERNELS:
+        return {}
+    theory = spectra.lazy_theory(method.predictor, drawn.target, dimension, n_train, ridge=method.ridge)
+    if theory is None:
+        return {}
+    if not largest_degree:
+        return {"theory_error": theory.total}
+    degrees = spectra.degrees_to_measure(dimension, n_train, largest_degree)
+    return {"theory_error": theory.total, "theory_power": theory.power[: degrees + 1].tolist()}
 
 
 def picture_columns(fitted: Fitted, drawn: Draw) -> dict[str, list[float]]:

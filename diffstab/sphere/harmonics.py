@@ -71,13 +71,11 @@ def power_per_degree(first: ZonalSum, second: ZonalSum | None = None) -> Tensor:
     if first.eigenvalues.shape != other.eigenvalues.shape or first.eigenvalues.ndim != 1:
         raise ArgumentError("eigenvalues", "reach the same degree", tuple(other.eigenvalues.shape))
     degree_max = len(first.eigenvalues) - 1
-    forms = torch.zeros(degree_max + 1, dtype=torch.float64, device=first.centres.device)
-    for rows, values in legendre_blocks(first.centres, other.centres, degree_max):
-        forms += values @ other.coefficients @ first.coefficients[rows]
+    forms = (_forms_on_circle if dimension == 2 else _forms_over_pairs)(first, other, degree_max).cpu()
     if second is None:
         forms.clamp_(min=0)  # a sum of squares, negative by rounding only
     eigenvalues = first.eigenvalues.cpu() * other.eigenvalues.cpu()
-    return eigenvalues * multiplicities(degree_max, dimension) * forms.cpu()
+    return eigenvalues * multiplicities(degree_max, dimension) * forms
 
 
 def estimated_power_per_degree(points: Tensor, values: Tensor, degree_max: int) -> PowerEstimate:
@@ -113,6 +111,22 @@ def estimated_power_per_degree(points: Tensor, values: Tensor, degree_max: int) 
     return PowerEstimate(power, error)
 
 
+def _forms_over_pairs(first: ZonalSum, other: ZonalSum, degree_max: int) -> Tensor:
+    """Sum over i and j of g_i h_j P_k(y_i . z_j), shape (K + 1,)."""
+    forms = torch.zeros(degree_max + 1, dtype=torch.float64, device=first.centres.device)
+    for rows, values in legendre_blocks(first.centres, other.centres, degree_max):
+        forms += values @ other.coefficients @ first.coefficients[rows]
+    return forms
+
+
+def _forms_on_circle(first: ZonalSum, other: ZonalSum, degree_max: int) -> Tensor:
+    """The same where P_k(y_i . z_j) = cos k (s_i - t_j): the product of two sums instead of one over pairs."""
+    ours, theirs = (
+        _waves(part.centres, degree_max) @ part.coefficients.to(torch.complex128) for part in (first, other)
+    )
+    return (ours * theirs.conj()).real
+
+
 def _sums_over_pairs(points: Tensor, values: Tensor, degree_max: int) -> Tensor:
     """f_i sum over j != i of f_j P_k(x_i . x_j), shape (K + 1, m)."""
     sums = torch.empty(degree_max + 1, len(points), dtype=torch.float64, device=points.device)
@@ -123,11 +137,16 @@ def _sums_over_pairs(points: Tensor, values: Tensor, degree_max: int) -> Tensor:
 
 def _sums_on_circle(points: Tensor, values: Tensor, degree_max: int) -> Tensor:
     """The same where P_k(x_i . x_j) = cos k (t_i - t_j): one sum for each degree instead of one for each pair."""
-    angles = torch.atan2(points[:, 1], points[:, 0])
-    degrees = torch.arange(degree_max + 1, dtype=torch.float64, device=points.device)
-    waves = torch.polar(torch.ones((), dtype=torch.float64, device=points.device), degrees[:, None] * angles)
+    waves = _waves(points, degree_max)
     totals = waves @ values.to(waves.dtype)
     return ((totals[:, None] * waves.conj()).real - values) * values
+
+
+def _waves(points: Tensor, degree_max: int) -> Tensor:
+    """e^(i k t) of points (m, 2) at angles t, shape (K + 1, m)."""
+    angles = torch.atan2(points[:, 1], points[:, 0])
+    degrees = torch.arange(degree_max + 1, dtype=torch.float64, device=points.device)
+    return torch.polar(torch.ones((), dtype=torch.float64, device=points.device), degrees[:, None] * angles)
 
 
 def legendre_blocks(points: Tensor, others: Tensor, degree_max: int) -> Iterator[tuple[slice, Tensor]]:
