@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
+
 from diffstab.errors import ResultsError
-from diffstab.report.claims.judging import Judgement, judge
+from diffstab.report.claims.claim import Claim
+from diffstab.report.claims.judging import Judgement, judge, placed
 from diffstab.report.claims.rules import UNDECIDED
 from diffstab.report.paper.figures import has_records
 from diffstab.report.paper.page import read_provenance
@@ -41,28 +45,38 @@ class Need(NamedTuple):
     why: str = ""
 
 
-def minutes_per_seed(folders: Mapping[str, Path]) -> dict[str, float]:
-    """Return the minutes that one more seed of each stage takes on two cores, at all of its sizes."""
+def minutes_per_draw(claim: Claim, records: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Return the minutes that one more draw of a claim takes in each stage on two cores: its own runs, at all sizes.
+
+    Args:
+        claim: Its `where` and its methods say which runs are its own.
+        records: Of each stage that has some, with their `seconds`.
+
+    Raises:
+        ResultsError: If the records have no column that the claim asks for.
+    """
     found = {}
-    for name, folder in folders.items():
-        spent = read_provenance(folder)["seconds"].groupby(read_records(folder)["seed"].to_numpy()).sum()
+    for name in set(claim.stage) & records.keys():
+        own = placed(records[name], claim)
+        if claim.method:
+            own = own[own["method"].isin([claim.method, claim.against])]
         # Seeds of single sizes take less: the dearest seed is one of all sizes.
-        found[name] = float(spent.max()) / 60 / CORES
+        found[name] = float(own.groupby("seed")["seconds"].sum().max()) / 60 / CORES
     return found
 
 
-def needs(judged: Sequence[Judgement], minutes: Mapping[str, float]) -> list[Need]:
+def needs(judged: Sequence[Judgement], records: Mapping[str, pd.DataFrame]) -> list[Need]:
     """Return what each undecided claim needs, the cheapest first.
 
     The standard deviation of the draws at hand is taken for the true one: draws grow as the square of the accuracy.
 
     Args:
         judged: Verdicts on the records at hand.
-        minutes: Of one more seed of each stage.
+        records: Of each stage, with their `seconds`.
     """
-    return sorted(
-        (_need(one, minutes) for one in judged if one.verdict == UNDECIDED), key=lambda one: one.minutes
-    )
+    undecided = [one for one in judged if one.verdict == UNDECIDED]
+    listed = (_need(one, minutes_per_draw(one.claim, records)) for one in undecided)
+    return sorted(listed, key=lambda one: one.minutes)
 
 
 def _need(one: Judgement, minutes: Mapping[str, float]) -> Need:
@@ -74,27 +88,20 @@ def _need(one: Judgement, minutes: Mapping[str, float]) -> Need:
         return Need(
             one.claim.id, stage, draws, math.inf, math.inf, "the number lies near the edge of its band"
         )
-    # A further seed is one more draw of all sizes: as many more of them as draws, in proportion.
+    # A further draw is one of all sizes: as many more of them as draws, in proportion.
     more = minutes[stage] * (reach.needed - draws)
     return Need(one.claim.id, stage, draws, reach.needed, more)
 
 
 def allotted(listed: Sequence[Need], left: float) -> list[Need]:
-    """Return the claims that a time can pay, taken one after another; claims of one stage share its seeds.
+    """Return the claims that a time can pay, taken one after another.
 
     Args:
         listed: The cheapest first.
         left: Minutes.
     """
-    spent: dict[str, float] = {}
-    taken = []
-    for one in listed:
-        further = max(one.minutes, spent.get(one.stage, 0.0)) - spent.get(one.stage, 0.0)
-        if further <= left:
-            left -= further
-            spent[one.stage] = max(one.minutes, spent.get(one.stage, 0.0))
-            taken.append(one)
-    return taken
+    spent = itertools.accumulate(one.minutes for one in listed)
+    return [one for one, total in zip(listed, spent, strict=True) if total <= left]
 
 
 def plan_lines(folders: Mapping[str, Path], planned_minutes: float) -> Iterator[str]:
@@ -110,7 +117,11 @@ def plan_lines(folders: Mapping[str, Path], planned_minutes: float) -> Iterator[
     folders = {name: folder for name, folder in folders.items() if has_records(folder)}
     if not folders:
         raise ResultsError("No stage has records to plan from. Run `diffstab paper` first.")
-    listed = needs(judge(folders), minutes_per_seed(folders))
+    records = {
+        name: read_records(folder).assign(seconds=read_provenance(folder)["seconds"].to_numpy())
+        for name, folder in folders.items()
+    }
+    listed = needs(judge(folders), records)
     left = HOUR - RESERVE - planned_minutes
     taken = allotted(listed, max(left, 0.0))
     yield f"{'undecided claim':<32} {'stage':<22} draws  needed  more minutes"

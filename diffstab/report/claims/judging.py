@@ -180,16 +180,26 @@ def _chosen(claim: Claim, records: _Records) -> tuple[pd.DataFrame, list[str]]:
 
 def _selected(records: pd.DataFrame, claim: Claim) -> pd.DataFrame:
     """The records of a stage that a claim is about; an error where there are none."""
-    for name, wanted in claim.where.items():
-        values = _setting(records, name) if name.startswith("config.") else records.get(name)
-        if values is None:
-            raise ResultsError(f"The records have no column {name}.")
-        records = records[values.isin(wanted if isinstance(wanted, list) else [wanted])]
+    records = placed(records, claim)
     if absent := sorted(columns_of(claim.value) - set(records)) if claim.value else []:
         raise ResultsError(f"The records have no column {absent[0]}.")
     if records.empty:
         about = ", ".join(f"{name} = {value}" for name, value in claim.where.items())
         raise ResultsError(f"No record has {about}." if about else "There are no records.")
+    return records
+
+
+def placed(records: pd.DataFrame, claim: Claim) -> pd.DataFrame:
+    """Return the records that lie where a claim is about.
+
+    Raises:
+        ResultsError: If they have no such column.
+    """
+    for name, wanted in claim.where.items():
+        values = _setting(records, name) if name.startswith("config.") else records.get(name)
+        if values is None:
+            raise ResultsError(f"The records have no column {name}.")
+        records = records[values.isin(wanted if isinstance(wanted, list) else [wanted])]
     return records
 
 

@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from diffstab.errors import ResultsError
-from diffstab.paper.planning import Need, allotted, minutes_per_seed, needs, plan_lines
+from diffstab.paper.planning import Need, allotted, minutes_per_draw, needs, plan_lines
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.judging import Judgement, judge
 from diffstab.report.claims.power import Reach
@@ -27,7 +28,7 @@ def test_only_undecided_claims_need_draws_the_cheapest_first():
             judgement("edge", 0.01),
             judgement("doubtful", 0.4, doubt="Not at rest"),
         ],
-        {"images": 2.0},
+        {"images": pd.DataFrame({"seed": [0, 0, 1], "seconds": [120.0, 120.0, 60.0]})},
     )
     assert [one.claim for one in listed] == ["near", "far", "edge", "doubtful"]
     near = listed[0]
@@ -36,10 +37,10 @@ def test_only_undecided_claims_need_draws_the_cheapest_first():
     assert listed[3].why == "Not at rest"
 
 
-def test_claims_of_one_stage_share_its_draws():
+def test_the_cheapest_claims_are_paid_first():
     listed = [Need("a", "one", 5, 10, 3.0), Need("b", "one", 5, 12, 4.0), Need("c", "two", 5, 9, 5.0)]
-    assert [one.claim for one in allotted(listed, 4.0)] == ["a", "b"]
-    assert [one.claim for one in allotted(listed, 9.0)] == ["a", "b", "c"]
+    assert [one.claim for one in allotted(listed, 7.0)] == ["a", "b"]
+    assert [one.claim for one in allotted(listed, 12.0)] == ["a", "b", "c"]
     assert allotted(listed, 2.0) == []
 
 
@@ -63,7 +64,7 @@ def test_a_plan_that_is_followed_decides_four_times_of_five_or_more(make_records
     folder = make_folder(tmp_path / "pilot", frame.assign(D=0.3 * rng.permutation(np.linspace(-1, 1, 8))))
     (pilot,) = judge({"images_mnist": folder}, claims=[claim])
     assert pilot.verdict == "undecided"
-    (need,) = needs([pilot], minutes_per_seed({"images_mnist": folder}))
+    (need,) = needs([pilot], {"images_mnist": frame.assign(seconds=1.0)})
     needed = math.ceil(need.needed)
     # As many draws of the pilot's scatter without an effect: their interval lies within the margin.
     scatter = np.std(0.3 * np.linspace(-1, 1, 8), ddof=1)
@@ -73,10 +74,20 @@ def test_a_plan_that_is_followed_decides_four_times_of_five_or_more(make_records
     assert 0.75 < (np.abs(means.mean(1)) + half < 0.1).mean() < 0.98
 
 
-def test_minutes_are_those_of_the_dearest_seed(make_records, make_folder, tmp_path):
-    folder = make_folder(tmp_path / "run", make_records(sizes=(8,), seeds=(0, 1)).assign(wall_seconds=30.0))
-    # Two methods of half a minute each, on two cores.
-    assert minutes_per_seed({"one": folder}) == {"one": pytest.approx(0.5)}
+def test_a_draw_costs_the_runs_of_its_claim_at_all_sizes():
+    records = pd.DataFrame(
+        {
+            "dimension": [2, 2, 3, 2, 2],
+            "method": ["exact", "exact", "exact", "lazy", "exact"],
+            "seed": [0, 0, 0, 0, 1],
+            "seconds": [30.0, 60.0, 1e3, 1e3, 30.0],
+        }
+    )
+    claim = Claim(
+        id="a", source="a", place="b", statement="c.", stage=("one",), where={"dimension": 2}, method="exact"
+    )
+    # A minute and a half of one core, on two of them.
+    assert minutes_per_draw(claim, {"one": records}) == {"one": pytest.approx(0.75)}
 
 
 def test_without_records_there_is_nothing_to_plan_from(tmp_path):
