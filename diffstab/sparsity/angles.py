@@ -13,7 +13,7 @@ from scipy.special import betainc, betaincinv
 from torch import Tensor
 
 from diffstab.errors import ArgumentError, DegenerateError
-from diffstab.sparsity.measures import mass_shares
+from diffstab.sparsity.measures import largest_square, mass_shares
 from diffstab.sparsity.validation import checked_masses, checked_matrix
 
 
@@ -174,7 +174,7 @@ def principal_share(theta: Tensor, *, masses: Tensor | None = None) -> float:
         DegenerateError: If no neuron has mass.
     """
     unit, shares = _weighted_directions(theta, masses)
-    return float(torch.linalg.svdvals(unit * shares.sqrt()[:, None])[0].square())
+    return float(largest_square(unit * shares.sqrt()[:, None]))
 
 
 def weighted_median(values: Tensor, weights: Tensor) -> float:

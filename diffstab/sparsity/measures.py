@@ -127,10 +127,21 @@ def stable_rank(matrix: Tensor) -> float:
         ArgumentError: If it is not a finite floating matrix.
         DegenerateError: If it is zero.
     """
-    values = singular_values(matrix)
-    if not values[0] > 0:
+    checked = checked_matrix("matrix", matrix)
+    size = checked.abs().max()
+    if not size > 0:
         raise DegenerateError("The stable rank of a zero matrix is undefined.")
-    return float((values / values[0]).square().sum())
+    scaled = checked / size  # squares can neither overflow nor all vanish
+    return float(scaled.square().sum() / largest_square(scaled))
+
+
+def largest_square(matrix: Tensor) -> Tensor:
+    """Return |W|_op^2 of a float64 matrix with entries of order 1: the largest eigenvalue of its smaller Gram matrix.
+
+    All singular values of 1000 x 3072 weights take several times as long.
+    """
+    narrow = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    return torch.linalg.eigvalsh(narrow @ narrow.T)[-1]
 
 
 def numerical_rank(matrix: Tensor, *, relative_tolerance: float | None = None) -> int:
