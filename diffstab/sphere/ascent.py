@@ -6,13 +6,17 @@ multipliers say that g climbs on one side; so maxima on kinks, edges and vertice
 found is a lower bound of the largest |g|, not a proof.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
-from diffstab.sphere.arcs import Arcs, derivative, walk
+from diffstab.sphere.arcs import ORTHOGONAL
 from diffstab.sphere.certificate import Certificate, Floats, Integers, Maxima
 
 STARTS_AT_ONCE = 512
+NEAREST_KINKS = 24
+"""Kinks of a circle that are sorted before all of them are."""
 MAX_STEPS = 60
 STATIONARY = 1e-9
 """Tangential part of A, relative to its length, at which a climber counts as arrived."""
@@ -59,7 +63,7 @@ def _climb(certificate: Certificate, starts: Floats) -> Floats:
         moving, here, tangent = moving[goes], here[goes], tangent[goes] / length[goes, None]
         if not len(moving):
             break
-        angle, kink = _first_maximum(walk(certificate, np.stack([here, tangent], axis=1)))
+        angle, kink = _first_maximum(certificate, here, tangent)
         there = np.cos(angle)[:, None] * here + np.sin(angle)[:, None] * tangent
         neurons[moving] = there / np.linalg.norm(there, axis=1, keepdims=True)
         active[moving] = _join(active[moving], kink)
@@ -119,18 +123,86 @@ def _release(certificate: Certificate, active: Integers, force: Floats) -> tuple
     return np.where(excess[rows, slot] > 1e-9, slot, -1), jump
 
 
-def _first_maximum(arcs: Arcs) -> tuple[Floats, Integers]:
-    """Angle (s,) of the first maximum along each circle, and the point (s,) whose kink it lies on, -1 for none."""
-    starts, ends = arcs.edges[:, :-1], arcs.edges[:, 1:]
-    falls_at_once = derivative(arcs.slopes, starts) <= 0
-    falls = falls_at_once | (derivative(arcs.slopes, ends) <= 0)
-    rows = np.arange(len(starts))
-    arc = falls.argmax(axis=1)
-    at_kink = falls_at_once[rows, arc] & (arc > 0)
-    stationary = np.arctan2(arcs.slopes[rows, 1, arc], arcs.slopes[rows, 0, arc])
-    angle = np.clip(stationary, starts[rows, arc], ends[rows, arc])
-    kink = np.where(at_kink, arcs.crossed[rows, np.maximum(arc - 1, 0)], -1)
-    return np.where(at_kink, starts[rows, arc], angle), kink
+def _first_maximum(certificate: Certificate, here: Floats, tangent: Floats) -> tuple[Floats, Integers]:
+    """Angle (s,) of the first maximum along each circle, and the point (s,) whose kink it lies on, -1 for none.
+
+    The circle leaves `here` towards the unit tangent, both (s, d). Few circles pass many kinks: the nearest are
+    sorted first, and all of them only where the maximum is beyond.
+    """
+    circles = _Circles.through(certificate, here, tangent)
+    angle, kink, found = circles.first_maximum(min(NEAREST_KINKS, len(certificate.directions)))
+    beyond = np.nonzero(~found)[0]
+    if len(beyond):
+        rest = _Circles(*(part[beyond] for part in circles))
+        angle[beyond], kink[beyond], _ = rest.first_maximum(len(certificate.directions))
+    return angle, kink
+
+
+class _Circles(NamedTuple):
+    """Half great circles u cos(phi) + v sin(phi), 0 <= phi <= pi, and the kinks of a certificate on them.
+
+    Each kink is crossed once, at -cot(phi) = (x . v) / (x . u) =: t, which grows with phi; and
+    dg / dphi = B cos(phi) - A sin(phi) has the sign of -(A + B t), A and B the slopes along u and v. So arcs are
+    sorted and maxima are found without an angle.
+
+    Attributes:
+        crossings: (s, m) t of each kink.
+        along: (s, m) by how much A changes there.
+        ahead: (s, m) by how much B changes there.
+        begin: (s, 2) A and B at the start.
+    """
+
+    crossings: Floats
+    along: Floats
+    ahead: Floats
+    begin: Floats
+
+    @staticmethod
+    def through(certificate: Certificate, here: Floats, tangent: Floats) -> "_Circles":
+        """Circles that leave unit vectors (s, d) towards unit tangents (s, d)."""
+        along, ahead = here @ certificate.directions.T, tangent @ certificate.directions.T
+        # A point that is on at the start is switched off where it is crossed.
+        falling = along > 0
+        slopes = certificate.slopes * (np.maximum(np.abs(along), np.abs(ahead)) > ORTHOGONAL)
+        begin = (slopes * falling) @ certificate.directions + certificate.linear
+        begin = np.stack([(begin * here).sum(axis=1), (begin * tangent).sum(axis=1)], axis=1)
+        # One on whose kink the circle starts is crossed at once, or only at the end.
+        crossings = ahead / np.where(along == 0, -np.finfo(np.float64).tiny, along)
+        slopes *= np.where(falling, -1.0, 1.0)
+        return _Circles(crossings, along * slopes, ahead * slopes, begin)
+
+    def first_maximum(self, count: int) -> tuple[Floats, Integers, NDArray[np.bool_]]:
+        """Angle (s,) and kink (s,) of the first maximum up to the first kinks, and whether there is one."""
+        order, edges = self._first_crossings(count)
+        along, ahead = self._slopes(self.along, 0, order), self._slopes(self.ahead, 1, order)
+        at_start = np.concatenate([ahead[:, :1] <= 0, along[:, 1:] + ahead[:, 1:] * edges >= 0], axis=1)
+        at_end = along[:, :-1] + ahead[:, :-1] * edges >= 0
+        # The last arc is whole only where no kink is left out.
+        whole = (ahead[:, -1:] >= 0) & (count == self.crossings.shape[1])
+        falls = at_start | np.concatenate([at_end, whole], axis=1)
+        rows, arc = np.arange(len(falls)), falls.argmax(axis=1)
+        at_kink = at_start[rows, arc] & (arc > 0)
+        before = np.maximum(arc - 1, 0)
+        begin = np.where(arc > 0, np.arctan2(1.0, -edges[rows, before]), 0.0)
+        end = np.where(arc < count, np.arctan2(1.0, -edges[rows, np.minimum(arc, count - 1)]), np.pi)
+        stationary = np.clip(np.arctan2(ahead[rows, arc], along[rows, arc]), begin, end)
+        kink = np.where(at_kink, order[rows, before], -1)
+        return np.where(at_kink, begin, stationary), kink, falls[rows, arc]
+
+    def _first_crossings(self, count: int) -> tuple[Integers, Floats]:
+        """Points (s, count) that are crossed first, in order, and t there."""
+        if count == self.crossings.shape[1]:
+            order = np.argsort(self.crossings, axis=1)
+            return order, np.take_along_axis(self.crossings, order, axis=1)
+        first = np.argpartition(self.crossings, count, axis=1)[:, :count]
+        crossings = np.take_along_axis(self.crossings, first, axis=1)
+        order = np.argsort(crossings, axis=1)
+        return np.take_along_axis(first, order, axis=1), np.take_along_axis(crossings, order, axis=1)
+
+    def _slopes(self, changes: Floats, component: int, order: Integers) -> Floats:
+        """A or B (s, count + 1) on the arcs between the crossings in order."""
+        steps = np.take_along_axis(changes, order, axis=1)
+        return np.cumsum(np.concatenate([self.begin[:, component, None], steps], axis=1), axis=1)
 
 
 def _join(active: Integers, kink: Integers) -> Integers:

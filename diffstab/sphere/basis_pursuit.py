@@ -10,18 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
+from scipy.linalg import LinAlgError
 
 from diffstab.errors import ArgumentError
+from diffstab.sphere.normal import NormalEquations, Singles
 
 Floats = NDArray[np.float64]
 STEP_TO_BOUNDARY = 0.995
 MAX_ITERATIONS = 50
 FEASIBILITY_FIRST = 0.1
 """The complementarity is not driven below this times the residual, both relative."""
-SHIFTS = (1e-15, 1e-14, 1e-13, 1e-12, 1e-11, 1e-10)
-"""Shifts of the normal matrix that are tried, relative to its mean eigenvalue."""
-REFINEMENTS = 2
+START, PREDICTOR = 1e-3, 1e-2
+"""Residuals, over the largest target, to which the starting weights and the predictor are solved."""
+SHARE_LEFT = 0.1
+"""A step leaves this share of the residual that is asked for, or of a tenth of the present one."""
 
 
 class BasisPursuit(NamedTuple):
@@ -58,6 +60,17 @@ class _State(NamedTuple):
         return float(self.plus @ self.slack_plus + self.minus @ self.slack_minus)
 
 
+class _Problem(NamedTuple):
+    """A restricted problem: columns (also in single precision), targets, M, largest target, residual asked for."""
+
+    features: Floats
+    single: Singles
+    targets: Floats
+    ridge: Floats
+    size: float
+    residual_tolerance: float
+
+
 def basis_pursuit(
     features: Floats,
     targets: Floats,
@@ -91,7 +104,8 @@ def basis_pursuit(
     if not size > 0:
         raise ArgumentError("targets", "not be all zero", size, "The zero function needs no neuron.")
     matrix = ridge * np.eye(len(targets)) if np.ndim(ridge) == 0 else np.asarray(ridge)
-    state = _start(features, targets, dual)
+    problem = _Problem(features, features.astype(np.float32), targets, matrix, size, residual_tolerance)
+    state = _start(problem, dual)
     iteration = 0
     while True:
         weights = state.plus - state.minus
@@ -102,44 +116,41 @@ def basis_pursuit(
         if converged or iteration == MAX_ITERATIONS:
             return BasisPursuit(weights, state.dual, iteration, gap, misfit, converged)
         try:
-            state = _iterate(features, residual, matrix, state, lag=misfit)
+            state = _iterate(problem, residual, state, lag=misfit)
         except LinAlgError:
             return BasisPursuit(weights, state.dual, iteration, gap, misfit, converged)
         iteration += 1
 
 
-def _start(features: Floats, targets: Floats, dual: Floats | None) -> _State:
+def _start(problem: _Problem, dual: Floats | None) -> _State:
     """A strictly feasible dual, and the weights of least square that meet the targets, all lifted off zero."""
+    features, targets = problem.features, problem.targets
     dual = np.zeros(len(targets)) if dual is None else dual
     correlation = features.T @ dual
     scale = min(1.0, 0.9 / max(float(np.abs(correlation).max()), 0.9))
     slack_plus, slack_minus = 1 - scale * correlation, 1 + scale * correlation
-    weights = features.T @ cho_solve(_factorise(features @ features.T), targets, check_finite=False)
+    flat = NormalEquations(features, problem.single, np.ones(features.shape[1]), np.zeros_like(problem.ridge))
+    weights = flat.solve(targets, accuracy=START * float(np.abs(targets).max()))[1]
     lift = float(np.abs(weights).mean())
     return _State(
         np.maximum(weights, 0) + lift, np.maximum(-weights, 0) + lift, slack_plus, slack_minus, scale * dual
     )
 
 
-def _iterate(features: Floats, residual: Floats, ridge: Floats, state: _State, *, lag: float) -> _State:
+def _iterate(problem: _Problem, residual: Floats, state: _State, *, lag: float) -> _State:
     """One predictor-corrector step; the complementarity must not run ahead of the residual, called lag here.
 
     Else weights that the targets still need vanish, and the residual never does.
     """
     plus, minus, slack_plus, slack_minus, dual = state
+    features = problem.features
     stiffness = plus / slack_plus + minus / slack_minus
-    scaled = features * np.sqrt(stiffness)
-    normal = scaled @ scaled.T + ridge
-    factor = _factorise(normal)
+    normal = NormalEquations(features, problem.single, stiffness, problem.ridge)
 
-    def newton(towards_plus: Floats, towards_minus: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        right = residual - features @ (towards_plus / slack_plus - towards_minus / slack_minus)
-        step = cho_solve(factor, right, check_finite=False)
-        # The normal matrix is ill-conditioned near the end, and shifted; refinement takes both out.
-        for _ in range(REFINEMENTS):
-            left = right - features @ (stiffness * (features.T @ step)) - ridge @ step
-            step += cho_solve(factor, left, check_finite=False)
-        change = features.T @ step
+    def newton(
+        right: Floats, towards_plus: Floats, towards_minus: Floats, accuracy: float
+    ) -> tuple[Floats, Floats, Floats, Floats]:
+        step, change = normal.solve(right, accuracy=accuracy)
         return (
             step,
             change,
@@ -147,16 +158,22 @@ def _iterate(features: Floats, residual: Floats, ridge: Floats, state: _State, *
             (towards_minus - minus * change) / slack_minus,
         )
 
-    _, change, move_plus, move_minus = newton(-plus * slack_plus, -minus * slack_minus)
+    # The weights cancel from the predictor's right side.
+    right = problem.targets - problem.ridge @ dual
+    _, change, move_plus, move_minus = newton(
+        right, -plus * slack_plus, -minus * slack_minus, PREDICTOR * problem.size
+    )
     primal, slack = _step_lengths(state, change, move_plus, move_minus, reach=1.0)
     predicted = float((plus + primal * move_plus) @ (slack_plus - slack * change))
     predicted += float((minus + primal * move_minus) @ (slack_minus + slack * change))
     mean = state.complementarity / (2 * len(plus))
     behind = FEASIBILITY_FIRST * lag * float(plus.sum() + minus.sum()) / (2 * len(plus))
     centre = max(mean * (predicted / state.complementarity) ** 3, min(behind, mean))
-    step, change, move_plus, move_minus = newton(
-        centre - plus * slack_plus + move_plus * change, centre - minus * slack_minus - move_minus * change
-    )
+    towards_plus = centre - plus * slack_plus + move_plus * change
+    towards_minus = centre - minus * slack_minus - move_minus * change
+    right = residual - features @ (towards_plus / slack_plus - towards_minus / slack_minus)
+    accuracy = SHARE_LEFT * max(problem.residual_tolerance, SHARE_LEFT * lag) * problem.size
+    step, change, move_plus, move_minus = newton(right, towards_plus, towards_minus, accuracy)
     primal, slack = _step_lengths(state, change, move_plus, move_minus, reach=STEP_TO_BOUNDARY)
     return _State(
         plus + primal * move_plus,
@@ -164,24 +181,6 @@ def _iterate(features: Floats, residual: Floats, ridge: Floats, state: _State, *
         slack_plus - slack * change,
         slack_minus + slack * change,
         dual + slack * step,
-    )
-
-
-def _factorise(normal: Floats) -> tuple[Floats, bool]:
-    """Cholesky factor of a matrix that is positive definite up to rounding, under the least shift that it takes."""
-    mean = float(np.trace(normal)) / len(normal)
-    for shift in SHIFTS:
-        shifted = normal.copy()
-        shifted[np.diag_indices_from(shifted)] += shift * mean
-        try:
-            factor: tuple[Floats, bool] = cho_factor(
-                shifted, lower=True, overwrite_a=True, check_finite=False
-            )
-        except LinAlgError:
-            continue
-        return factor
-    raise LinAlgError(
-        f"the normal matrix is not positive definite when shifted by {SHIFTS[-1]:g} of its trace"
     )
 
 

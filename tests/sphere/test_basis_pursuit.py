@@ -4,6 +4,7 @@ from scipy.optimize import linprog
 
 from diffstab.errors import ArgumentError
 from diffstab.sphere.basis_pursuit import basis_pursuit
+from diffstab.sphere.normal import NormalEquations
 from diffstab.sphere.support import independent_support, merge_cells, merge_close
 
 
@@ -40,6 +41,47 @@ def test_warm_start_reaches_the_same_optimum(rng):
     cold = basis_pursuit(features, targets, tolerance=1e-8)
     warm = basis_pursuit(features, targets, tolerance=1e-8, dual=cold.dual)
     assert np.abs(warm.weights).sum() == pytest.approx(np.abs(cold.weights).sum(), rel=1e-7)
+
+
+@pytest.mark.parametrize("spread", [0, 3])
+def test_agrees_with_the_simplex_method_where_columns_and_rows_differ_in_size(rng, spread):
+    # Clusters of columns that nearly agree, and factors that span 2 * spread decades.
+    base = np.repeat(rng.standard_normal((25, 60)), 4, axis=1)
+    features = base + 1e-3 * rng.standard_normal(base.shape)
+    features *= 10 ** rng.uniform(-spread, spread, 240)
+    targets = features @ (rng.standard_normal(240) * (rng.uniform(size=240) < 0.2))
+    solution = basis_pursuit(features, targets, tolerance=1e-7)
+    both = np.hstack([features, -features])
+    reference = linprog(np.ones(480), A_eq=both, b_eq=targets, method="highs").fun
+    assert solution.converged
+    assert np.abs(solution.weights).sum() == pytest.approx(reference, rel=1e-6)
+    np.testing.assert_allclose(features @ solution.weights, targets, atol=1e-8 * np.abs(targets).max())
+
+
+@pytest.mark.parametrize("decades", [0, 4, 12])
+def test_normal_equations_are_solved_at_any_stiffness(rng, decades):
+    features = rng.standard_normal((30, 80))
+    stiffness = 10 ** rng.uniform(-decades, 0, 80)
+    ridge = np.diag(rng.uniform(size=30)) * 1e-3
+    solution = rng.standard_normal(30)
+    # The matrix entry by entry, which shares nothing with the factor.
+    matrix = np.einsum("ik,k,jk->ij", features, stiffness, features) + ridge
+    right = matrix @ solution
+    equations = NormalEquations(features, features.astype(np.float32), stiffness, ridge)
+    step, change = equations.solve(right, accuracy=1e-12 * np.abs(right).max())
+    np.testing.assert_allclose(matrix @ step, right, atol=1e-11 * np.abs(right).max())
+    np.testing.assert_allclose(change, features.T @ step, atol=1e-9 * np.abs(change).max())
+
+
+def test_normal_equations_beyond_single_precision(rng):
+    # Two rows that agree to 1e-5: their difference has an eigenvalue of 1e-10, which single precision loses.
+    features = rng.standard_normal((6, 40))
+    features[1] = features[0] + 1e-5 * features[1]
+    solution = rng.standard_normal(6)
+    right = features @ (features.T @ solution)
+    equations = NormalEquations(features, features.astype(np.float32), np.ones(40), np.zeros((6, 6)))
+    step, _ = equations.solve(right, accuracy=1e-13 * np.abs(right).max())
+    np.testing.assert_allclose(step, solution, atol=1e-3)
 
 
 def test_targets_out_of_reach_do_not_converge(rng):
