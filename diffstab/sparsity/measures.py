@@ -141,7 +141,8 @@ def largest_square(matrix: Tensor) -> Tensor:
     All singular values of 1000 x 3072 weights take several times as long.
     """
     narrow = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    return torch.linalg.eigvalsh(narrow @ narrow.T)[-1]
+    values: Tensor = torch.linalg.eigvalsh(narrow @ narrow.T)
+    return values[-1]
 
 
 def numerical_rank(matrix: Tensor, *, relative_tolerance: float | None = None) -> int:
