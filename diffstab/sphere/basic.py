@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, lstsq, qr, solve_triangular
+from scipy.linalg.lapack import dormqr
 
 from diffstab.sphere.certificate import Floats
 from diffstab.sphere.problem import MinNormProblem
@@ -23,6 +24,8 @@ SPARE_NEURONS = 2.5
 """Neurons per point down to which a cloud is concentrated before it is reduced to independent ones."""
 SIMPLEX_NEURONS = 6
 """Heaviest neurons per point from which the simplex method chooses."""
+WORK = 8192
+"""Length of the work space that applies reflections to one vector."""
 CORRECTIONS = 6
 """Steps, at most, that take out a residual."""
 SHARE_OF_SLACK = 0.1
@@ -211,19 +214,30 @@ class _LeastChange:
         self.scaled = features * sizes
         self.wide = self.scaled.shape[0] <= self.scaled.shape[1]
         matrix = self.scaled.T if self.wide else self.scaled
-        self.orthogonal, self.triangle = qr(matrix, mode="economic", check_finite=False)
+        (self.reflectors, self.factors), triangle = qr(matrix, mode="raw", check_finite=False)
+        self.triangle = triangle[: matrix.shape[1]]
         diagonal = np.abs(np.diag(self.triangle))
         self.regular = diagonal.min(initial=np.inf) > 4 * np.finfo(np.float64).eps * diagonal.max(initial=0.0)
 
     def __call__(self, residual: Floats) -> Floats:
         """The change D z (k,) of the weights for a residual r (m,)."""
+        rank = len(self.triangle)
         if not self.regular:
             try:
                 step: Floats = lstsq(self.scaled, residual, check_finite=False)[0]
             except LinAlgError:
                 step = np.zeros(len(self.sizes))
         elif self.wide:
-            step = self.orthogonal @ solve_triangular(self.triangle, residual, trans="T", check_finite=False)
+            short = solve_triangular(self.triangle, residual, trans="T", check_finite=False)
+            step = self._orthogonal(np.concatenate([short, np.zeros(len(self.sizes) - rank)]), "N")
         else:
-            step = solve_triangular(self.triangle, self.orthogonal.T @ residual, check_finite=False)
+            turned = self._orthogonal(residual, "T")[:rank]
+            step = solve_triangular(self.triangle, turned, check_finite=False)
         return self.sizes * step
+
+    def _orthogonal(self, vector: Floats, transposed: str) -> Floats:
+        """Q v or Q^T v, from its reflections."""
+        turned: Floats = dormqr("L", transposed, self.reflectors, self.factors, vector[:, None], WORK)[0][
+            :, 0
+        ]
+        return turned

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from diffstab.sphere.basic import Cloud, basic_solution, vertex
-from diffstab.sphere.certificate import Floats, Maxima
+from diffstab.sphere.certificate import Floats
 from diffstab.sphere.problem import MinNormProblem
 from diffstab.sphere.restricted import Restricted
 from diffstab.sphere.search import Search, first_neurons
@@ -86,10 +86,10 @@ def generate_columns(problem: MinNormProblem, search: Search, *, tol: float, max
     Returns:
         The fit, whose gap tells what was reached, and the rounds.
     """
-    bound, maxima = _unpenalised_bound(problem, search)
-    if problem.ridge and maxima.largest <= 1:
+    bound = _first_bound(problem, search)
+    if problem.ridge and bound.largest <= 1:
         nothing = Cloud(np.empty((0, problem.basis.shape[1])), np.empty(0))
-        return Solution(judge(problem, nothing, bound.dual, maxima.largest), [])
+        return Solution(judge(problem, nothing, bound.dual, bound.largest), [])
     generation = _Generation(problem, search, bound, tol)
     while True:
         generation.next_round()
@@ -171,12 +171,13 @@ class _Generation:
         near[: self.spanning] = False
         tallest = np.argsort(-np.abs(self.maxima.values))[: NEW_PER_POINT * len(self.problem.points)]
         # Rounds find the maximum of one cell again and again, at places that differ less and less.
-        merged = merge_close(
+        stays, merged = merge_close(
             self.problem.points, self.neurons[near], self.weights[near], apart=SHARE_OF_MERGING * self.gap
         )
+        kept = np.concatenate([np.arange(self.spanning), np.nonzero(near)[0][stays]])
         fresh = np.concatenate([merged, self.maxima.neurons[tallest]])
-        self.neurons = np.concatenate([self.neurons[: self.spanning], fresh])
-        self.columns = np.concatenate([self.columns[:, : self.spanning], self.solver.columns(fresh)], axis=1)
+        self.neurons = np.concatenate([self.neurons[kept], fresh])
+        self.columns = np.concatenate([self.columns[:, kept], self.solver.columns(fresh)], axis=1)
         finest = SHARE_OF_TOLERANCE * self.tol * 0.1**self.failures
         self.tolerance = max(min(self.tolerance, SHARE_OF_GAP * self.gap), finest)
 
@@ -185,11 +186,12 @@ def _reached(verdict: Verdict, tol: float) -> bool:
     return verdict.met and verdict.gap <= tol
 
 
-def _unpenalised_bound(problem: MinNormProblem, search: Search) -> tuple[_Bound, Maxima]:
-    """The bound at the dual that the loss alone asks for (the direction of the targets), and its maxima."""
-    dual = problem.targets / (problem.ridge or 1.0)
-    maxima = search(dual, np.empty((0, search.dimension)))
-    return _priced(problem, dual, maxima.largest), maxima
+def _first_bound(problem: MinNormProblem, search: Search) -> _Bound:
+    """The bound at the dual that the loss alone asks for, which is optimal where it is feasible; 0 without a loss."""
+    if not problem.ridge:
+        return _Bound(np.zeros(len(problem.targets)), 0.0, 0.0)
+    dual = problem.targets / problem.ridge
+    return _priced(problem, dual, search(dual, np.empty((0, search.dimension))).largest)
 
 
 def _better(problem: MinNormProblem, bound: _Bound, dual: Floats, largest: float) -> _Bound:

@@ -35,8 +35,8 @@ def merge_cells(points: Floats, neurons: Floats, weights: Floats) -> tuple[Float
     return moment[kept] / length[kept, None], (np.sign(weights[first]) * length)[kept]
 
 
-def merge_close(points: Floats, neurons: Floats, weights: Floats, *, apart: float) -> Floats:
-    """The neurons (k, d), those of one cell and sign replaced by their mean as far as 1 - cos to it is small.
+def merge_close(points: Floats, neurons: Floats, weights: Floats, *, apart: float) -> tuple[Truths, Floats]:
+    """Replace the neurons of one cell and sign by their mean as far as 1 - cos to it is small.
 
     Args:
         points: (n, d) training points.
@@ -45,14 +45,15 @@ def merge_close(points: Floats, neurons: Floats, weights: Floats, *, apart: floa
         apart: Largest 1 - cos of the angle to the mean of a neuron that is replaced.
 
     Returns:
-        Unit vectors, at most as many.
+        Whether each neuron stays as it is (k,), and the means (l, d) of the others, unit vectors.
     """
     first, group = _cells(points, neurons, weights > 0)
     mean = np.zeros((len(first), neurons.shape[1]))
     np.add.at(mean, group, np.abs(weights)[:, None] * neurons)
     mean /= np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    far = ((neurons - mean[group]) ** 2).sum(axis=1) > 2 * apart
-    return np.concatenate([neurons[far], mean[np.unique(group[~far])]])
+    stays = ((neurons - mean[group]) ** 2).sum(axis=1) > 2 * apart
+    stays |= np.bincount(group)[group] == 1
+    return stays, mean[np.unique(group[~stays])]
 
 
 def _cells(points: Floats, neurons: Floats, positive: Truths) -> tuple[Integers, Integers]:

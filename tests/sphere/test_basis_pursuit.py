@@ -126,7 +126,8 @@ def test_only_close_neurons_of_a_cell_become_one(rng):
     apart = np.array([[0.98, 0.14, 0.14], [0.8, 0.36, 0.48]])
     neurons = np.concatenate([close, apart])
     neurons /= np.linalg.norm(neurons, axis=1, keepdims=True)
-    left = merge_close(points, neurons, np.array([1.0, 2.0, 1.0, 1e-9, -1.0]), apart=1e-6)
+    stays, merged = merge_close(points, neurons, np.array([1.0, 2.0, 1.0, 1e-9, -1.0]), apart=1e-6)
+    left = np.concatenate([neurons[stays], merged])
     # The two near the first base become one; the far one of its cell, and the one of the other sign, stay.
     assert len(left) == 4
     mean = neurons[0] + 2 * neurons[1]
