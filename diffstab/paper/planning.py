@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,10 @@ from diffstab.errors import ResultsError
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.judging import Judgement, judge, placed
 from diffstab.report.claims.rules import UNDECIDED
+from diffstab.report.pages import page_of
 from diffstab.report.paper.figures import has_records
 from diffstab.report.paper.page import read_provenance
+from diffstab.report.runs import read_config
 from diffstab.report.words import number_text
 from diffstab.results import read_records
 
@@ -34,6 +35,7 @@ class Need(NamedTuple):
         needed: Draws with which it is decided with 80 % probability, be there no effect or one of the margin; infinite
             where more draws do not help.
         minutes: Time of the further draws on two cores.
+        runs: Tells claims on the same runs, which share further draws.
         why: Why draws do not help; "" where they do.
     """
 
@@ -42,6 +44,7 @@ class Need(NamedTuple):
     draws: int
     needed: float
     minutes: float
+    runs: str = ""
     why: str = ""
 
 
@@ -50,7 +53,7 @@ def minutes_per_draw(claim: Claim, records: Mapping[str, pd.DataFrame]) -> dict[
 
     Args:
         claim: Its `where` and its methods say which runs are its own.
-        records: Of each stage that has some, with their `seconds`.
+        records: Of each stage that has some, made ready for their page, with their `seconds`.
 
     Raises:
         ResultsError: If the records have no column that the claim asks for.
@@ -61,7 +64,8 @@ def minutes_per_draw(claim: Claim, records: Mapping[str, pd.DataFrame]) -> dict[
         if claim.method:
             own = own[own["method"].isin([claim.method, claim.against])]
         # Seeds of single sizes take less: the dearest seed is one of all sizes.
-        found[name] = float(own.groupby("seed")["seconds"].sum().max()) / 60 / CORES
+        if len(own):
+            found[name] = float(own.groupby("seed")["seconds"].sum().max()) / 60 / CORES
     return found
 
 
@@ -72,7 +76,7 @@ def needs(judged: Sequence[Judgement], records: Mapping[str, pd.DataFrame]) -> l
 
     Args:
         judged: Verdicts on the records at hand.
-        records: Of each stage, with their `seconds`.
+        records: As for `minutes_per_draw`.
     """
     undecided = [one for one in judged if one.verdict == UNDECIDED]
     listed = (_need(one, minutes_per_draw(one.claim, records)) for one in undecided)
@@ -80,28 +84,47 @@ def needs(judged: Sequence[Judgement], records: Mapping[str, pd.DataFrame]) -> l
 
 
 def _need(one: Judgement, minutes: Mapping[str, float]) -> Need:
-    stage = max(one.claim.stage, key=lambda name: minutes.get(name, 0.0))
-    draws, reach = one.reach.draws if one.reach else 0, one.reach
-    if one.doubt or reach is None:
-        return Need(one.claim.id, stage, draws, math.inf, math.inf, one.doubt or "no draws decide it")
-    if reach.needed <= draws:
-        return Need(
-            one.claim.id, stage, draws, math.inf, math.inf, "the number lies near the edge of its band"
-        )
+    claim, reach = one.claim, one.reach
+    stage = max(claim.stage, key=lambda name: minutes.get(name, 0.0))
+    draws = reach.draws if reach else 0
+    why = ""
+    if one.doubt or reach is None or not minutes:
+        why = one.doubt or "no draws decide it"
+    elif reach.needed <= draws:
+        why = "the number lies near the edge of its band"
+    if why or reach is None:
+        return Need(claim.id, stage, draws, math.inf, math.inf, why=why)
     # A further draw is one of all sizes: as many more of them as draws, in proportion.
     more = minutes[stage] * (reach.needed - draws)
-    return Need(one.claim.id, stage, draws, reach.needed, more)
+    runs = f"{stage} {claim.method} {claim.against} {sorted(claim.where.items())}"
+    return Need(claim.id, stage, draws, reach.needed, more, runs)
 
 
 def allotted(listed: Sequence[Need], left: float) -> list[Need]:
-    """Return the claims that a time can pay, taken one after another.
+    """Return the claims that a time can pay, taken one after another; claims on the same runs share further draws.
 
     Args:
         listed: The cheapest first.
         left: Minutes.
     """
-    spent = itertools.accumulate(one.minutes for one in listed)
-    return [one for one, total in zip(listed, spent, strict=True) if total <= left]
+    spent: dict[str, float] = {}
+    taken = []
+    for one in listed:
+        further = one.minutes - spent.get(one.runs, 0.0)
+        if further <= left:
+            left -= further
+            spent[one.runs] = one.minutes
+            taken.append(one)
+    return taken
+
+
+def _records(folder: Path) -> pd.DataFrame:
+    """The records of a stage as its claims are judged by, with the `seconds` of each."""
+    raw = read_records(folder).assign(seconds=read_provenance(folder)["seconds"].to_numpy())
+    ready: pd.DataFrame = page_of(raw["kind"].iloc[0]).code.prepare(
+        raw, read_config(folder / "config.yaml")[1]
+    )
+    return ready
 
 
 def plan_lines(folders: Mapping[str, Path], planned_minutes: float) -> Iterator[str]:
@@ -117,11 +140,7 @@ def plan_lines(folders: Mapping[str, Path], planned_minutes: float) -> Iterator[
     folders = {name: folder for name, folder in folders.items() if has_records(folder)}
     if not folders:
         raise ResultsError("No stage has records to plan from. Run `diffstab paper` first.")
-    records = {
-        name: read_records(folder).assign(seconds=read_provenance(folder)["seconds"].to_numpy())
-        for name, folder in folders.items()
-    }
-    listed = needs(judge(folders), records)
+    listed = needs(judge(folders), {name: _records(folder) for name, folder in folders.items()})
     left = HOUR - RESERVE - planned_minutes
     taken = allotted(listed, max(left, 0.0))
     yield f"{'undecided claim':<32} {'stage':<22} draws  needed  more minutes"

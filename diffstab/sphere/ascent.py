@@ -17,6 +17,8 @@ from diffstab.sphere.certificate import Certificate, Floats, Integers, Maxima
 STARTS_AT_ONCE = 512
 NEAREST_KINKS = 24
 """Kinks of a circle that are sorted before all of them are."""
+AT_ONCE = 1e-150
+"""|x . u| below which a circle starts on the kink of x; quotients by it, and their products, stay finite."""
 MAX_STEPS = 60
 STATIONARY = 1e-9
 """Tangential part of A, relative to its length, at which a climber counts as arrived."""
@@ -132,7 +134,7 @@ def _first_maximum(certificate: Certificate, here: Floats, tangent: Floats) -> t
     circles = _Circles.through(certificate, here, tangent)
     angle, kink, found = circles.first_maximum(min(NEAREST_KINKS, len(certificate.directions)))
     beyond = np.nonzero(~found)[0]
-    if len(beyond):
+    if len(beyond) and len(certificate.directions) > NEAREST_KINKS:
         rest = _Circles(*(part[beyond] for part in circles))
         angle[beyond], kink[beyond], _ = rest.first_maximum(len(certificate.directions))
     return angle, kink
@@ -161,13 +163,14 @@ class _Circles(NamedTuple):
     def through(certificate: Certificate, here: Floats, tangent: Floats) -> "_Circles":
         """Circles that leave unit vectors (s, d) towards unit tangents (s, d)."""
         along, ahead = here @ certificate.directions.T, tangent @ certificate.directions.T
+        # One on whose kink the circle starts is crossed at once, or only at the end.
+        along = np.where(np.abs(along) < AT_ONCE, -AT_ONCE, along)
         # A point that is on at the start is switched off where it is crossed.
         falling = along > 0
         slopes = certificate.slopes * (np.maximum(np.abs(along), np.abs(ahead)) > ORTHOGONAL)
         begin = (slopes * falling) @ certificate.directions + certificate.linear
         begin = np.stack([(begin * here).sum(axis=1), (begin * tangent).sum(axis=1)], axis=1)
-        # One on whose kink the circle starts is crossed at once, or only at the end.
-        crossings = ahead / np.where(along == 0, -np.finfo(np.float64).tiny, along)
+        crossings = ahead / along
         slopes *= np.where(falling, -1.0, 1.0)
         return _Circles(crossings, along * slopes, ahead * slopes, begin)
 

@@ -24,8 +24,6 @@ SPARE_NEURONS = 2.5
 """Neurons per point down to which a cloud is concentrated before it is reduced to independent ones."""
 SIMPLEX_NEURONS = 6
 """Heaviest neurons per point from which the simplex method chooses."""
-WORK = 8192
-"""Length of the work space that applies reflections to one vector."""
 CORRECTIONS = 6
 """Steps, at most, that take out a residual."""
 SHARE_OF_SLACK = 0.1
@@ -221,7 +219,7 @@ class _LeastChange:
 
     def __call__(self, residual: Floats) -> Floats:
         """The change D z (k,) of the weights for a residual r (m,)."""
-        rank = len(self.triangle)
+        count = len(self.triangle)
         if not self.regular:
             try:
                 step: Floats = lstsq(self.scaled, residual, check_finite=False)[0]
@@ -229,15 +227,15 @@ class _LeastChange:
                 step = np.zeros(len(self.sizes))
         elif self.wide:
             short = solve_triangular(self.triangle, residual, trans="T", check_finite=False)
-            step = self._orthogonal(np.concatenate([short, np.zeros(len(self.sizes) - rank)]), "N")
+            step = self._orthogonal(np.concatenate([short, np.zeros(len(self.sizes) - count)]), "N")
         else:
-            turned = self._orthogonal(residual, "T")[:rank]
+            turned = self._orthogonal(residual, "T")[:count]
             step = solve_triangular(self.triangle, turned, check_finite=False)
         return self.sizes * step
 
     def _orthogonal(self, vector: Floats, transposed: str) -> Floats:
         """Q v or Q^T v, from its reflections."""
-        turned: Floats = dormqr("L", transposed, self.reflectors, self.factors, vector[:, None], WORK)[0][
-            :, 0
-        ]
-        return turned
+        column, work = vector[:, None], 64 * len(vector)  # for the blocked form of the routine
+        turned, _, _ = dormqr("L", transposed, self.reflectors, self.factors, column, work)
+        found: Floats = turned[:, 0]
+        return found

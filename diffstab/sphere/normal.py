@@ -30,25 +30,28 @@ class NormalEquations:
         single: (n, m) Phi in single precision.
         stiffness: (m,) positive diagonal of D.
         ridge: (n, n) positive semi-definite M.
+
+    Attributes:
+        is_single: Whether the factor is still the one in single precision.
     """
 
     def __init__(self, features: Floats, single: Singles, stiffness: Floats, ridge: Floats) -> None:
         self.features, self.stiffness, self.ridge = features, stiffness, ridge
-        self._is_single = True
+        self.is_single = True
         try:
             self._factor = self._factorise(single)
         except LinAlgError:
             self._refine()
 
     def solve(self, right: Floats, *, accuracy: float) -> tuple[Floats, Floats]:
-        """Return x (n,), to a residual of at most `accuracy` in each row where rounding allows, and Phi^T x (m,).
+        """Return x (n,) and Phi^T x (m,), to a residual of at most `accuracy` in each row, as the recursion tells it.
 
         Raises:
             LinAlgError: If the matrix is not positive definite even when shifted.
         """
         start = np.zeros(len(right)), np.zeros(self.features.shape[1]), right
         step, change, left = self._conjugate_gradients(*start, accuracy)
-        if self._is_single and np.abs(left).max() > accuracy:
+        if self.is_single and np.abs(left).max() > accuracy:
             self._refine()
             step, change, left = self._conjugate_gradients(step, change, left, accuracy)
         return step, change
@@ -61,10 +64,12 @@ class NormalEquations:
         # A system without a solution is better served by one step than by none.
         least = now_left if step.any() else np.inf
         direction, size = np.zeros_like(step), np.inf
-        for _ in range(SINGLE_STEPS if self._is_single else DOUBLE_STEPS):
+        for _ in range(SINGLE_STEPS if self.is_single else DOUBLE_STEPS):
             if now_left <= accuracy:
                 break
-            solved = cho_solve(self._factor, left.astype(self._factor[0].dtype), check_finite=False)
+            # Over its size, as single precision has few exponents.
+            short = (left / now_left).astype(self._factor[0].dtype)
+            solved = now_left * cho_solve(self._factor, short, check_finite=False).astype(np.float64)
             now = float(solved @ left)
             direction = solved + now / size * direction
             size = now
@@ -81,12 +86,12 @@ class NormalEquations:
         return best
 
     def _refine(self) -> None:
-        self._is_single = False
+        self.is_single = False
         self._factor = self._factorise(self.features)
 
     def _factorise(self, features: Floats | Singles) -> tuple[Floats | Singles, bool]:
-        """Cholesky factor of the matrix over the largest D, in the precision of the features, under the least shift."""
-        largest = float(self.stiffness.max())
+        """Cholesky factor of the matrix over its largest entries, in the features' precision, under the least shift."""
+        largest = max(float(self.stiffness.max()), float(np.abs(self.ridge).max()))
         scaled = features * np.sqrt(self.stiffness / largest).astype(features.dtype)
         normal = scaled @ scaled.T + (self.ridge / largest).astype(features.dtype)
         mean = np.trace(normal) / len(normal)

@@ -126,6 +126,13 @@ def test_lazy_errors_are_averaged_over_a_field_and_others_are_not():
     assert "theory_error" not in feature
 
 
+def test_without_degrees_there_is_theory_but_no_spectrum():
+    experiment = tiny(targets=[FIELD], n_test=100, degrees=0)
+    lazy = record(experiment, at(3, "gaussian_1.5", 10, 0), "lazy_ntk")
+    assert lazy["theory_error"] > 0
+    assert not {"error_power", "target_power", "theory_power", "learnt_degree"} & lazy.keys()
+
+
 def test_rotation_of_a_linear_predictor_has_a_closed_form():
     """f = e.x: E|f(Rx) - f(x)|^2 = (2 - 2 cos a)/d, E|f(x) - f(z)|^2 = 2/d."""
     drawn = tiny(n_test=20_000).prepare(at(3, "constant", 8, 0))

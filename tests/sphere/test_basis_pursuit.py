@@ -73,15 +73,33 @@ def test_normal_equations_are_solved_at_any_stiffness(rng, decades):
     np.testing.assert_allclose(change, features.T @ step, atol=1e-9 * np.abs(change).max())
 
 
-def test_normal_equations_beyond_single_precision(rng):
-    # Two rows that agree to 1e-5: their difference has an eigenvalue of 1e-10, which single precision loses.
-    features = rng.standard_normal((6, 40))
-    features[1] = features[0] + 1e-5 * features[1]
-    solution = rng.standard_normal(6)
+def test_normal_equations_fall_back_on_double_precision(rng):
+    # Ten stiff columns span half of the rows; in single precision the other half is lost.
+    features = rng.standard_normal((20, 60))
+    stiffness = np.where(np.arange(60) < 10, 1.0, 1e-10)
+    solution = rng.standard_normal(20)
+    right = np.einsum("ik,k,jk,j->i", features, stiffness, features, solution)
+    equations = NormalEquations(features, features.astype(np.float32), stiffness, np.zeros((20, 20)))
+    step, _ = equations.solve(right, accuracy=1e-14 * np.abs(right).max())
+    assert not equations.is_single
+    np.testing.assert_allclose(step, solution, atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e60])
+def test_normal_equations_beyond_the_range_of_single_precision(rng, size):
+    features, solution = rng.standard_normal((6, 40)), rng.standard_normal(6)
     right = features @ (features.T @ solution)
     equations = NormalEquations(features, features.astype(np.float32), np.ones(40), np.zeros((6, 6)))
-    step, _ = equations.solve(right, accuracy=1e-13 * np.abs(right).max())
-    np.testing.assert_allclose(step, solution, atol=1e-3)
+    step, _ = equations.solve(size * right, accuracy=1e-12 * size)
+    assert equations.is_single
+    np.testing.assert_allclose(step / size, solution, rtol=1e-9)
+
+
+def test_a_ridge_far_above_the_stiffness_is_no_overflow(rng):
+    features, ridge = rng.standard_normal((6, 40)), 2.0 * np.eye(6)
+    equations = NormalEquations(features, features.astype(np.float32), np.full(40, 1e-60), ridge)
+    step, _ = equations.solve(np.ones(6), accuracy=1e-12)
+    np.testing.assert_allclose(step, 0.5)
 
 
 def test_targets_out_of_reach_do_not_converge(rng):

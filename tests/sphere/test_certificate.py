@@ -3,8 +3,8 @@ import pytest
 
 from diffstab.sphere.arcs import derivative, value, walk
 from diffstab.sphere.arrangement import maxima_on_circle, maxima_on_line, maxima_on_sphere
-from diffstab.sphere.ascent import maxima_by_ascent
-from diffstab.sphere.certificate import certificate, group_by_line
+from diffstab.sphere.ascent import _first_maximum, maxima_by_ascent
+from diffstab.sphere.certificate import Certificate, certificate, group_by_line
 from tests.references.minnorm import circle_grid, relu_features, sphere_grid
 
 ENUMERATIONS = {2: (maxima_on_circle, circle_grid(200_000)), 3: (maxima_on_sphere, sphere_grid(200_000))}
@@ -131,3 +131,39 @@ def test_line_has_two_ends():
     function = certificate(group_by_line(np.array([[2.0], [-1.0]])), np.array([1.0, 3.0]))
     maxima = maxima_on_line(function)
     np.testing.assert_allclose(maxima.values, [2.0, 3.0])
+
+
+def first_maximum_by_angles(found, here, tangent):
+    """Angle of the first maximum of each circle from the arcs in order of their angles, and the kink there or -1."""
+    arcs = walk(found, np.stack([here, tangent], axis=1))
+    starts, ends = arcs.edges[:, :-1], arcs.edges[:, 1:]
+    falls_at_once = derivative(arcs.slopes, starts) <= 0
+    falls = falls_at_once | (derivative(arcs.slopes, ends) <= 0)
+    rows, arc = np.arange(len(here)), falls.argmax(axis=1)
+    at_kink = falls_at_once[rows, arc] & (arc > 0)
+    top = np.arctan2(arcs.slopes[rows, 1, arc], arcs.slopes[rows, 0, arc])
+    angle = np.where(at_kink, starts[rows, arc], np.clip(top, starts[rows, arc], ends[rows, arc]))
+    return angle, np.where(at_kink, arcs.crossed[rows, np.maximum(arc - 1, 0)], -1)
+
+
+@pytest.mark.parametrize("count", [12, 24, 25, 90])
+@pytest.mark.parametrize("linear", [0.0, 1.0])
+def test_first_maxima_of_circles_are_those_of_sorted_angles(rng, count, linear):
+    found = Certificate(unit(rng, count, 4), rng.standard_normal(count), linear * rng.standard_normal(4))
+    here = unit(rng, 300, 4)
+    slope = ((here @ found.directions.T > 0) * found.slopes) @ found.directions + found.linear
+    tangent = slope - (slope * here).sum(axis=1, keepdims=True) * here
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
+    angle, kink = _first_maximum(found, here, tangent)
+    expected, at = first_maximum_by_angles(found, here, tangent)
+    np.testing.assert_allclose(angle, expected, atol=1e-9)
+    np.testing.assert_array_equal(kink, at)
+
+
+def test_climbers_that_start_on_kinks_divide_by_nothing(rng):
+    points = rng.integers(-2, 3, size=(30, 4)).astype(float)
+    points = points[np.abs(points).sum(axis=1) > 0]
+    lines = group_by_line(points)
+    found = certificate(lines, 10.0 * rng.standard_normal(len(points)))
+    starts = np.concatenate([np.eye(4), -np.eye(4), unit(rng, 20, 4)])
+    assert maxima_by_ascent(found, starts).largest >= np.abs(found(starts)).max() - 1e-12

@@ -37,10 +37,14 @@ def test_only_undecided_claims_need_draws_the_cheapest_first():
     assert listed[3].why == "Not at rest"
 
 
-def test_the_cheapest_claims_are_paid_first():
-    listed = [Need("a", "one", 5, 10, 3.0), Need("b", "one", 5, 12, 4.0), Need("c", "two", 5, 9, 5.0)]
-    assert [one.claim for one in allotted(listed, 7.0)] == ["a", "b"]
-    assert [one.claim for one in allotted(listed, 12.0)] == ["a", "b", "c"]
+def test_the_cheapest_claims_are_paid_first_and_share_their_runs():
+    listed = [
+        Need("a", "one", 5, 10, 3.0, "x"),
+        Need("b", "one", 5, 12, 4.0, "x"),
+        Need("c", "one", 5, 9, 5.0, "y"),
+    ]
+    assert [one.claim for one in allotted(listed, 4.0)] == ["a", "b"]
+    assert [one.claim for one in allotted(listed, 9.0)] == ["a", "b", "c"]
     assert allotted(listed, 2.0) == []
 
 
@@ -88,8 +92,18 @@ def test_a_draw_costs_the_runs_of_its_claim_at_all_sizes():
     )
     # A minute and a half of one core, on two of them.
     assert minutes_per_draw(claim, {"one": records}) == {"one": pytest.approx(0.75)}
+    assert minutes_per_draw(claim, {"one": records[records["method"] == "lazy"]}) == {}
 
 
 def test_without_records_there_is_nothing_to_plan_from(tmp_path):
     with pytest.raises(ResultsError, match="No stage has records to plan from"):
         list(plan_lines({"one": tmp_path / "none"}, 10))
+
+
+def test_a_plan_lists_what_is_open_in_the_records_of_stages(stage_folders):
+    head, *lines, last = plan_lines(stage_folders, 10)
+    assert head.startswith("undecided claim")
+    assert last.startswith("The stages take 10 min; 45 min of the hour are left")
+    priced = [line for line in lines if "more draws do not help" not in line]
+    assert any(line.startswith("exponent-feature-constant-d") or "sphere_" in line for line in priced)
+    assert not any("nan" in line for line in lines)
