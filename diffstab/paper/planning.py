@@ -16,7 +16,7 @@ from diffstab.report.claims.rules import UNDECIDED
 from diffstab.report.pages import page_of
 from diffstab.report.paper.figures import has_records
 from diffstab.report.paper.page import read_provenance
-from diffstab.report.runs import read_config
+from diffstab.report.runs import kind_of, read_config
 from diffstab.report.words import number_text
 from diffstab.results import read_records
 
@@ -90,6 +90,8 @@ def _need(one: Judgement, minutes: Mapping[str, float]) -> Need:
     why = ""
     if one.doubt or reach is None or not minutes:
         why = one.doubt or "no draws decide it"
+    elif not math.isfinite(reach.needed):
+        why = "the draws at hand do not tell how they scatter"
     elif reach.needed <= draws:
         why = "the number lies near the edge of its band"
     if why or reach is None:
@@ -121,9 +123,8 @@ def allotted(listed: Sequence[Need], left: float) -> list[Need]:
 def _records(folder: Path) -> pd.DataFrame:
     """The records of a stage as its claims are judged by, with the `seconds` of each."""
     raw = read_records(folder).assign(seconds=read_provenance(folder)["seconds"].to_numpy())
-    ready: pd.DataFrame = page_of(raw["kind"].iloc[0]).code.prepare(
-        raw, read_config(folder / "config.yaml")[1]
-    )
+    config = read_config(folder / "config.yaml")[1]
+    ready: pd.DataFrame = page_of(kind_of(raw)).code.prepare(raw, config)
     return ready
 
 

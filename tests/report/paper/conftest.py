@@ -70,6 +70,7 @@ def small_experiments():
     )
     return {
         "sphere_constant": SphereExperiment(dimensions=[2, 3], **options),
+        "sphere_exact": SphereExperiment(dimensions=[2], **options),
         "sphere_trained": SphereExperiment(dimensions=[5], **options),
         "sphere_gaussian": SphereExperiment(dimensions=[3], targets=fields, **options),
         "sphere_anisotropic": SphereExperiment(dimensions=[4], targets=teachers, **options),
