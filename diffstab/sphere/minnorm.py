@@ -25,6 +25,8 @@ from diffstab.sphere.verdict import judge
 
 Floats = NDArray[np.float64]
 POINTS_AT_ONCE = 4096
+THREADED_POINTS = 2048
+"""Points from which the linear algebra takes the threads that it is given."""
 NOTABLE_RESIDUAL, UNUSABLE_RESIDUAL = 1e-6, 1e-3
 """Largest training error, over the largest target, from which an interpolant is told of, and refused."""
 
@@ -144,8 +146,9 @@ class MinNormReLU(RegressorMixin, BaseEstimator):
             return Solution(judge(problem, nothing, np.zeros(len(problem.targets)), 0.0), [])
         n_starts = self.n_starts or int(np.clip(8 * len(problem.targets), 1024, 4096))
         search = Search(problem, n_starts=n_starts, generator=check_random_state(self.random_state))
-        # Factorisations of this size lose on more threads, whose pools (of numpy and of scipy) wait for each other.
-        with threadpool_limits(1, user_api="blas"):
+        # Small factorisations lose on more threads, whose pools (of numpy and of scipy) wait for each other.
+        threads = 1 if len(problem.targets) < THREADED_POINTS else None
+        with threadpool_limits(threads, user_api="blas"):
             return generate_columns(problem, search, tol=self.tol, max_rounds=self.max_rounds)
 
 
