@@ -9,7 +9,7 @@ At n = 64 a fit should take a hundredth of the time that projected gradient desc
 the same process: as published, and in the balanced, accelerated form that diffstab uses by default. Where the
 convex-net package `pyscnn` is installed, its objective at equal penalty is set beside ours, both evaluated here.
 
-    python -m benchmarks.bench_minnorm            # n = 4096 alone may take half an hour
+    python -m benchmarks.bench_minnorm            # n = 4096 alone takes some nine minutes
     python -m benchmarks.bench_minnorm --quick    # n <= 256, median of 1
     python -m benchmarks.bench_minnorm --cases 3,1024
 """
