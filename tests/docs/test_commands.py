@@ -1,6 +1,7 @@
 """The command lines and YAML files of the pages are taken by the commands: parsed as they stand, but not run."""
 
 import argparse
+import importlib
 import re
 import shlex
 
@@ -75,6 +76,8 @@ def parsed_only(monkeypatch):
             raise SystemExit(0)
         return found
 
+    # Imported for the first time by a command, it would keep the stand-in of `run_lightning` for all later tests.
+    importlib.import_module("diffstab.experiments.fit")
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     monkeypatch.setattr(grid_command, "run_plan", lambda plan, folder, **options: Tally(1, done=1))
     monkeypatch.setattr(
