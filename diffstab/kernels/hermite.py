@@ -98,7 +98,7 @@ def hermite_tile(
 def _series(rows: Tensor, columns: Tensor, cosine: Tensor) -> Tensor:
     """Sum over n of rows[i, n] columns[j, n] cosine[i, j]^n, by Horner's rule."""
     total = torch.zeros_like(cosine)
-    # Terms lie one after another in memory: strided vectors take four times as long.
+    # Terms lie one after another in memory: strided vectors take many times as long.
     for row, column in zip(*(part.T.contiguous().flip(0) for part in (rows, columns)), strict=True):
         total.mul_(cosine).addcmul_(row[:, None], column)
     return total

@@ -104,6 +104,6 @@ def test_a_plan_lists_what_is_open_in_the_records_of_stages(stage_folders):
     head, *lines, last = plan_lines(stage_folders, 10)
     assert head.startswith("undecided claim")
     assert last.startswith("The stages take 10 min; 45 min of the hour are left")
-    priced = [line for line in lines if "more draws do not help" not in line]
-    assert any(line.startswith("exponent-feature-constant-d") or "sphere_" in line for line in priced)
-    assert not any("nan" in line for line in lines)
+    prices = [float(line.split()[4]) for line in lines if "more draws do not help" not in line]
+    assert prices
+    assert all(0 <= price < np.inf for price in prices)
