@@ -25,7 +25,9 @@ from diffstab.nets import FCN, CentredOutput, Ensemble, Loss
 from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.kernel_flow import fit_kernel_flow
 from diffstab.solvers.optimise import OptimiserSettings, make_solver
-from diffstab.solvers.sphere import SphereTraining, train_sphere
+from diffstab.solvers.sphere import train_sphere
+from diffstab.solvers.sphere_net import FLOWS, SphereTraining
+from diffstab.solvers.sphere_rules import RULES
 from diffstab.solvers.stopping import StopRule
 from diffstab.sparsity import (
     activation_atoms,
@@ -211,7 +213,7 @@ CASES = {
         f"train_sphere {rule}": lambda p, rule=rule: (
             train_sphere(p.points(), p.normal(12), SphereTraining(rule=rule, width=6, max_steps=5)).weights
         )
-        for rule in ("projected_gd", "path_norm", "weight_decay", "conic", "alpha_trick")
+        for rule in (*RULES, *FLOWS)
     },
     "sparsity_report": _sparsity,
     "sparsity_intervals": _sparsity_intervals,

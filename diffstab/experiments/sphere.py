@@ -16,6 +16,7 @@ from diffstab.errors import ArgumentError
 from diffstab.experiments.classes import described_class
 from diffstab.experiments.more_seeds import check_more_seeds, plain_more_seeds
 from diffstab.experiments.sphere_fits import (
+    KERNELS,
     REGIMES,
     Draw,
     averaged_columns,
@@ -27,7 +28,7 @@ from diffstab.experiments.sphere_fits import (
     theory_columns,
 )
 from diffstab.experiments.unit import Axis, Cell, ClassOption, Experiment, Workplace
-from diffstab.solvers.sphere import SphereTraining
+from diffstab.solvers.sphere_net import FLOWS, SphereTraining
 from diffstab.sphere.points import uniform_points
 from diffstab.sphere.targets import Target, TeacherTarget
 from diffstab.stability import rotate_towards
@@ -64,6 +65,7 @@ class SphereMethod:
         penalty: Of "exact": lambda in 1/(2n) sum (y - f)^2 + lambda |gamma|; 0 interpolates.
         tolerance: Of "exact": certified relative gap to reach.
         training: Of "trained": rule, width, penalty and stop rule; its seed and the run's together draw the start.
+        penalties: Of "exact" and "trained": penalties of single dimensions, by d, in place of the one above.
         largest_n_train: No run on more training points than these, as methods differ in cost; None for no bound.
 
     Raises:
@@ -75,6 +77,7 @@ class SphereMethod:
     penalty: float = 0.0
     tolerance: float = 1e-4
     training: SphereTraining = field(default_factory=SphereTraining)
+    penalties: dict[int, float] = field(default_factory=dict)
     largest_n_train: int | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +91,26 @@ class SphereMethod:
             raise ArgumentError("methods.*.tolerance", "lie strictly between 0 and 1", self.tolerance)
         if self.largest_n_train is not None and self.largest_n_train < 1:
             raise ArgumentError("methods.*.largest_n_train", "be at least 1", self.largest_n_train)
+
+        if self.penalties and self.predictor in KERNELS:
+            raise ArgumentError("methods.*.penalties", "be left out of lazy predictors", self.penalties)
+        for dimension in self.penalties:
+            self.at(dimension)
+
+    def at(self, dimension: int) -> SphereMethod:
+        """Return the method in d dimensions, with the penalty that it has there.
+
+        Raises:
+            ArgumentError: If that is out of range.
+        """
+        if dimension not in self.penalties:
+            return dataclasses.replace(self, penalties={})
+        penalty = self.penalties[dimension]
+        if self.predictor == "exact":
+            return dataclasses.replace(self, penalty=penalty, penalties={})
+        return dataclasses.replace(
+            self, training=dataclasses.replace(self.training, penalty=penalty), penalties={}
+        )
 
     @property
     def regime(self) -> str:
@@ -189,14 +212,20 @@ class SphereExperiment(Experiment):
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return what tells a run apart: its place in the grid, its target and its method in full."""
-        settings = dataclasses.asdict(self.methods[cell["method"]])
-        # A part of the grid: a larger bound keeps the records that are there.
-        del settings["largest_n_train"]
+        method = self.methods[cell["method"]].at(cell["dimension"])
+        settings = dataclasses.asdict(method)
+        # Parts of the grid: a larger bound keeps the records that are there. What is not used tells no run apart.
+        del settings["largest_n_train"], settings["penalties"]
+        if method.predictor != "trained" or method.training.rule not in FLOWS:
+            del settings["training"]["weight_tolerance"]
         return {**cell, "target": self.choices[cell["target"]], "settings": settings}
 
     def resolved(self) -> dict[str, Any]:
         """Return the configuration as plain nested dictionaries."""
-        return {**super().resolved(), "more_seeds": plain_more_seeds(self.more_seeds)}
+        resolved = {**super().resolved(), "more_seeds": plain_more_seeds(self.more_seeds)}
+        for method in resolved["methods"].values():
+            method["penalties"] = {str(dimension): one for dimension, one in method["penalties"].items()}
+        return resolved
 
     def prepare(self, place: Cell) -> Draw:
         """Draw points and values.
@@ -219,7 +248,7 @@ class SphereExperiment(Experiment):
 
     def run(self, cell: Cell, shared: Draw, workplace: Workplace) -> dict[str, Any]:
         """Fit one method on one draw and measure it."""
-        method, clock = self.methods[cell["method"]], time.perf_counter()
+        method, clock = self.methods[cell["method"]].at(cell["dimension"]), time.perf_counter()
         device = Devices(self.accelerator, self.devices).place()
         fitted = fit(method, shared, seed=cell["seed"], device=device)
         seconds, target = time.perf_counter() - clock, shared.target

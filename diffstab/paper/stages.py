@@ -54,14 +54,14 @@ _TRIALS = "three trials of each width"
 _FULL = "paper/full/sphere_"
 _LISTED = (
     ("images_mnist", "compare", 6, "experiment/mnist", _IMAGES),
-    ("images_fashion", "compare", 4.5, "experiment/fashion", _IMAGES),
+    ("images_fashion", "compare", 6, "experiment/fashion", _IMAGES),
     ("images_cifar10", "compare", 5.5, "experiment/cifar10_jpeg", _IMAGES),
     ("sphere_constant", "sphere curve", 3, "", "d = 2, 3, 5; 5 seeds"),
     ("sphere_exact", "sphere curve", 5.5, "", ""),
     ("sphere_gaussian", "sphere curve", 3, f"{_FULL}gaussian", ""),
     ("sphere_lazy", "sphere curve", 4, "", ""),
     ("sphere_anisotropic", "sphere curve", 1, f"{_FULL}anisotropic", ""),
-    ("sphere_trained", "sphere curve", 4.5, f"{_FULL}trained", _TRAINED),
+    ("sphere_trained", "sphere curve", 6, f"{_FULL}trained", _TRAINED),
     ("forces_mnist", "forces", 0.5, "", ""),
     ("plateau_mnist", "plateau", 4, "paper/full/plateau_mnist", _TRIALS),
     ("plateau_mnist_shallow", "plateau", 3.5, "paper/full/plateau_mnist_shallow", ""),

@@ -193,7 +193,7 @@ _VALUES = {
         "feature": "feature",
         "feature_exact": "feature (exact)",
         "feature_alpha": "feature (α-trick)",
-        "feature_projected_gd": "feature (L1 penalty)",
+        "feature_decay": "feature (L2 penalty)",
         "feature_trained": "feature (trained)",
         "feature_adam": "feature (Adam)",
         "lazy_ntk": "lazy (NTK)",

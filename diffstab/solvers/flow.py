@@ -43,12 +43,14 @@ class FlowPoint:
         outputs: F, shape (n,).
         slope: dl/dF, shape (n,).
         curvature: d2l/dF2, shape (n,).
+        state: The weights there, as one vector.
     """
 
     tangent: Tangent
     outputs: Tensor
     slope: Tensor
     curvature: Tensor
+    state: Tensor
 
     @cached_property
     def kernel_diagonal(self) -> Tensor:
@@ -57,9 +59,8 @@ class FlowPoint:
 
     def select(self, rows: Tensor) -> FlowPoint:
         """Return the same on some of the points, given by indices."""
-        return FlowPoint(
-            self.tangent.select(rows), self.outputs[rows], self.slope[rows], self.curvature[rows]
-        )
+        parts = self.outputs[rows], self.slope[rows], self.curvature[rows]
+        return FlowPoint(self.tangent.select(rows), *parts, self.state)
 
 
 class NetFlow:
@@ -70,6 +71,7 @@ class NetFlow:
         loss: A binary loss; its alpha must be the model's.
         x: Training inputs (n, ...).
         y: Targets (n,): -1 / +1, or real for mse and regression.
+        decay: delta of an L2 penalty (delta / 2) |W|^2 on the loss.
         first_layer: What `first_layer()` gave when the weights were written back; not used if it is not of them.
 
     Attributes:
@@ -87,17 +89,18 @@ class NetFlow:
         x: Tensor,
         y: Tensor,
         *,
+        decay: float = 0.0,
         first_layer: dict[str, Tensor] | None = None,
     ) -> None:
         net, initial = model.net, model.initial
         if not (isinstance(net, FCN) and isinstance(initial, FCN) and net.out_features == 1):
             raise ArgumentError("model.net", "be an FCN of one output", type(net).__name__, "Use EulerFlow.")
-        self.net, self.loss, self.alpha = net, loss, model.alpha
+        self.net, self.loss, self.alpha, self.decay = net, loss, model.alpha, decay
         dtype = net.weights[0].dtype
         self.targets = y.detach().to(dtype)
         inputs = net.flatten(x).detach().to(dtype)
-        # A thin QR of the transposed inputs: the columns of the basis span the training set.
-        self.basis = torch.linalg.qr(inputs.T).Q
+        # A thin QR of the transposed inputs: the columns of the basis span the training set. All weights decay.
+        self.basis = torch.eye(inputs.shape[1]).to(inputs) if decay else torch.linalg.qr(inputs.T).Q
         first_scale, *other_scales = net.scales
         self.inputs, self.scales = inputs @ self.basis * first_scale, [1.0, *other_scales]
         self.count = len(inputs)
@@ -147,7 +150,7 @@ class NetFlow:
         """Return F, its tangent and the derivatives of the loss on the training set."""
         tangent = self._tangent(state)
         outputs = self.alpha * (tangent.outputs - self.start)
-        return FlowPoint(tangent, outputs, *self.loss.slope_and_curvature(outputs, self.targets))
+        return FlowPoint(tangent, outputs, *self.loss.slope_and_curvature(outputs, self.targets), state)
 
     def predictor(self, point: FlowPoint) -> Tensor:
         """Return F on the training set, shape (n,)."""
@@ -175,19 +178,21 @@ class NetFlow:
         return part, kept
 
     def rate(self, point: FlowPoint) -> Tensor:
-        """Return -grad of the loss as one vector: -J^T l'(F) / n."""
-        return self._pull_back(point.tangent, point.slope / -self.count)
+        """Return -grad of the loss and the penalty as one vector: -J^T l'(F) / n - delta W."""
+        loss = self._pull_back(point.tangent, point.slope / -self.count)
+        return loss.sub_(point.state, alpha=self.decay) if self.decay else loss
 
     def output_change(self, point: FlowPoint, direction: Tensor) -> Tensor:
         """Return alpha J u, shape (n,)."""
         return self.alpha * point.tangent.push_forward(self.split(direction))
 
     def stiff_solver(self, point: FlowPoint, step_size: float) -> Callable[[Tensor], Tensor]:
-        """Return the solve with I + c J^T diag(l'') J, in place, on the points where it is large enough to matter."""
-        weight = step_size * GAMMA * self.alpha / self.count * point.curvature
+        """Return the solve with (1 + c delta) I + c J^T diag(l'') J, in place, on the points where it matters."""
+        shrink = 1 / (1 + step_size * GAMMA * self.decay)
+        weight = step_size * shrink * GAMMA * self.alpha / self.count * point.curvature
         rows = (weight * point.kernel_diagonal > _NEGLIGIBLE_STIFFNESS).nonzero().squeeze(1)
         if not len(rows):
-            return lambda g: g
+            return lambda g: g.mul_(shrink)
         stiff = point.tangent.select(rows) if len(rows) < len(weight) else point.tangent
         root = weight[rows].sqrt()
         matrix = stiff.kernel().mul_(root[:, None]).mul_(root)
@@ -195,6 +200,7 @@ class NetFlow:
         factor = stiff_factor(matrix.double())
 
         def solve(g: Tensor) -> Tensor:
+            g.mul_(shrink)
             seen = root * stiff.push_forward(self.split(g))
             answer = torch.cholesky_solve(seen[:, None].double(), factor).squeeze(1).to(g.dtype)
             return self._pull_back(stiff, -root * answer, added_to=g)
@@ -243,15 +249,21 @@ class GradientFlow(Solver):
         model: Predictor to train; its `net` is changed in place.
         loss: Binary loss with the model's alpha.
         settings: Accuracy and stop rule.
+        decay: delta of an L2 penalty (delta / 2) |W|^2 on the loss. The stop rule looks at the loss alone; at a minimum
+            of both, steps stay of order 1 / delta and the weights within the tolerance of it, which is no stall.
 
     Raises:
-        ArgumentError: If loss and model disagree on alpha.
+        ArgumentError: If loss and model disagree on alpha, or the decay is negative or not finite.
 
     Source: the flow and its stop rule are those of Petrini et al. 2022 (arXiv 2206.12314).
     """
 
-    def __init__(self, model: CentredOutput, loss: Loss, settings: FlowSettings | None = None) -> None:
-        self.settings = settings or FlowSettings()
+    def __init__(
+        self, model: CentredOutput, loss: Loss, settings: FlowSettings | None = None, *, decay: float = 0.0
+    ) -> None:
+        if not 0 <= decay < math.inf:
+            raise ArgumentError("decay", "be finite and at least 0", decay)
+        self.settings, self.decay = settings or FlowSettings(), decay
         super().__init__(model, loss, start_counters(self.settings))
         self._problem: NetFlow | None = None
 
@@ -268,5 +280,6 @@ class GradientFlow(Solver):
 
     def _problem_on(self, x: Tensor, y: Tensor) -> NetFlow:
         if self._problem is None or not self._problem.is_current(x, y):
-            self._problem = NetFlow(self.model, self.loss, x, y, first_layer=self.state.get(self._first))
+            kept = self.state.get(self._first)
+            self._problem = NetFlow(self.model, self.loss, x, y, decay=self.decay, first_layer=kept)
         return self._problem

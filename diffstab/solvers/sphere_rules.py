@@ -1,6 +1,6 @@
 """Rules of descent on one hidden layer of ReLU neurons in the mean-field scaling: the feature regime, by training.
 
-f(x) = 1/H sum_h w_h relu(v_h . x), full batch, loss 1/(2n) sum_i (y_i - f(x_i))^2 plus a penalty. Five rules move
+f(x) = 1/H sum_h w_h relu(v_h . x), full batch, loss 1/(2n) sum_i (y_i - f(x_i))^2 plus a penalty. Four rules move
 (w, v); one driver gives all of them a step size that adapts itself, so that the objective never rises above its own
 running mean. With
 g_h = 1/n sum_i r_i relu(v_h . x_i), G_h = 1/n sum_i r_i 1[v_h . x_i > 0] x_i and r = y - f, H times minus the
@@ -14,35 +14,26 @@ gradient of the loss is g in w and w_h G_h in v_h. A step of size s:
 - "weight_decay", penalty (lambda/2H) sum (w_h^2 + |v_h|^2), whose minimum is that of the path norm, as
   |w||v| <= (w^2 + |v|^2)/2 with equality after rescaling: w <- (w + s g)/(1 + s lambda), v likewise;
 - "conic", penalty (lambda/H) sum |w|, |v_h| = 1, in the metric of measures (Chizat 2021, arXiv 1907.10300):
-  w <- w exp(s (sign(w) g - lambda)), v <- v + s sign(w) G, normalised;
-- "alpha_trick", no penalty: gradient descent on 1/(2 n alpha) sum (y - alpha f)^2 from weights of order 1. In
-  u = sqrt(alpha) w, sqrt(alpha) v, alpha f is f of u and the gradient flow is the one of 1/(2n) sum (y - f)^2
-  at the same time, since du/dt = -sqrt(alpha) sqrt(alpha) (1/alpha) d/du: so the flow starts from weights of order
-  sqrt(alpha), and no number leaves the range of float64 down to alpha = 1e-50 and beyond.
+  w <- w exp(s (sign(w) g - lambda)), v <- v + s sign(w) G, normalised.
 
 Source: Petrini et al. 2022 (arXiv 2206.12314), regression on the sphere, for the losses.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffstab.errors import ArgumentError
 
-if TYPE_CHECKING:
-    from diffstab.solvers.sphere import SphereTraining
-
-RULES = ("projected_gd", "path_norm", "weight_decay", "conic", "alpha_trick")
+RULES = ("projected_gd", "path_norm", "weight_decay", "conic")
 ACCELERATED = ("projected_gd", "path_norm", "weight_decay")
 """Rules that take Nesterov's momentum, restarted where the objective would rise."""
 GROWTH, CUT = 1.01, 0.5
 MEMORY = 0.97
 """Of the running mean. Where neurons sit on a kink no step lowers the objective, and without slack none is taken."""
-LARGEST_TURN = 0.1
-"""Relative change of weights and of neurons that a step of "alpha_trick" may make: it follows the flow."""
 
 
 class Problem(NamedTuple):
@@ -52,7 +43,7 @@ class Problem(NamedTuple):
         points: (n, d) training points.
         values: (n,) targets.
         rule: One of `RULES`.
-        penalty: lambda; unused by "alpha_trick".
+        penalty: lambda.
         plain: Whether to leave out momentum and, in "projected_gd", the balanced metric: the published descent.
     """
 
@@ -91,27 +82,6 @@ class State(NamedTuple):
     size: Tensor
     momentum: Tensor
     steps: int
-
-
-def initial_neurons(
-    settings: SphereTraining, dimension: int, *, generator: torch.Generator, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """Return w (H,) and v (d, H) at the start of a descent.
-
-    Neurons are uniform on the sphere. "projected_gd" starts at w = 0, the others at |w| = 1 with random signs (which
-    the multiplicative rule "conic" keeps), for "alpha_trick" all times sqrt(alpha).
-
-    Args:
-        settings: With rule, width H and, for "alpha_trick", alpha.
-        dimension: d.
-        generator: Draws neurons and signs, on its own device.
-        dtype: Floating type of both.
-    """
-    width, place = settings.width, generator.device
-    drawn = torch.randn(dimension, width, generator=generator, dtype=dtype, device=place)
-    signs = 2 * torch.randint(0, 2, (width,), generator=generator, device=place).to(dtype) - 1
-    scale = settings.alpha**0.5 if settings.rule == "alpha_trick" else 1.0
-    return signs * (0.0 if settings.rule == "projected_gd" else scale), drawn / _lengths(drawn) * scale
 
 
 def start(problem: Problem, weights: Tensor, neurons: Tensor) -> State:
@@ -155,11 +125,9 @@ def _penalty(problem: Problem, weights: Tensor, neurons: Tensor) -> Tensor:
     if problem.rule in ("projected_gd", "conic"):
         return weights.abs().sum() * problem.penalty
     if problem.rule == "path_norm":
-        return weights.abs() @ _lengths(neurons) * problem.penalty
+        return weights.abs() @ column_norms(neurons) * problem.penalty
     if problem.rule == "weight_decay":
         return (weights.square().sum() + neurons.square().sum()) * (problem.penalty / 2)
-    if problem.rule == "alpha_trick":
-        return torch.zeros_like(weights[0])
     raise ArgumentError("rule", f"be one of {', '.join(RULES)}", repr(problem.rule))
 
 
@@ -196,11 +164,10 @@ def _step(problem: Problem, state: State) -> State:
             moved[1] + pull * (moved[1] - state.last_neurons),
         )
         if problem.rule == "projected_gd":
-            reached = reached[0], reached[1] / _lengths(reached[1])
+            reached = reached[0], reached[1] / column_norms(reached[1])
     there = evaluate(problem, *reached)
     steps = state.steps + 1
-    follows = problem.rule != "alpha_trick" or _follows(state, reached)
-    if there.objective <= state.ceiling and follows:
+    if there.objective <= state.ceiling:
         slope, size = _slope(problem, there), state.size * GROWTH
         ceiling = MEMORY * state.ceiling + (1 - MEMORY) * there.objective
         return State(*reached, *moved, there.objective, ceiling, there.loss, slope, size, momentum, steps)
@@ -208,15 +175,6 @@ def _step(problem: Problem, state: State) -> State:
         one = torch.ones_like(state.momentum)
         return state._replace(momentum=one, steps=steps)
     return state._replace(size=state.size * CUT, steps=steps)
-
-
-def _follows(state: State, reached: tuple[Tensor, Tensor]) -> bool:
-    """Whether a step stayed close to the flow: weights and neurons changed by a small part of their size.
-
-    The slope is no guide: it jumps where neurons that have gathered in one direction cross a kink together.
-    """
-    pairs = ((state.weights, reached[0]), (state.neurons, reached[1]))
-    return all(bool((after - before).norm() <= LARGEST_TURN * before.norm()) for before, after in pairs)
 
 
 def _move(problem: Problem, state: State) -> tuple[Tensor, Tensor]:
@@ -227,24 +185,22 @@ def _move(problem: Problem, state: State) -> tuple[Tensor, Tensor]:
     if problem.rule == "projected_gd":
         pace = weights if problem.plain else weights.sign() / weights.abs().mean().clamp(min=1)
         moved = neurons + size * pace * slope
-        return _soft(weights + size * gain, shrink), moved / _lengths(moved)
+        return _soft(weights + size * gain, shrink), moved / column_norms(moved)
     if problem.rule == "path_norm":
         moved = neurons + size * weights * slope
-        length = _lengths(moved)
+        length = column_norms(moved)
         shorter = _soft(length, shrink * weights.abs()) / length.clamp(min=torch.finfo(length.dtype).tiny)
-        return _soft(weights + size * gain, shrink * _lengths(neurons)), moved * shorter
+        return _soft(weights + size * gain, shrink * column_norms(neurons)), moved * shorter
     if problem.rule == "weight_decay":
         return (weights + size * gain) / (1 + shrink), (neurons + size * weights * slope) / (1 + shrink)
     if problem.rule == "conic":
         rate = weights.sign() * gain - problem.penalty
         moved = neurons + size * weights.sign() * slope
-        return weights * (size * rate).clamp(-1, 1).exp(), moved / _lengths(moved)
-    if problem.rule == "alpha_trick":
-        return weights + size * gain, neurons + size * weights * slope
+        return weights * (size * rate).clamp(-1, 1).exp(), moved / column_norms(moved)
     raise ArgumentError("rule", f"be one of {', '.join(RULES)}", repr(problem.rule))
 
 
-def _lengths(neurons: Tensor) -> Tensor:
+def column_norms(neurons: Tensor) -> Tensor:
     """Norms of the columns; several times faster than `Tensor.norm` over a short first axis."""
     return neurons.square().sum(dim=0).sqrt_()
 

@@ -89,7 +89,8 @@ def status_of(
         **{name: counters[name] for name in names if name in counters},
         loss=value,
         error=error,
-        margin_share=share,
+        # One object, so that statuses are equal to themselves, as a new NaN is not.
+        margin_share=math.nan if loss.is_regression else share,
         output_change=change,
         reason=stop.reason(loss=value, share=share, steps=counters["steps"]),
     )

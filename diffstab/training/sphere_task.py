@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from diffstab.solvers.optimise import OptimiserSettings
 from diffstab.solvers.solver import Solver
-from diffstab.solvers.sphere import SphereDescent, SphereTraining
+from diffstab.solvers.sphere import sphere_solver
+from diffstab.solvers.sphere_net import SphereTraining
 from diffstab.training.task import Task
 
 _DEFAULT_SETTINGS = SphereTraining()
@@ -15,8 +16,9 @@ _DEFAULT_SETTINGS = SphereTraining()
 class SphereTask(Task):
     """One hidden layer trained on points of the sphere by one rule, until its stop rule is met.
 
-    A `Task` whose solver is the descent on the sphere: an epoch is `epoch_steps` steps on all points. Logged beside
-    the numbers of the task: train_objective, mass, n_atoms, step_size. Errors are mean squares, the loss half of them.
+    A `Task` whose solver is the descent or flow on the sphere: an epoch is `epoch_steps` steps on all points. Logged
+    beside the numbers of the task: train_objective, mass, n_atoms, step_size. Errors are mean squares, the loss half
+    of them.
 
     Args:
         settings: Rule, width, penalty, stop rule and seed of the initial neurons.
@@ -39,5 +41,5 @@ class SphereTask(Task):
         self.training_settings = settings
 
     def make_solver(self) -> Solver:
-        """Return the descent by the rule."""
-        return SphereDescent(self.predictor, self.loss, self.training_settings)
+        """Return what moves the net by the rule."""
+        return sphere_solver(self.predictor, self.loss, self.training_settings)

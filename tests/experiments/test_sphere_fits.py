@@ -9,7 +9,8 @@ from diffstab.experiments.sphere import SphereExperiment, SphereMethod
 from diffstab.experiments.sphere_fits import error_columns, fit, rotation_columns
 from diffstab.experiments.unit import Cell, Workplace
 from diffstab.kernels import NTKRegressor, ntk, random_feature_kernel
-from diffstab.solvers.sphere import SphereTraining, train_sphere
+from diffstab.solvers.sphere import train_sphere
+from diffstab.solvers.sphere_net import SphereTraining
 from diffstab.sphere import GaussianField, GaussianFieldTarget, TeacherTarget
 from diffstab.streams import integer_seed, stream
 

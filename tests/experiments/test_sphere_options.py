@@ -1,11 +1,13 @@
 import dataclasses
 
 import pytest
+import yaml
 
 from diffstab.errors import ArgumentError
 from diffstab.experiments.sphere import SphereExperiment, SphereMethod, build_target
 from diffstab.experiments.unit import Cell
 from diffstab.grid.options import parse
+from diffstab.solvers.sphere_net import SphereTraining
 
 CONSTANT = {"class_path": "diffstab.sphere.ConstantTarget"}
 FIELD = {"class_path": "diffstab.sphere.GaussianFieldTarget", "init_args": {"smoothness": 1.5}}
@@ -37,6 +39,44 @@ def test_a_method_may_stop_at_a_size_of_its_own():
     wider = dataclasses.replace(methods["b"], largest_n_train=16)
     larger = dataclasses.replace(experiment, methods={**methods, "b": wider})
     assert larger.settings(cell) == experiment.settings(cell)
+
+
+@pytest.mark.parametrize("predictor", ["exact", "trained"])
+def test_a_penalty_may_be_that_of_a_dimension(predictor):
+    def settings(dimension, **options):
+        experiment = SphereExperiment(
+            dimensions=[dimension], methods={"a": SphereMethod(predictor=predictor, **options)}
+        )
+        return experiment.settings(next(iter(experiment.cells())))["settings"]
+
+    def penalty(found):
+        return found["penalty"] if predictor == "exact" else found["training"]["penalty"]
+
+    plain, both = settings(3), {2: 1e-6, 5: 1e-3}
+    assert [penalty(settings(d, penalties=both)) for d in (2, 3, 5)] == [1e-6, penalty(plain), 1e-3]
+    assert settings(3, penalties=both) == plain
+    alone = {"penalty": 1e-6} if predictor == "exact" else {"training": SphereTraining(penalty=1e-6)}
+    assert settings(2, penalties=both) == settings(2, **alone)
+
+
+def test_penalties_of_dimensions_are_read_back(tmp_path):
+    path = tmp_path / "one.yaml"
+    path.write_text("methods: {a: {predictor: exact, penalties: {2: 1.0e-6}}}")
+    experiment = parse(SphereExperiment, ["--config", str(path)])[0]
+    path.write_text(yaml.safe_dump(experiment.resolved()))
+    again = parse(SphereExperiment, ["--config", str(path)])[0]
+    assert again == experiment
+    assert again.methods["a"].penalties == {2: 1e-6}
+
+
+def test_the_accuracy_of_a_flow_tells_flows_apart_alone():
+    def settings(rule, tolerance):
+        training = SphereTraining(rule, weight_tolerance=tolerance)
+        experiment = SphereExperiment(methods={"a": SphereMethod(predictor="trained", training=training)})
+        return experiment.settings(next(iter(experiment.cells())))
+
+    assert settings("alpha_trick", 1e-3) != settings("alpha_trick", 1e-4)
+    assert settings("conic", 1e-3) == settings("conic", 1e-4)
 
 
 def test_a_cell_says_what_distinguishes_it():
@@ -96,6 +136,9 @@ def test_a_wrong_experiment_is_refused(changes, message):
         ),
         ({"ridge": -1.0}, r"methods\.\*\.ridge must be finite and at least 0"),
         ({"penalty": float("inf")}, r"methods\.\*\.penalty must be finite and at least 0"),
+        ({"predictor": "exact", "penalties": {2: -1.0}}, r"methods\.\*\.penalty must be finite"),
+        ({"predictor": "trained", "penalties": {2: -1.0}}, "penalty must be finite"),
+        ({"penalties": {2: 1.0}}, r"methods\.\*\.penalties must be left out of lazy predictors"),
         ({"largest_n_train": 0}, r"methods\.\*\.largest_n_train must be at least 1"),
         ({"tolerance": 0.0}, r"methods\.\*\.tolerance must lie strictly between 0 and 1"),
     ],

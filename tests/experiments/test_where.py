@@ -16,7 +16,7 @@ from diffstab.l2.descent import DescentSettings
 from diffstab.l2.frank_wolfe import FrankWolfeSettings
 from diffstab.l2.projected import ProjectedSettings
 from diffstab.nets import FCN, CentredOutput
-from diffstab.solvers.sphere import SphereTraining
+from diffstab.solvers.sphere_net import SphereTraining
 from tests.references.elsewhere import DEVICE, Elsewhere, moved
 
 QUICK = DescentSettings(adam_steps=5, finish_steps=5)

@@ -13,7 +13,7 @@ NOTICEABLE = 2.3
 APART = 6 * NOTICEABLE
 """Smallest distance in L*a*b* of two colours of one figure."""
 ON_IMAGES = ("feature", "feature_adam", "lazy_exact", "lazy_trained")
-ON_THE_SPHERE = ("feature_exact", "feature_alpha", "feature_projected_gd", "lazy_ntk")
+ON_THE_SPHERE = ("feature_exact", "feature_alpha", "feature_decay", "lazy_ntk")
 LOOKS = palette("optimiser", ["weights", "shrinking", "representations", "covariances"])
 PALETTES = {
     "images": [look.colour for look in looks(ON_IMAGES).values()],

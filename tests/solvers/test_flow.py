@@ -22,9 +22,9 @@ def problem(generator, *, alpha=1.0, loss="soft_hinge", hidden=(30,), activation
     return CentredOutput(net, alpha=alpha), make_loss(loss, alpha=alpha), x, y
 
 
-def run_for(model, loss, x, y, time, **settings):
+def run_for(model, loss, x, y, time, decay=0.0, **settings):
     """Run the flow up to a time, by steps no longer than what is left."""
-    flow = GradientFlow(model, loss, FlowSettings(stop=LONG, **settings))
+    flow = GradientFlow(model, loss, FlowSettings(stop=LONG, **settings), decay=decay)
     while flow.param_groups[0]["time"] < time * (1 - 1e-12):
         group = flow.param_groups[0]
         group["step_size"] = min(group["step_size"], time - group["time"])
@@ -80,6 +80,24 @@ def test_the_first_layer_keeps_what_lies_outside_the_span_of_the_data(generator)
     assert outside.norm() < 1e-10 * moved.norm()
 
 
+@pytest.mark.parametrize("activation", ["softplus", "relu"])
+def test_with_a_penalty_all_weights_decay(activation, generator):
+    """Against Euler steps of autograd, on fewer points than dimensions: there is much outside their span."""
+    model, loss, x, y = problem(generator, loss="mse", n=5, activation=activation)
+    time, decay, slow = 3.0, 0.2, [copy.deepcopy(model) for _ in range(2)]
+    for reference, steps in zip(slow, (1000, 2000)):
+        weights = reference.net.weights
+
+        def penalised(outputs, targets, weights=weights):
+            return loss(outputs, targets) + decay / 2 * sum(weight.square().sum() for weight in weights)
+
+        autograd_euler(reference, penalised, x, y, time=time, steps=steps)
+    run_for(model, loss, x, y, time, decay=decay, weight_tolerance=1e-6, output_tolerance=1e-6)
+    for reached, coarse, fine in zip(model.net.weights, *(one.net.weights for one in slow), strict=True):
+        limit = 2 * fine - coarse
+        assert (limit - reached).norm() < 0.2 * (coarse - fine).norm() + 1e-5 * fine.norm()
+
+
 def test_the_flow_stops_at_the_crossing(generator):
     model, loss, x, y = problem(generator, alpha=1e-6)
     status = GradientFlow(model, loss, FlowSettings(stop=StopRule(margin_share=1.0))).run(x, y)
@@ -132,6 +150,8 @@ def test_what_cannot_flow_is_refused(generator):
         flow.run(x * float("nan"), y)
     with pytest.raises(ArgumentError, match="same positive number of samples, got 12 and 3"):
         flow.run(x, y[:3])
+    with pytest.raises(ArgumentError, match="decay must be finite and at least 0"):
+        GradientFlow(model, loss, decay=-1.0)
     with pytest.raises(ArgumentError, match=r"loss.alpha must equal the model's alpha 1.0"):
         GradientFlow(model, make_loss("mse", alpha=2.0))
     with pytest.raises(ArgumentError, match=r"model\.net must be an FCN of one output.*Use EulerFlow"):

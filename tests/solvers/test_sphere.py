@@ -5,19 +5,14 @@ import pytest
 import torch
 
 from diffstab.errors import ArgumentError
-from diffstab.nets import FCN, CentredOutput, make_loss
-from diffstab.solvers.sphere import SphereDescent, SphereTraining, train_sphere
-from diffstab.solvers.sphere_rules import (
-    RULES,
-    Problem,
-    _move,
-    _slope,
-    evaluate,
-    start,
-)
+from diffstab.nets import CentredOutput, make_loss
+from diffstab.solvers.sphere import sphere_solver, train_sphere
+from diffstab.solvers.sphere_net import FLOWS, SphereTraining
+from diffstab.solvers.sphere_rules import RULES, Problem, _move, _slope, evaluate, start
 from diffstab.sphere import MinNormReLU, uniform_points
 
-PENALISED = RULES[:4]
+ALL = (*RULES, *FLOWS)
+PENALISED = (*RULES, "decay_flow")
 
 
 @pytest.fixture
@@ -69,7 +64,7 @@ def test_long_training_comes_within_one_per_cent(generator, rule, dimension):
     assert exact.objective_ * (1 - 1e-6) <= outcome.objective <= exact.objective_ * 1.01
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ALL)
 def test_objective_in_the_outcome_is_that_of_its_neurons(circle, rule):
     points, values = circle
     settings = SphereTraining(rule=rule, width=50, penalty=1e-3, max_steps=300)
@@ -80,7 +75,7 @@ def test_objective_in_the_outcome_is_that_of_its_neurons(circle, rule):
     assert outcome.history[-1].mass == pytest.approx(mass)
     if rule in ("projected_gd", "path_norm", "conic"):
         assert outcome.objective == pytest.approx(float(loss) + 1e-3 * mass, rel=1e-9)
-    elif rule == "weight_decay":
+    elif rule in ("weight_decay", "decay_flow"):
         # w^2 + v^2 >= 2 |w||v|: the decay costs at least the path norm.
         assert outcome.objective >= float(loss) + 1e-3 * mass - 1e-12
     torch.testing.assert_close(outcome.atoms.norm(dim=1), torch.ones(50, dtype=torch.float64))
@@ -98,43 +93,34 @@ def test_objective_falls_along_the_history(circle, rule):
     assert steps[-1] == outcome.steps
 
 
-def test_alpha_trick_is_the_flow_of_alpha_times_the_net(generator):
-    """Against plain small steps on 1/(2 n alpha) sum (y - alpha f)^2 of the mean-field net, weights of order 1."""
-    alpha, width, points = 0.5, 20, uniform_points(6, 2, generator=generator)
-    values = 1 + wave(points)
-    initial = SphereTraining(rule="alpha_trick", width=width, alpha=alpha).net(2)
-    weights, neurons = initial.weights.detach(), initial.neurons.detach()
-    net = FCN(2, (width,), activation="relu", scaling="mean_field", generator=generator, dtype=torch.float64)
-    with torch.no_grad():
-        # Undo sqrt(alpha), and the 1/sqrt(d) of the net's first layer.
-        net.weights[0].copy_((neurons / alpha**0.5).T * 2**0.5)
-        net.weights[1].copy_(weights / alpha**0.5)
-    model, loss = CentredOutput(net, alpha=alpha, xi=0.0), make_loss("mse", alpha=alpha)
-    before = initial(points).squeeze(1)
-    torch.testing.assert_close(model(points).detach(), before, msg="the same function at the start")
-    step, first, last = 1e-3, net.weights[0], net.weights[1]
-    flow_weights, flow_neurons = weights, neurons
-    for _ in range(400):
-        by_first, by_last = torch.autograd.grad(loss(model(points), values), (first, last))
-        with torch.no_grad():
-            # The first layer is v sqrt(d): d times the step makes it the flow of v.
-            first -= 2 * step * width * by_first
-            last -= step * width * by_last
-        there = evaluate(Problem(points, values, "alpha_trick", 0.0), flow_weights, flow_neurons)
-        slope = _slope(Problem(points, values, "alpha_trick", 0.0), there)
-        flow_weights, flow_neurons = (
-            flow_weights + step * (flow_neurons * slope).sum(0),
-            flow_neurons + step * flow_weights * slope,
-        )
-    reached = (points @ flow_neurons).relu() @ flow_weights / width
-    torch.testing.assert_close(model(points).detach(), reached, atol=1e-10, rtol=1e-10)
-    assert (reached - before).abs().max() > 0.1
+@pytest.mark.parametrize(("rule", "penalty"), [("alpha_trick", 0.0), ("decay_flow", 0.3)])
+def test_flows_are_those_of_alpha_times_a_net_of_weights_of_order_one(generator, rule, penalty):
+    """Against many small steps of plain descent on 1/(2 n alpha) sum (y - alpha f)^2; the penalty has alpha = 1."""
+    width, points = 20, uniform_points(6, 2, generator=generator)
+    values, alpha = 1 + wave(points), 0.5 if rule == "alpha_trick" else 1.0
+    settings = SphereTraining(
+        rule, width=width, alpha=alpha, penalty=penalty, objective_bound=0.05, weight_tolerance=1e-5
+    )
+    solver = sphere_solver(CentredOutput(settings.net(2), xi=0.0), make_loss("regression"), settings)
+    w, v = (part.clone() / alpha**0.5 for part in settings.net(2).parts())
+    status = solver.step(x=points, y=values, steps=400)
+    count = 20_000
+    pace = status.time / count / width  # the net's output has a factor 1/H, and so have its gradients
+    for _ in range(count):
+        hidden = (points @ v).relu()
+        slope = -(values - alpha * hidden @ w / width) / len(points)
+        by_w = hidden.T @ slope + penalty * w
+        by_v = points.T @ (slope[:, None] * (hidden > 0)) * w + penalty * v
+        w, v = w - pace * by_w, v - pace * by_v
+    reached = solver.model(points).detach()
+    torch.testing.assert_close(reached, alpha * (points @ v).relu() @ w / width, atol=1e-3, rtol=0)
+    assert (reached - settings.net(2)(points).detach().squeeze(1)).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("alpha", [1e-2, 1e-6])
 def test_alpha_trick_fits_with_few_atoms(circle, alpha):
     points, values = circle
-    settings = SphereTraining(rule="alpha_trick", width=200, alpha=alpha, max_steps=6000, tolerance=0.0)
+    settings = SphereTraining(rule="alpha_trick", width=200, alpha=alpha, max_steps=2000)
     outcome = train_sphere(points, values, settings)
     assert outcome.loss < 1e-4
     assert outcome.history[0].n_atoms > len(points)
@@ -143,7 +129,7 @@ def test_alpha_trick_fits_with_few_atoms(circle, alpha):
 
 def test_alpha_of_1e_minus_50_stays_within_range(circle):
     points, values = circle
-    settings = SphereTraining(rule="alpha_trick", width=100, alpha=1e-50, max_steps=6000, tolerance=0.0)
+    settings = SphereTraining(rule="alpha_trick", width=100, alpha=1e-50, max_steps=2000)
     outcome = train_sphere(points, values, settings)
     assert outcome.history[0].mass == pytest.approx(1e-50)
     assert all(math.isfinite(entry.loss) for entry in outcome.history)
@@ -152,13 +138,13 @@ def test_alpha_of_1e_minus_50_stays_within_range(circle):
     assert outcome.history[-1].n_atoms <= len(points)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ALL)
 def test_steps_in_parts_and_from_a_state_are_those_of_one_run_to_the_bit(circle, rule):
     points, values = circle
     settings = SphereTraining(rule=rule, width=40, max_steps=400)
 
     def solver():
-        return SphereDescent(CentredOutput(settings.net(2), xi=0.0), make_loss("regression"), settings)
+        return sphere_solver(CentredOutput(settings.net(2), xi=0.0), make_loss("regression"), settings)
 
     whole, first, second = solver(), solver(), solver()
     expected = whole.step(x=points, y=values, steps=400)
@@ -176,7 +162,7 @@ def test_steps_are_those_of_a_plain_loop_of_projected_descent(circle):
     points, values = circle
     settings = SphereTraining(width=30, penalty=1e-3, max_steps=20, tolerance=0.0, plain=True)
     net = settings.net(2)
-    w, v = net.weights.detach().clone(), net.neurons.detach().clone()
+    w, v = (part.clone() for part in net.parts())
     outcome = train_sphere(points, values, settings)
     at = moved = w, v
     size, ceiling = 1.0, torch.inf
@@ -194,8 +180,8 @@ def test_steps_are_those_of_a_plain_loop_of_projected_descent(circle):
         slope = points.T @ (residuals[:, None] * (points @ v > 0)) / len(points)
         gained, turned = w + size * (v * slope).sum(0), v + size * w * slope
         moved = gained.sign() * (gained.abs() - size * 1e-3).clamp(min=0), turned / turned.norm(dim=0)
-    torch.testing.assert_close(outcome.net.weights.detach(), at[0], rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(outcome.net.neurons.detach(), at[1], rtol=1e-9, atol=1e-12)
+    for found, expected in zip(outcome.net.parts(), at, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_stop_rule(circle):
@@ -218,6 +204,7 @@ def test_stop_rule(circle):
         ({"penalty": -1.0}, "penalty must be finite and at least 0"),
         ({"tolerance": math.nan}, "tolerance must be finite"),
         ({"alpha": 0.0}, r"alpha must lie in \(0, 1\]"),
+        ({"weight_tolerance": 0.0}, "weight_tolerance must be positive"),
     ],
 )
 def test_settings_out_of_range_are_refused(options, message):
@@ -243,7 +230,7 @@ def test_state_lies_where_the_points_do():
     # The meta device stands for an accelerator: a tensor left on the CPU fails in the first product with the others.
     problem = Problem(torch.ones(4, 3, device="meta"), torch.ones(4, device="meta"), "conic", 0.0)
     net = SphereTraining("conic", width=5).net(3, like=problem.points)
-    *tensors, steps = start(problem, net.weights.detach(), net.neurons.detach())
+    *tensors, steps = start(problem, *net.parts())
     assert steps == 0
     assert {part.device.type for part in tensors} == {"meta"}
-    assert {part.device.type for part in _move(problem, start(problem, *net.parameters()))} == {"meta"}
+    assert {part.device.type for part in _move(problem, start(problem, *net.parts()))} == {"meta"}

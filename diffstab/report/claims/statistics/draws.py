@@ -137,16 +137,21 @@ def _judged_sizes(part: pd.DataFrame, claim: Claim) -> list[int]:
 
 def trend(part: pd.DataFrame, *, is_ratio: bool) -> dict[str, Estimate]:
     """Return by how much, or by what factor, the value grows when n doubles: Student's over the slopes of seeds."""
+    if len(found := slopes(part, is_ratio=is_ratio)) < 2:
+        return {}
+    doubled = np.log(2) * np.array(found)
+    return {"when n doubles": geometric_interval(np.exp(doubled)) if is_ratio else mean_interval(doubled)}
+
+
+def slopes(part: pd.DataFrame, *, is_ratio: bool) -> list[float]:
+    """Return the slope of the value, or of its logarithm, in log n for each seed that has several sizes."""
     values = np.log(part["value"]) if is_ratio else part["value"]
-    table = part.assign(value=values, at=np.log2(part["n_train"]))
-    slopes = [
+    table = part.assign(value=values, at=np.log(part["n_train"]))
+    return [
         float(np.polyfit(one["at"], one["value"], 1)[0])
         for _, one in table.groupby(["dataset", "seed"])
         if one["n_train"].nunique() > 1
     ]
-    if len(slopes) < 2:
-        return {}
-    return {"when n doubles": geometric_interval(np.exp(slopes)) if is_ratio else mean_interval(slopes)}
 
 
 def _known(several: Mapping[str, MeanConfidence | None]) -> dict[str, MeanConfidence]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,26 +12,18 @@ import pandas as pd
 
 from diffstab.errors import ArgumentError, ResultsError
 from diffstab.report.claims.claim import Claim
-from diffstab.report.claims.confidence import IntervalConfidence
-from diffstab.report.claims.rules import HOLDS
-from diffstab.report.claims.statistics.draws import draws, mean, of_method
+from diffstab.report.claims.confidence import IntervalConfidence, student
+from diffstab.report.claims.statistics.draws import draws, mean, of_method, slopes
 from diffstab.report.claims.statistics.registry import Measurement, statistic
-from diffstab.report.intervals import Estimate, exact
+from diffstab.report.intervals import Estimate, exact, geometric_interval, mean_interval
 from diffstab.report.pages.sphere import theory
 from diffstab.report.words import interval_text
-from diffstab.results.schema import value_name
 from diffstab.sphere.exponents import fit_exponent, slowest_rate
 
 
 @statistic("the 95 % interval of the exponent β of n^−β, extrapolated to infinite n")
-def exponent(records: pd.DataFrame, claim: Claim, *, control: str = "") -> Measurement:
-    """Exponent with which a number falls with n; that of theory is the claim's, or that of target and regime.
-
-    Args:
-        records: Selected by the claim.
-        claim: What is judged.
-        control: Method that must have the predicted exponent at the same sizes: otherwise these are too small.
-    """
+def exponent(records: pd.DataFrame, claim: Claim) -> Measurement:
+    """Exponent with which a number falls with n; that of theory is the claim's, or that of target and regime."""
     part = draws(records, claim)
     try:
         fit = fit_exponent(
@@ -44,26 +37,24 @@ def exponent(records: pd.DataFrame, claim: Claim, *, control: str = "") -> Measu
     predicted = float(claim.predicted) if claim.predicted else theory(part.iloc[0])
     slope = interval_text("", fit.effective, fit.effective_low, fit.effective_high)
     sure = {place: IntervalConfidence(one)}
-    found = Measurement({place: one}, {place: predicted}, sure, detail=f"slope at the largest n {slope}")
-    return _controlled(found, records, replace(claim, method=control)) if control else found
+    return Measurement({place: one}, {place: predicted}, sure, detail=f"slope at the largest n {slope}")
 
 
-def _controlled(found: Measurement, records: pd.DataFrame, claim: Claim) -> Measurement:
-    """The measurement, in doubt where another method misses what is predicted for it too."""
-    name = value_name("method", claim.method)
-    text, passes = f"No curve of {name} is recorded", False
-    try:
-        other = exponent(records, claim)
-    except ResultsError:
-        pass
-    else:
-        ((place, one),) = other.estimates.items()
-        text = f"{name} on the same draws: {interval_text('', *one[:3])}"
-        passes = claim.rule is not None and (
-            claim.rule.evidence(one, predicted=other.predicted[place]).verdict == HOLDS
-        )
-    doubt = "" if passes else f"The sizes are too small for {name} to have the predicted exponent"
-    return replace(found, detail=f"{found.detail}; {text}", doubt=doubt)
+@statistic("the 95 % interval of the mean over draws")
+def exponent_difference(records: pd.DataFrame, claim: Claim) -> Measurement:
+    """By how much the exponent β of n^−β exceeds that of another method: the slopes of both on the same draws."""
+    part = draws(records, claim, pair=operator.truediv)
+    found = pd.Series([-slope for slope in slopes(part, is_ratio=True)], dtype=np.float64)
+    if len(found) < 2:
+        raise ResultsError("Fewer than two draws have several sizes.")
+    place, sure = f"n = {part['n_train'].min()} to {part['n_train'].max()}", student(found, is_ratio=False)
+    others = {f"ratio at n = {n}": geometric_interval(group["value"]) for n, group in part.groupby("n_train")}
+    return Measurement(
+        {place: mean_interval(found)},
+        confidence={place: sure} if sure else {},
+        others=others,
+        sample=f"{len(found)} draws",
+    )
 
 
 @statistic("the 95 % interval of the mean over draws")
