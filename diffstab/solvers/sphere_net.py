@@ -136,11 +136,15 @@ class ReluNeurons(FCN):
         return weights[0], neurons.T
 
     def atoms(self) -> tuple[Tensor, Tensor]:
-        """Return unit directions (H, d) and signed masses (H,) of the neurons; a vanished neuron keeps mass 0."""
+        """Return unit directions (H, d) and signed masses (H,) of the neurons; one that vanished has mass 0 and any."""
         weights, neurons = self.parts()
-        length = neurons.norm(dim=0)
-        safe = torch.where(length > 0, length, 1)
-        return (neurons / safe).T.contiguous(), weights * length / len(length)
+        # Neurons that a penalty has let die are so short that their squares are 0.
+        largest = neurons.abs().amax(dim=0)
+        directions = neurons / torch.where(largest > 0, largest, 1)
+        length = directions.norm(dim=0)
+        directions = directions / torch.where(length > 0, length, 1)
+        directions[0] += length == 0
+        return directions.T.contiguous(), weights * (length * largest) / len(length)
 
     def measures(self, x: Tensor) -> dict[str, float]:
         """Return mass 1/H sum |w_h||v_h|, and the number of atoms on points (n, d) that hold 99% of it."""

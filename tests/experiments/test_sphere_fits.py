@@ -186,3 +186,14 @@ def test_a_trained_fit_is_that_of_train_sphere_with_the_seed_of_the_run():
     torch.testing.assert_close(fitted.predict(drawn.test), total, rtol=1e-10, atol=1e-10)
     assert fitted.columns["steps"] == 200
     assert fitted.columns["history_objective"][-1] == fitted.columns["objective"]
+
+
+@pytest.mark.parametrize("penalty", [0.1, 10.0])
+def test_neurons_that_have_vanished_are_no_obstacle(penalty):
+    training = SphereTraining("path_norm", width=30, penalty=penalty, max_steps=300)
+    experiment = tiny(methods={"a": SphereMethod(predictor="trained", training=training)})
+    row = record(experiment, at(3, "constant", 8, 0), "a")
+    assert 0 in row["coefficients"]
+    assert row["n_atoms"] == 0 if penalty == 10 else row["n_atoms"] > 0
+    # All that is left of nothing is the target's own power, 1 in degree 0.
+    assert (row["error_power"][0] == pytest.approx(1)) == (penalty == 10)

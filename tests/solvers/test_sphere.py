@@ -7,7 +7,7 @@ import torch
 from diffstab.errors import ArgumentError
 from diffstab.nets import CentredOutput, make_loss
 from diffstab.solvers.sphere import sphere_solver, train_sphere
-from diffstab.solvers.sphere_net import FLOWS, SphereTraining
+from diffstab.solvers.sphere_net import FLOWS, ReluNeurons, SphereTraining
 from diffstab.solvers.sphere_rules import RULES, Problem, _move, _slope, evaluate, start
 from diffstab.sphere import MinNormReLU, uniform_points
 
@@ -234,3 +234,12 @@ def test_state_lies_where_the_points_do():
     assert steps == 0
     assert {part.device.type for part in tensors} == {"meta"}
     assert {part.device.type for part in _move(problem, start(problem, *net.parts()))} == {"meta"}
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-310, 1e-200, 1.0, 1e200])
+def test_atoms_have_directions_of_length_one_whatever_the_length_of_a_neuron(length):
+    neurons = torch.tensor([[0.6], [0.8]], dtype=torch.float64) * length
+    atoms, weights = ReluNeurons(torch.ones(1, dtype=torch.float64), neurons).atoms()
+    expected = torch.tensor([[0.6, 0.8] if length else [1, 0]], dtype=torch.float64)
+    torch.testing.assert_close(atoms, expected, rtol=1e-12, atol=0)
+    assert float(weights) == pytest.approx(length, rel=1e-12, abs=0)
