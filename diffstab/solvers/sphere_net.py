@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diffstab.errors import ArgumentError
 from diffstab.nets import FCN
+from diffstab.nets.activations import Activation
 from diffstab.solvers.integrator import FlowSettings
 from diffstab.solvers.sphere_rules import RULES, column_norms
 from diffstab.solvers.stopping import ConvergenceRule, StopRule
@@ -119,11 +120,9 @@ class ReluNeurons(FCN):
     """
 
     def __init__(self, weights: Tensor, neurons: Tensor) -> None:
-        dimension, width = neurons.shape
-        super().__init__(
-            dimension, (width,), activation="relu", scaling="mean_field", generator=torch.Generator()
-        )
-        self.scales = [1.0, 1 / width]
+        super(FCN, self).__init__()  # an FCN draws its weights, and these are given
+        self.activation, self.scaling = Activation("relu"), "mean_field"
+        self.scales = [1.0, 1 / neurons.shape[1]]
         self.weights = nn.ParameterList(part.clone() for part in (neurons.T.contiguous(), weights[None]))
 
     def forward(self, x: Tensor) -> Tensor:
