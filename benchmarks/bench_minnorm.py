@@ -27,7 +27,8 @@ import numpy as np
 import torch
 
 from diffstab.results import provenance
-from diffstab.solvers.sphere import SphereTraining, train_sphere
+from diffstab.solvers.sphere import train_sphere
+from diffstab.solvers.sphere_net import SphereTraining
 from diffstab.sphere import MinNormReLU, uniform_points
 
 TARGETS_S = {(3, 64): 0.5, (3, 256): 5.0, (3, 512): 30.0, (3, 1024): 20.0, (3, 4096): 600.0, (5, 256): 40.0}

@@ -81,8 +81,7 @@ class SphereFlow(GradientFlow):
 
     def __init__(self, model: CentredOutput, loss: Loss, training: SphereTraining) -> None:
         self.training, self.net = training, cast("ReluNeurons", model.net)
-        self.penalty = training.penalty if training.rule == "decay_flow" else 0.0
-        super().__init__(model, loss, training.flow, decay=self.penalty / training.width)
+        super().__init__(model, loss, training.flow, decay=training.flow_penalty / training.width)
         self.param_groups[0]["seen"] = []
 
     def measures(self, x: Tensor) -> dict[str, float]:
@@ -100,8 +99,8 @@ class SphereFlow(GradientFlow):
         _check_points(x, y)
         status, group = super().advance(x, y, steps), self.param_groups[0]
         squares = sum(float(weight.square().sum()) for weight in self.net.weights)
-        group["objective"] = status.loss + self.penalty / (2 * self.training.width) * squares
-        if not self.penalty or status.done:
+        group["objective"] = status.loss + self.decay / 2 * squares
+        if not self.decay or status.done:
             return status
         if steps:
             group["seen"].append([status.steps, group["objective"]])

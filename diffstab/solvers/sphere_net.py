@@ -21,7 +21,7 @@ FLOWS = ("alpha_trick", "decay_flow")
 """Rules that follow a gradient flow by implicit steps."""
 
 FITTED = 1e-10
-"""Loss at which "alpha_trick" ends by default, for targets of order 1."""
+"""Loss at which a flow without a penalty ends by default, for targets of order 1."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class SphereTraining:
         max_steps: Steps tried, at most; of a flow, steps taken.
         tolerance: Stop when the objective falls by less than this part over the last half of the steps; 0 for never.
             Unused by "alpha_trick".
-        objective_bound: Stop at this objective; None for no bound, and for 1e-10 with "alpha_trick".
+        objective_bound: Stop at this objective; None for no bound, and for 1e-10 in flows without a penalty.
         weight_tolerance: Of the flows: local error of the weights relative to how far they moved (`FlowSettings`).
         plain: Leave out momentum and, in "projected_gd", the balanced metric: the published update, whose step adapts.
         seed: Seed of the initial neurons.
@@ -84,10 +84,15 @@ class SphereTraining:
         return ConvergenceRule(self.max_steps, tolerance=self.tolerance, objective_bound=self.objective_bound)
 
     @property
+    def flow_penalty(self) -> float:
+        """Lambda of a flow; 0 for "alpha_trick"."""
+        return self.penalty if self.rule == "decay_flow" else 0.0
+
+    @property
     def flow(self) -> FlowSettings:
-        """Accuracy of a flow, and its stop rule, which looks at the loss alone."""
+        """Accuracy of a flow, and its stop rule, which looks at the loss alone: with a penalty that has no say."""
         fitted = FITTED if self.objective_bound is None else self.objective_bound
-        bound = fitted if self.rule == "alpha_trick" else 0.0
+        bound = 0.0 if self.flow_penalty else fitted
         stop = StopRule(margin_share=None, loss_bound=bound, max_steps=self.max_steps)
         return FlowSettings(weight_tolerance=self.weight_tolerance, stop=stop)
 

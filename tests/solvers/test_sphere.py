@@ -193,6 +193,11 @@ def test_stop_rule(circle):
     assert (short.stop_reason, short.steps) == ("max_steps", 130)
     settled = train_sphere(points, values, SphereTraining(width=50, penalty=0.1, tolerance=1e-3))
     assert settled.stop_reason == "converged"
+    for penalty, reason in ((0.0, "loss"), (1e-2, "objective")):
+        flow = SphereTraining("decay_flow", width=50, penalty=penalty, objective_bound=0.1)
+        reached = train_sphere(points, values, flow)
+        assert reached.stop_reason == reason
+        assert reached.objective <= 0.1
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import pandas as pd
 from diffstab.report.runs import Runs, data_sets
 from diffstab.report.words import number_text
 
+LARGEST = 3
+"""Sizes of a start that its numbers are fitted to."""
 _SMALL = 1e-4
 """Relative gradient up to which a net is at a stationary point, where alone H has a reason to be kept."""
 
@@ -30,11 +32,27 @@ def answer(runs: Runs) -> str:
     """The drift at the most layers, and what it tends to."""
     means = runs.frame.groupby("layers")["hamiltonian_drift"].mean()
     text = f"With {means.index[-1]} layers the Hamiltonian drifts by {number_text(100 * means.iloc[-1])} % of its mean"
-    if len(means) < 3:
+    if not (limits := over_starts(runs.frame, drift_limit)):
         return f"{text}."
-    last = means.iloc[-3:]
-    _, limit = np.polyfit(1 / last.index.to_numpy(float), last.to_numpy(), 1)
-    return f"{text}; a straight line in 1 / layers through the last three sizes ends at {number_text(100 * limit)} %."
+    limit = number_text(100 * float(np.mean(limits)))
+    return (
+        f"{text}; a straight line in 1 / layers through the last three sizes of each start ends at {limit} %."
+    )
+
+
+def over_starts(frame: pd.DataFrame, fit: Callable[[np.ndarray, np.ndarray], float]) -> list[float]:
+    """Return a number fitted to layers and drift at the three largest sizes of each start that has as many."""
+    found = []
+    for _, part in frame.sort_values("layers").groupby("seed"):
+        last = part[["layers", "hamiltonian_drift"]].tail(LARGEST).to_numpy(dtype=float)
+        if len(last) == LARGEST:
+            found.append(float(fit(last[:, 0], last[:, 1])))
+    return found
+
+
+def drift_limit(layers: np.ndarray, drift: np.ndarray) -> float:
+    """Return where a straight line in 1 / layers ends."""
+    return float(np.polyfit(1 / layers, drift, 1)[1])
 
 
 def cautions(runs: Runs) -> tuple[str, ...]:

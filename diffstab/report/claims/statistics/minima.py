@@ -11,8 +11,7 @@ from diffstab.errors import ResultsError
 from diffstab.report.claims.claim import Claim
 from diffstab.report.claims.statistics.registry import Measurement, statistic
 from diffstab.report.intervals import mean_interval
-
-_LARGEST = 3
+from diffstab.report.pages import leaky
 
 
 @statistic("the 95 % Student interval of the mean over functions")
@@ -34,18 +33,13 @@ def drift_exponent(records: pd.DataFrame, claim: Claim) -> Measurement:
 @statistic("the 95 % Student interval of the limit over starts")
 def drift_limit(records: pd.DataFrame, claim: Claim) -> Measurement:
     """Drift of the Hamiltonian at infinitely many layers."""
-    return _over_starts(records, lambda layers, drift: np.polyfit(1 / layers, drift, 1)[1], 0.0)
+    return _over_starts(records, leaky.drift_limit, 0.0)
 
 
 def _over_starts(
     records: pd.DataFrame, fit: Callable[[np.ndarray, np.ndarray], float], predicted: float
 ) -> Measurement:
     """A number fitted to the largest sizes of each start; `seed` numbers these."""
-    found = []
-    for _, part in records.sort_values("layers").groupby("seed"):
-        last = part[["layers", "hamiltonian_drift"]].tail(_LARGEST).to_numpy(dtype=float)
-        if len(last) == _LARGEST:
-            found.append(float(fit(last[:, 0], last[:, 1])))
-    if not found:
-        raise ResultsError(f"No start has {_LARGEST} numbers of layers.")
+    if not (found := leaky.over_starts(records, fit)):
+        raise ResultsError(f"No start has {leaky.LARGEST} numbers of layers.")
     return Measurement({"": mean_interval(found)}, {"": predicted}, sample=f"{len(found)} starts")
