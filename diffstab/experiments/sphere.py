@@ -67,6 +67,7 @@ class SphereMethod:
         training: Of "trained": rule, width, penalty and stop rule; its seed and the run's together draw the start.
         penalties: Of "exact" and "trained": penalties of single dimensions, by d, in place of the one above.
         largest_n_train: No run on more training points than these, as methods differ in cost; None for no bound.
+        most_draws: At each size no more draws than these, those of the first seeds: methods differ in scatter too.
 
     Raises:
         ArgumentError: If a value is out of range.
@@ -79,6 +80,7 @@ class SphereMethod:
     training: SphereTraining = field(default_factory=SphereTraining)
     penalties: dict[int, float] = field(default_factory=dict)
     largest_n_train: int | None = None
+    most_draws: int | None = None
 
     def __post_init__(self) -> None:
         if self.predictor not in REGIMES:
@@ -89,9 +91,9 @@ class SphereMethod:
                 raise ArgumentError(f"methods.*.{name}", "be finite and at least 0", getattr(self, name))
         if not 0 < self.tolerance < 1:
             raise ArgumentError("methods.*.tolerance", "lie strictly between 0 and 1", self.tolerance)
-        if self.largest_n_train is not None and self.largest_n_train < 1:
-            raise ArgumentError("methods.*.largest_n_train", "be at least 1", self.largest_n_train)
-
+        for name in ("largest_n_train", "most_draws"):
+            if (most := getattr(self, name)) is not None and most < 1:
+                raise ArgumentError(f"methods.*.{name}", "be at least 1", most)
         if self.penalties and self.predictor in KERNELS:
             raise ArgumentError("methods.*.penalties", "be left out of lazy predictors", self.penalties)
         for dimension in self.penalties:
@@ -111,6 +113,10 @@ class SphereMethod:
         return dataclasses.replace(
             self, training=dataclasses.replace(self.training, penalty=penalty), penalties={}
         )
+
+    def takes_part(self, n_train: int, draw: int) -> bool:
+        """Return whether there is a run of the method at a size and a draw of it, counted from 1."""
+        return n_train <= (self.largest_n_train or math.inf) and draw <= (self.most_draws or math.inf)
 
     @property
     def regime(self) -> str:
@@ -204,18 +210,21 @@ class SphereExperiment(Experiment):
             return list(self.choices)
         values = super().values(axis, cell)
         if axis.name == "seed":
-            return [*values, *self.more_seeds.get(cell["n_train"], ())]
+            return self._seeds_at(cell["n_train"])
         if axis.name == "method":
-            bounds = {label: self.methods[label].largest_n_train for label in values}
-            return [label for label, most in bounds.items() if most is None or cell["n_train"] <= most]
+            number = self._seeds_at(cell["n_train"]).index(cell["seed"]) + 1
+            return [label for label in values if self.methods[label].takes_part(cell["n_train"], number)]
         return values
+
+    def _seeds_at(self, n_train: int) -> list[int]:
+        return [*self.seeds, *self.more_seeds.get(n_train, ())]
 
     def settings(self, cell: Cell) -> dict[str, Any]:
         """Return what tells a run apart: its place in the grid, its target and its method in full."""
         method = self.methods[cell["method"]].at(cell["dimension"])
         settings = dataclasses.asdict(method)
         # Parts of the grid: a larger bound keeps the records that are there. What is not used tells no run apart.
-        del settings["largest_n_train"], settings["penalties"]
+        del settings["largest_n_train"], settings["most_draws"], settings["penalties"]
         if method.predictor != "trained" or method.training.rule not in FLOWS:
             del settings["training"]["weight_tolerance"]
         return {**cell, "target": self.choices[cell["target"]], "settings": settings}

@@ -41,6 +41,29 @@ def test_a_method_may_stop_at_a_size_of_its_own():
     assert larger.settings(cell) == experiment.settings(cell)
 
 
+def test_a_method_may_take_the_first_draws_alone():
+    methods = {"a": SphereMethod(), "b": SphereMethod(predictor="exact", most_draws=2)}
+    experiment = SphereExperiment(
+        dimensions=[2, 3], n_train=[8, 16], seeds=[5, 4], more_seeds={8: [9]}, methods=methods
+    )
+    found = [
+        (cell["n_train"], cell["dimension"], cell["seed"], cell["method"]) for cell in experiment.cells()
+    ]
+    every = {
+        (n, d, seed, method)
+        for n, seeds in ((8, (5, 4, 9)), (16, (5, 4)))
+        for d in (2, 3)
+        for seed in seeds
+        for method in "ab"
+    }
+    assert len(found) == len(set(found))
+    assert set(found) == every - {(8, d, 9, "b") for d in (2, 3)}
+    fewer = dataclasses.replace(
+        experiment, methods={**methods, "b": dataclasses.replace(methods["b"], most_draws=1)}
+    )
+    assert {fewer.key(cell) for cell in fewer.cells()} < {experiment.key(cell) for cell in experiment.cells()}
+
+
 @pytest.mark.parametrize("predictor", ["exact", "trained"])
 def test_a_penalty_may_be_that_of_a_dimension(predictor):
     def settings(dimension, **options):
@@ -140,6 +163,7 @@ def test_a_wrong_experiment_is_refused(changes, message):
         ({"predictor": "trained", "penalties": {2: -1.0}}, "penalty must be finite"),
         ({"penalties": {2: 1.0}}, r"methods\.\*\.penalties must be left out of lazy predictors"),
         ({"largest_n_train": 0}, r"methods\.\*\.largest_n_train must be at least 1"),
+        ({"most_draws": 0}, r"methods\.\*\.most_draws must be at least 1"),
         ({"tolerance": 0.0}, r"methods\.\*\.tolerance must lie strictly between 0 and 1"),
     ],
 )
