@@ -17,7 +17,7 @@ _HALF = 0.5
 
 
 def crossing(sizes: npt.ArrayLike, values: npt.ArrayLike, level: float) -> float:
-    """Return where values first fall to a level, linear in log n between neighbouring sizes.
+    """Return where values first fall to a level past the largest of them, linear in log n between neighbouring sizes.
 
     Args:
         sizes: n, rising.
@@ -25,9 +25,12 @@ def crossing(sizes: npt.ArrayLike, values: npt.ArrayLike, level: float) -> float
         level: To be reached.
 
     Returns:
-        The size; NaN where the values never reach it, or have at the smallest one.
+        The size; NaN where the values do not fall so far, or all lie below it.
     """
     x, y = np.log(np.asarray(sizes, dtype=np.float64)), np.asarray(values, dtype=np.float64)
+    # At small sizes a net may be less sensitive still: D rises before it falls.
+    start = int(y.argmax())
+    x, y = x[start:], y[start:]
     below = np.flatnonzero(y <= level)
     if not len(below) or below[0] == 0:
         return float("nan")
@@ -85,7 +88,10 @@ def size_exponent(
 @statistic("the 95 % Student interval of the geometric mean of the ratio over draws")
 def size_ratio(records: pd.DataFrame, claim: Claim, *, against: str) -> Measurement:
     """Ratio of the sizes at which two numbers fall to half of their largest values, for each data set."""
-    ratios = crossings(records, claim.value) / crossings(records, against)
+    sizes, others = crossings(records, claim.value), crossings(records, against)
+    # A task without empty places has no moves: no number, and none that is lost.
+    measured = sizes.index.intersection(others.index)
+    ratios = sizes[measured] / others[measured]
     if not ratios.notna().any():
         raise ResultsError(f"No curve of {claim.value} and {against} falls to half of its largest value.")
     lost = int(ratios.isna().sum())

@@ -20,6 +20,8 @@ def test_a_crossing_is_linear_in_the_logarithm_of_the_size():
     assert crossing(sizes, [1.0, 0.5, 0.0], 0.75) == pytest.approx(10**1.5)
     assert crossing(sizes, [1.0, 0.5, 0.0], 0.5) == pytest.approx(100)
     assert crossing(sizes, [1.0, 0.2, 0.9], 0.6) == pytest.approx(10**1.5)  # the first one
+    assert crossing(sizes, [0.3, 1.0, 0.0], 0.5) == pytest.approx(10**2.5)  # past the largest
+    assert np.isnan(crossing(sizes, [0.3, 0.6, 1.0], 0.5))
     assert np.isnan(crossing(sizes, [1.0, 0.9, 0.8], 0.5))
     assert np.isnan(crossing(sizes, [0.4, 0.3, 0.2], 0.5))  # below from the start
 
@@ -54,6 +56,13 @@ def test_the_ratio_of_sizes_is_that_of_the_curves(lag, verdict):
     for name in ("hierarchy-synonyms", "hierarchy-moves"):
         assert found[name].verdict == verdict
         assert found[name].value == pytest.approx(lag, rel=1e-9)
+
+
+def test_a_task_without_moves_loses_no_draw():
+    records = hierarchy_records(tasks=SPARSE, moves=True)
+    records.loc[records["empty"] == 0, "D_moves"] = float("nan")
+    one = judged(records)["hierarchy-moves"]
+    assert (one.verdict, one.doubt) == ("holds", "")
 
 
 def test_the_factor_of_sparsity_is_fitted_at_each_depth():
