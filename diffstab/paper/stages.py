@@ -61,7 +61,7 @@ _LISTED = (
     ("sphere_gaussian", "sphere curve", 3, f"{_FULL}gaussian", ""),
     ("sphere_lazy", "sphere curve", 4, "", ""),
     ("sphere_anisotropic", "sphere curve", 1, f"{_FULL}anisotropic", ""),
-    ("sphere_trained", "sphere curve", 6, f"{_FULL}trained", _TRAINED),
+    ("sphere_trained", "sphere curve", 5, f"{_FULL}trained", _TRAINED),
     ("forces_mnist", "forces", 0.5, "", ""),
     ("plateau_mnist", "plateau", 4, "paper/full/plateau_mnist", _TRIALS),
     ("plateau_mnist_shallow", "plateau", 3.5, "paper/full/plateau_mnist_shallow", ""),

@@ -22,7 +22,7 @@ MAX_FAILURES = 5
 """Times that the atoms may miss a gap that the restricted problem promised; each time it is solved ten times finer."""
 PATIENCE = 25
 """Rounds without a gap that is a tenth smaller, after which the fit is as good as rounding allows."""
-KEPT_SLACK = 10.0
+KEPT_SLACK = 2.5
 """Columns stay while |g| > 1 - this times the largest violation ..."""
 LEAST_VIOLATION = 1e-4
 """... which counts for at least this."""
