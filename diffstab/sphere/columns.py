@@ -22,8 +22,8 @@ MAX_FAILURES = 5
 """Times that the atoms may miss a gap that the restricted problem promised; each time it is solved ten times finer."""
 PATIENCE = 25
 """Rounds without a gap that is a tenth smaller, after which the fit is as good as rounding allows."""
-KEPT_SLACK = 2.5
-"""Columns stay while |g| > 1 - this times the largest violation, four times as much after each idle round ..."""
+KEPT_SLACK, IDLE_SLACK = 2.5, 10.0
+"""Columns stay while |g| > 1 - this times the largest violation; more of them after a round without headway ..."""
 LEAST_VIOLATION = 1e-4
 """... which counts for at least this."""
 NEW_PER_POINT = 4
@@ -167,8 +167,8 @@ class _Generation:
     def renew_neurons(self) -> None:
         """Drop neurons far from the maxima of the certificate, add those where it is not feasible."""
         violation = max(self.maxima.largest - 1, LEAST_VIOLATION)
-        slack = KEPT_SLACK * 4.0**self.idle * violation
-        near = (np.abs(self.slopes) > 1 - slack) & (self.weights != 0)
+        slack = IDLE_SLACK if self.idle else KEPT_SLACK
+        near = (np.abs(self.slopes) > 1 - slack * violation) & (self.weights != 0)
         near[: self.spanning] = False
         tallest = np.argsort(-np.abs(self.maxima.values))[: NEW_PER_POINT * len(self.problem.points)]
         # Rounds find the maximum of one cell again and again, at places that differ less and less.

@@ -89,9 +89,10 @@ def size_exponent(
 def size_ratio(records: pd.DataFrame, claim: Claim, *, against: str) -> Measurement:
     """Ratio of the sizes at which two numbers fall to half of their largest values, for each data set."""
     sizes, others = crossings(records, claim.value), crossings(records, against)
+    ratios = sizes / others
     # A task without empty places has no moves: no number, and none that is lost.
-    measured = sizes.index.intersection(others.index)
-    ratios = sizes[measured] / others[measured]
+    tasks = ratios.index.get_level_values("dataset")
+    ratios = ratios[tasks.isin(sizes.index.get_level_values("dataset"))]
     if not ratios.notna().any():
         raise ResultsError(f"No curve of {claim.value} and {against} falls to half of its largest value.")
     lost = int(ratios.isna().sum())
