@@ -71,6 +71,7 @@ def small_experiments():
     return {
         "sphere_constant": SphereExperiment(dimensions=[2, 3], **options),
         "sphere_exact": SphereExperiment(dimensions=[2], **options),
+        "sphere_field": SphereExperiment(dimensions=[2], targets=fields[1:2], **options),
         "sphere_trained": SphereExperiment(dimensions=[5], **options),
         "sphere_gaussian": SphereExperiment(dimensions=[3], targets=fields, **options),
         "sphere_anisotropic": SphereExperiment(dimensions=[4], targets=teachers, **options),
