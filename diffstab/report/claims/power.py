@@ -144,7 +144,7 @@ DESIGNS: dict[str, Simulation] = {
     "three data sets, 20 draws": over_places((1.0, 1.0, 1.0), 20),
     "within a band of ± 2 sd, 5 draws": within_band(2.0, 5),
     "within a band of ± 1 sd, 24 draws": within_band(1.0, 24),
-    "within a band of ± 5 sd, 4 draws": within_band(5.0, 4),
+    "within a band of ± 2 sd, 8 draws": within_band(2.0, 8),
     "share of 30 runs above 80 %": of_share(30, 0.8),
     "share of 50 runs above 80 %": of_share(50, 0.8),
     "odds of 45 restarts against 45": of_odds(45),
