@@ -9,9 +9,10 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from diffstab.sphere import MinNormReLU
+from diffstab.sphere import MinNormReLU, uniform_points
 from diffstab.sphere.arrangement import maxima_on_circle, maxima_on_sphere
 from diffstab.sphere.basic import Cloud
 from diffstab.sphere.certificate import certificate, group_by_line
@@ -154,3 +155,9 @@ def test_conditioned_rows_are_orthonormal_and_keep_gains():
     np.testing.assert_allclose(rows.old_dual(rows.new_dual(dual)), dual, rtol=1e-8)
     loss = RowConditioning(features, ridge=0.5)
     assert loss.new_dual(dual) @ loss.ridge @ loss.new_dual(dual) == pytest.approx(0.5 * dual @ dual)
+
+
+def test_rounds_that_make_no_headway_keep_more_neurons():
+    # Seven points in d = 5 among which columns that go too early come back, for good, at a gap of 1.2e-4.
+    points = uniform_points(7, 5, generator=torch.Generator().manual_seed(1034)).numpy()
+    assert MinNormReLU(tol=1e-4).fit(points, np.ones(7)).gap_ <= 1e-4
